@@ -1,0 +1,84 @@
+"""Every error a user can meet, under one root.
+
+A message names the file, what was found, what was expected and the way out; the command line prints it in one
+line and exits with 1. Anything else that is raised is a defect of the program.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class Ki67Error(Exception):
+    """Root of all known errors; its text is shown to the user as it is."""
+
+
+class FileError(Ki67Error):
+    """A problem with one file.
+
+    Parameters
+    ----------
+    path
+        The file at fault.
+    found
+        What is wrong with it, as a clause ("is not a slide that can be read: …").
+    way_out
+        What the user can do now, as a sentence.
+    """
+
+    def __init__(self, path: str | Path, found: str, way_out: str = "") -> None:
+        self.path = Path(path)
+        self.found = found
+        self.way_out = way_out
+        super().__init__(f"{self.path}: {found}" + (f". {way_out}" if way_out else ""))
+
+
+class SlideError(FileError):
+    """A slide that cannot be opened or read."""
+
+
+class PixelSizeError(SlideError):
+    """A pixel size that is missing, absurd or anisotropic; the way out names ``--mpp``."""
+
+
+class TissueError(SlideError):
+    """A slide on which no tissue, or no usable tissue, can be found."""
+
+
+class AnnotationError(FileError):
+    """A region file that is malformed or holds geometry that cannot be repaired."""
+
+
+class RegionError(Ki67Error):
+    """A region that lies outside the slide, is empty or cannot be mapped."""
+
+
+class RegistrationError(Ki67Error):
+    """Two sections that could not be registered, or a registration that is not believable."""
+
+
+class ModelError(FileError):
+    """A model file or its card that is missing, damaged or does not fit the program."""
+
+
+class ScoreError(Ki67Error):
+    """An index that must not be reported (too few cells, no region)."""
+
+
+class CaseError(FileError):
+    """A case folder that cannot be used."""
+
+
+class DataSetError(FileError):
+    """A data set whose layout or labels are not as documented."""
+
+
+class WriteError(FileError):
+    """A result that could not be written (full disk, no permission); nothing half-written is left behind."""
+
+
+class MissingExtraError(Ki67Error):
+    """An optional part of the installation is needed and absent."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the '{extra}' extra. Install it with: pip install 'ki67[{extra}]'")
