@@ -14,6 +14,8 @@ from typing import Any
 
 from ki67.errors import WriteError
 
+_TEMPORARY_PREFIX = ".part-"
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -31,7 +33,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".part-", suffix="-" + target.name, dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=_TEMPORARY_PREFIX, suffix="-" + target.name, dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -81,3 +83,9 @@ def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file's content, as hexadecimal digits."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what writers that were killed left behind in a folder and those below it."""
+    for path in Path(folder).rglob(f"{_TEMPORARY_PREFIX}*"):
+        path.unlink(missing_ok=True)

@@ -54,7 +54,10 @@ class RectUm:
     def expanded(self, margin_um: float) -> RectUm:
         """Grow by a margin on all four sides (a negative margin shrinks)."""
         return RectUm.from_bounds(
-            self.x_um - margin_um, self.y_um - margin_um, self.right_um + margin_um, self.bottom_um + margin_um
+            self.x_um - margin_um,
+            self.y_um - margin_um,
+            self.right_um + margin_um,
+            self.bottom_um + margin_um,
         )
 
     def intersection(self, other: RectUm) -> RectUm | None:

@@ -12,7 +12,14 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 T = TypeVar("T")
 
@@ -21,7 +28,7 @@ _quiet = True
 
 def configure(*, quiet: bool) -> None:
     """Show progress and messages on stderr, or silence them. Silent until the command line asks for it."""
-    global _quiet  # noqa: PLW0603 - one switch for the whole process, set once by the command line
+    global _quiet
     _quiet = quiet
 
 
