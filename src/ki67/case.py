@@ -93,6 +93,8 @@ class Case:
 
     folder: Path
     manifest: dict[str, Any] = field(default_factory=dict)
+    used: list[str] = field(default_factory=list)
+    """Stages that this run went through, in order; the folder may hold others from earlier runs."""
 
     def path(self, relative: str) -> Path:
         """Absolute place of a file of the case."""
@@ -123,6 +125,7 @@ class Case:
         dict
             What ``work`` returned, from this run or from the run that is still current.
         """
+        self.used.append(stage.name)
         key = self._key(stage, parameters, reads)
         known = self.manifest["stages"].get(stage.name)
         if known and known["state"] == "done" and known["key"] == key and self._intact(known["outputs"]):
@@ -153,6 +156,18 @@ class Case:
         }
         self._record(stage.name, record)
         return dict(summary)
+
+    def summaries(self) -> list[Summary]:
+        """What the stages of this run said, in order."""
+        return [self.manifest["stages"][name]["summary"] for name in self.used]
+
+    def seconds(self) -> float:
+        """Time that the stages of this run took when they ran, in this run or an earlier one."""
+        return round(sum(self.manifest["stages"][name]["seconds"] for name in self.used), 3)
+
+    def written(self) -> list[str]:
+        """Files that the stages of this run wrote, by their names relative to the folder."""
+        return [path for name in self.used for path in self.manifest["stages"][name]["outputs"]]
 
     def update(self, **entries: Any) -> None:
         """Change entries of the manifest and save it."""

@@ -1,0 +1,50 @@
+"""Options that many commands share, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ki67 import progress
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no messages on stderr.")]
+Out = Annotated[Path, typer.Option("--out", help="The case's folder; a killed run continues in it.")]
+Mpp = Annotated[float | None, typer.Option("--mpp", help="Pixel size in µm of level 0, where the file has none.")]
+HeMpp = Annotated[float | None, typer.Option("--he-mpp", help="Pixel size in µm of the H&E slide.")]
+Ki67Mpp = Annotated[float | None, typer.Option("--ki67-mpp", help="Pixel size in µm of the Ki-67 slide.")]
+Label = Annotated[str | None, typer.Option("--label", help="Label of the regions to count (default: IDC).")]
+
+
+def begin(*, quiet: bool) -> None:
+    """Switch progress and messages on, or off under ``--quiet``; every command calls it first."""
+    progress.configure(quiet=quiet)
+
+
+def emit(result: Mapping[str, Any], *, as_json: bool, lines: list[str]) -> None:
+    """Print a result: the JSON object, or the lines for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        sys.stdout.write("\n".join(lines) + "\n")
+
+
+def index_line(result: Mapping[str, Any]) -> str:
+    """One line that tells the index with its interval and counts."""
+    if result["index_percent"] is None:
+        return "Ki-67 index: none, no tumour cell was found"
+    low, high = result["ci95_percent"]
+    return (
+        f"Ki-67 index: {result['index_percent']:.1f} % (95 % interval {low:.1f}-{high:.1f} %), "
+        f"{result['positive']:,} positive of {result['cells']:,} tumour cells in {result['area_mm2']:.2f} mm²"
+    )
+
+
+def warning_lines(result: Mapping[str, Any]) -> list[str]:
+    """One line per warning."""
+    return [f"warning: {text}" for text in result.get("warnings", [])]

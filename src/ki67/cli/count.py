@@ -1,0 +1,30 @@
+"""``ki67 count``: the cells of one Ki-67 slide or field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ki67.cli.common import Json, Label, Mpp, Out, Quiet, begin, emit, index_line, warning_lines
+
+
+def count(
+    ki67: Annotated[Path, typer.Argument(help="The Ki-67 slide, or a plain PNG, JPEG or TIFF field.")],
+    out: Out,
+    regions: Annotated[
+        Path | None, typer.Option("--regions", help="GeoJSON with regions on this slide; default: all tissue.")
+    ] = None,
+    label: Label = None,
+    mpp: Mpp = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Count Ki-67 positive and negative tumour cells on one slide or field."""
+    from ki67.pipeline import Options, run_count
+
+    begin(quiet=quiet)
+    result = run_count(ki67, out, Options(regions=regions, label=label), mpp=mpp)
+    lines = [index_line(result), *warning_lines(result), f"report: {result['report']}"]
+    emit(result, as_json=as_json, lines=lines)

@@ -1,0 +1,100 @@
+"""``ki67 doctor``: what is installed, what is missing, what will be used."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import Any
+
+from ki67.cli.common import Json, Quiet, begin, emit
+from ki67.errors import Ki67Error
+
+_EXTRAS = {"train": ("torch", "sklearn", "skl2onnx", "onnx")}
+
+
+def doctor(as_json: Json = False, quiet: Quiet = False) -> None:
+    """Tell what is installed, what is missing and what will be used."""
+    begin(quiet=quiet)
+    result = examine()
+    lines = [f"{name} {found}" for name, found in result["versions"].items()]
+    lines.append(f"threads: {result['threads']}")
+    lines.append(f"models run on: {', '.join(result['onnx_providers'])}")
+    lines += [f"reader {name}: {state}" for name, state in result["readers"].items()]
+    lines += [f"model {name}: {state}" for name, state in result["models"].items()]
+    lines += [f"extra '{name}': {state}" for name, state in result["extras"].items()]
+    lines += [f"problem: {text}" for text in result["problems"]]
+    lines.append(
+        "all is well" if not result["problems"] else "mend the problems with: pip install --force-reinstall ki67"
+    )
+    emit(result, as_json=as_json, lines=lines)
+    if result["problems"]:
+        raise Ki67Error(f"{len(result['problems'])} problem(s) found: {'; '.join(result['problems'])}")
+
+
+def examine() -> dict[str, Any]:
+    """Look at the installation.
+
+    Returns
+    -------
+    dict
+        ``versions``, ``threads``, ``onnx_providers``, ``readers``, ``models``, ``extras`` and ``problems``; the
+        last is empty where all that scoring needs works.
+    """
+    from ki67.case import library_versions
+
+    versions = library_versions()
+    problems = [f"{name} is not installed" for name, found in versions.items() if found == "missing"]
+    result: dict[str, Any] = {
+        "versions": versions,
+        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "onnx_providers": _providers(problems),
+        "readers": _readers(problems),
+        "models": _models(problems),
+        "extras": {
+            name: "installed" if all(find_spec(module) for module in modules) else "not installed (optional)"
+            for name, modules in _EXTRAS.items()
+        },
+        "problems": problems,
+    }
+    return result
+
+
+def _providers(problems: list[str]) -> list[str]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        problems.append(f"onnxruntime cannot be loaded: {error}")
+        return []
+    available = set(onnxruntime.get_available_providers())
+    return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+
+
+def _readers(problems: list[str]) -> dict[str, str]:
+    readers: dict[str, str] = {}
+    try:
+        import openslide
+
+        readers["openslide"] = openslide.__library_version__
+    except (ImportError, OSError) as error:
+        problems.append(f"OpenSlide cannot be loaded: {error}")
+    try:
+        import imagecodecs
+        import tifffile
+
+        readers["tifffile"] = f"{tifffile.__version__} with imagecodecs {imagecodecs.__version__}"
+    except ImportError as error:
+        problems.append(f"tifffile or imagecodecs cannot be loaded: {error}")
+    return readers
+
+
+def _models(problems: list[str]) -> dict[str, str]:
+    from ki67 import cells, idc
+
+    states: dict[str, str] = {}
+    for name, load in (("idc", idc.load_model), ("cells", cells.load_model)):
+        try:
+            states[name] = f"sha256 {load().sha256[:16]}, intact"
+        except Ki67Error as error:
+            states[name] = "unusable"
+            problems.append(str(error))
+    return states

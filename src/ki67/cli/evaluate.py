@@ -1,0 +1,121 @@
+"""``ki67 evaluate``: every comparison with a gold standard."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ki67.cli.common import Json, Quiet, begin, emit
+from ki67.cli.score import Mode, ModeOption
+
+app = typer.Typer(help="Compare with a gold standard.", no_args_is_help=True)
+
+
+class Layout(StrEnum):
+    """Layouts of labelled cell data sets."""
+
+    bcdata = "bcdata"
+    shidc = "shidc"
+    points = "points"
+
+
+@app.command()
+def idc(
+    directory: Annotated[Path, typer.Argument(help="Folder in the published layout PATIENT/0|1/*.png.")],
+    index: Annotated[
+        Path | None, typer.Option("--index", help="CSV with columns patient, label, file; default: every patch.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """IDC patches: every row of the paper's Table 2 and the AUC, with intervals over patients."""
+    from ki67.evaluation.idc import evaluate_idc
+
+    begin(quiet=quiet)
+    result = evaluate_idc(directory, index)
+    pooled, intervals = result["pooled"], result["intervals"]
+    lines = [f"{'measure':28s} {'value':>8s}   95 % interval over patients"]
+    for name, value in pooled.items():
+        low_high = intervals.get(name)
+        lines.append(
+            f"{name:28s} {_number(value):>8s}" + (f"   {low_high[0]:.3f}-{low_high[1]:.3f}" if low_high else "")
+        )
+    emit(result, as_json=as_json, lines=lines)
+
+
+@app.command()
+def cells(
+    directory: Annotated[Path, typer.Argument(help="Folder of labelled fields.")],
+    layout: Annotated[Layout, typer.Option("--layout", help="How the fields are labelled.")],
+    mpp: Annotated[float | None, typer.Option("--mpp", help="Pixel size of the fields in µm.")] = None,
+    radius_um: Annotated[float | None, typer.Option("--radius-um", help="Matching radius in µm.")] = None,
+    images: Annotated[
+        str | None, typer.Option("--images", help="Only these fields: names without suffix, commas between.")
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option("--pictures", help="Folder for a picture of hits, misses and false alarms per field."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Cells: precision, recall and F1 per class, and the error of the index."""
+    from ki67.evaluation.cells import evaluate_cells
+
+    begin(quiet=quiet)
+    chosen = [name.strip() for name in images.split(",")] if images else None
+    result = evaluate_cells(directory, layout.value, mpp=mpp, radius_um=radius_um, images=chosen, pictures=pictures)
+    lines = [f"{result['images']} fields, {result['cells']} labelled tumour cells"]
+    for name, row in result["classes"].items():
+        lines.append(f"{name:9s} precision {row['precision']:.3f}  recall {row['recall']:.3f}  F1 {row['f1']:.3f}")
+    lines.append(f"index: mean absolute error {_number(result['index_mae_points'])} points")
+    emit(result, as_json=as_json, lines=lines)
+
+
+@app.command()
+def registration(
+    fixed: Annotated[Path, typer.Argument(help="The fixed image (H&E).")],
+    moving: Annotated[Path, typer.Argument(help="The moving image.")],
+    fixed_landmarks: Annotated[Path, typer.Argument(help="CSV ',X,Y' in pixels of the fixed image.")],
+    moving_landmarks: Annotated[Path, typer.Argument(help="CSV ',X,Y' in pixels of the moving image.")],
+    fixed_mpp: Annotated[
+        float | None, typer.Option("--fixed-mpp", help="Pixel size of the fixed image in µm.")
+    ] = None,
+    moving_mpp: Annotated[
+        float | None, typer.Option("--moving-mpp", help="Pixel size of the moving image in µm.")
+    ] = None,
+    mode: ModeOption = Mode.deformable,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Registration: the error at landmarks (target registration error, TRE)."""
+    from ki67.evaluation.registration import evaluate_registration
+
+    begin(quiet=quiet)
+    result = evaluate_registration(
+        fixed, moving, fixed_landmarks, moving_landmarks, fixed_mpp, moving_mpp, mode=mode.value
+    )
+    lines = [f"{name}: {_number(value)}" for name, value in result.items()]
+    emit(result, as_json=as_json, lines=lines)
+
+
+@app.command()
+def index(
+    gold: Annotated[Path, typer.Argument(help="CSV with columns case, index_percent.")],
+    scores: Annotated[Path, typer.Argument(help="CSV with columns case, index_percent.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Indices of many cases: MAE, RMSE, ICC, Pearson, Bland-Altman."""
+    from ki67.evaluation.index import evaluate_index
+
+    begin(quiet=quiet)
+    result = evaluate_index(gold, scores)
+    emit(result, as_json=as_json, lines=[f"{name}: {_number(value)}" for name, value in result.items()])
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

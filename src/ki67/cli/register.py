@@ -1,0 +1,35 @@
+"""``ki67 register``: the Ki-67 section onto the H&E section."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ki67.cli.common import HeMpp, Json, Ki67Mpp, Out, Quiet, begin, emit
+from ki67.cli.score import Mode, ModeOption
+
+
+def register(
+    he: Annotated[Path, typer.Argument(help="The H&E slide.")],
+    ki67: Annotated[Path, typer.Argument(help="The Ki-67 slide.")],
+    out: Out,
+    he_mpp: HeMpp = None,
+    ki67_mpp: Ki67Mpp = None,
+    mode: ModeOption = Mode.deformable,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Register two serial sections and say whether the result is believable."""
+    from ki67.pipeline import run_register
+
+    begin(quiet=quiet)
+    result = run_register(he, ki67, out, mode=mode.value, he_mpp=he_mpp, ki67_mpp=ki67_mpp)
+    verdict = "accepted" if result["accepted"] else "NOT accepted: " + "; ".join(result["reasons"])
+    lines = [
+        f"registration {verdict}",
+        f"NCC {result['ncc']:.3f} (before {result['ncc_before']:.3f})",
+        f"transform: {result['transform']}",
+    ]
+    emit(result, as_json=as_json, lines=lines)

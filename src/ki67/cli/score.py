@@ -1,0 +1,65 @@
+"""``ki67 score``: one case, from two slides to a report."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ki67.cli.common import HeMpp, Json, Ki67Mpp, Label, Out, Quiet, begin, emit, index_line, warning_lines
+
+
+class Mode(StrEnum):
+    """How far the registration may bend a section."""
+
+    rigid = "rigid"
+    affine = "affine"
+    deformable = "deformable"
+
+
+ModeOption = Annotated[Mode, typer.Option("--mode", help="How far the registration may bend a section.")]
+Unaccepted = Annotated[
+    bool, typer.Option("--use-unaccepted-registration", help="Go on with a registration that is not believable.")
+]
+FewCells = Annotated[
+    bool, typer.Option("--allow-few-cells", help="Report an index on fewer than 500 tumour cells, flagged.")
+]
+
+
+def score(
+    he: Annotated[Path, typer.Argument(help="The H&E slide.")],
+    ki67: Annotated[Path, typer.Argument(help="The Ki-67 slide.")],
+    out: Out,
+    regions: Annotated[
+        Path | None, typer.Option("--regions", help="GeoJSON with the region on the H&E; default: find it.")
+    ] = None,
+    label: Label = None,
+    he_mpp: HeMpp = None,
+    ki67_mpp: Ki67Mpp = None,
+    mode: ModeOption = Mode.deformable,
+    use_unaccepted_registration: Unaccepted = False,
+    allow_few_cells: FewCells = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a case: find the carcinoma on the H&E, carry it to the Ki-67 slide, count, report."""
+    from ki67.pipeline import Options, run_score
+
+    begin(quiet=quiet)
+    options = Options(
+        regions=regions,
+        label=label,
+        mode=mode.value,
+        use_unaccepted_registration=use_unaccepted_registration,
+        allow_few_cells=allow_few_cells,
+    )
+    result = run_score(he, ki67, out, options, he_mpp=he_mpp, ki67_mpp=ki67_mpp)
+    lines = [
+        index_line(result),
+        f"registration: NCC {result['registration']['ncc']:.3f} (before {result['registration']['ncc_before']:.3f})",
+        *warning_lines(result),
+        f"report: {result['report']}",
+    ]
+    emit(result, as_json=as_json, lines=lines)

@@ -1,0 +1,406 @@
+"""The chain from two slides to a report, and the parts of it that stand alone; every stage resumable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ki67 import cells, idc, registration, report, scoring
+from ki67.annotations import Regions, check_inside, read_regions, write_regions
+from ki67.case import Case, Stage, Summary, open_case
+from ki67.errors import RegionError, RegistrationError
+from ki67.files import atomic_path, sha256_of, write_json
+from ki67.progress import message
+from ki67.slides import Slide, TissueMask, open_slide, tissue_mask
+
+HEATMAP = "idc/heatmap.tif"
+REGIONS_HE = "idc/regions.geojson"
+TRANSFORM = "registration/transform.json"
+DISPLACEMENT = "registration/displacement.mha"
+QUALITY = "registration/quality.json"
+REGIONS_KI67 = "regions_ki67.geojson"
+CELLS = "cells.parquet"
+SCORE = "score.json"
+REPORT = "report.html"
+
+TUMOUR_LABELS = ("IDC", "Tumor", "Tumour", "Invasive", "Invasive carcinoma")
+"""Labels taken for the region to count, the first that occurs; other programs' names for it come after ours."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user can choose; the defaults are the recommended way.
+
+    Parameters
+    ----------
+    regions
+        Region file of the H&E (``score``) or of the Ki-67 slide (``count``); None finds the region.
+    label
+        Which label of the region file is counted; None takes IDC, or what other programs call it.
+    mode
+        Registration: ``rigid``, ``affine`` or ``deformable``.
+    use_unaccepted_registration
+        Go on with a registration that is not believable.
+    allow_few_cells
+        Report an index on fewer tumour cells than the recommended minimum.
+    """
+
+    regions: Path | None = None
+    label: str | None = None
+    mode: str = "deformable"
+    use_unaccepted_registration: bool = False
+    allow_few_cells: bool = False
+
+
+@dataclass
+class Section:
+    """One open slide of a case, with its tissue found once and only when it is needed."""
+
+    slide: Slide
+
+    @cached_property
+    def tissue(self) -> TissueMask:
+        """Tissue mask; found at the first use."""
+        message(f"finding the tissue on {self.slide.path.name}")
+        return tissue_mask(self.slide)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the manifest tells of the slide."""
+        return {
+            "path": str(self.slide.path.resolve()),
+            "reader": self.slide.reader,
+            "size_px": list(self.slide.size_px),
+            "mpp": self.slide.mpp,
+            "mpp_source": self.slide.mpp_source,
+            "fingerprint": self.slide.fingerprint(),
+        }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of the slide decides a stage's result."""
+        return {"fingerprint": self.facts["fingerprint"], "mpp": self.slide.mpp}
+
+
+@contextmanager
+def _section(path: str | Path, mpp: float | None) -> Iterator[Section]:
+    with open_slide(path, mpp) as slide:
+        yield Section(slide)
+
+
+def run_score(
+    he_path: str | Path,
+    ki67_path: str | Path,
+    out: str | Path,
+    options: Options | None = None,
+    *,
+    he_mpp: float | None = None,
+    ki67_mpp: float | None = None,
+) -> Summary:
+    """Score one case: both slides in, index, cell table and report in the case folder.
+
+    Returns
+    -------
+    dict
+        ``index_percent``, ``positive``, ``negative``, ``cells``, ``ci95_percent``, ``registration``, ``seconds``,
+        ``warnings``, ``report``.
+
+    Raises
+    ------
+    Ki67Error
+        Any known error of a stage; what finished before it stays in the folder and is not run again.
+    """
+    options = options or Options()
+    with _section(he_path, he_mpp) as he, _section(ki67_path, ki67_mpp) as ki67:
+        models = _model_hashes(with_idc=options.regions is None)
+        with open_case(out, "score", {"he": he.facts, "ki67": ki67.facts}, models) as case:
+            _find_region(case, he, options)
+            _register(case, he, ki67, options.mode)
+            _require_believable(case, options)
+            _map_region(case, he, ki67)
+            _count_cells(case, ki67, REGIONS_KI67)
+            _score(case, options)
+            _report(case, he, ki67)
+            return _result(case)
+
+
+def run_count(
+    ki67_path: str | Path, out: str | Path, options: Options | None = None, *, mpp: float | None = None
+) -> Summary:
+    """Count the cells of one Ki-67 slide or field, in given regions or in all its tissue.
+
+    A count is a measurement, not a score that is signed out: few cells give a warning, not a refusal.
+
+    Returns
+    -------
+    dict
+        ``index_percent`` (None where there is no tumour cell), ``positive``, ``negative``, ``other``,
+        ``area_mm2``, ``warnings``, ``report``.
+    """
+    options = options or Options()
+    with _section(ki67_path, mpp) as ki67, open_case(out, "count", {"ki67": ki67.facts}, _model_hashes()) as case:
+        if options.regions is not None:
+            _take_regions(case, ki67, options, REGIONS_KI67)
+        _count_cells(case, ki67, REGIONS_KI67 if options.regions is not None else None)
+        _score(case, Options(allow_few_cells=True), zero_cells_allowed=True)
+        _report(case, None, ki67)
+        return _result(case)
+
+
+def run_idc(he_path: str | Path, out: str | Path, *, mpp: float | None = None) -> Summary:
+    """Find the invasive region of one H&E slide: heat map and outline.
+
+    Returns
+    -------
+    dict
+        ``area_mm2``, ``tissue_mm2``, ``polygons``, ``regions``, ``heatmap``, ``warnings``.
+    """
+    with (
+        _section(he_path, mpp) as he,
+        open_case(out, "idc predict", {"he": he.facts}, _model_hashes(with_cells=False, with_idc=True)) as case,
+    ):
+        summary = _predict_idc(case, he)
+        return summary | {"regions": str(case.path(REGIONS_HE)), "heatmap": str(case.path(HEATMAP))}
+
+
+def run_register(
+    he_path: str | Path,
+    ki67_path: str | Path,
+    out: str | Path,
+    *,
+    mode: str = "deformable",
+    he_mpp: float | None = None,
+    ki67_mpp: float | None = None,
+) -> Summary:
+    """Register two sections.
+
+    Returns
+    -------
+    dict
+        The quality (``ncc``, ``ncc_before``, ``accepted``, ``reasons``, …) and ``transform``, the file's place.
+    """
+    with _section(he_path, he_mpp) as he, _section(ki67_path, ki67_mpp) as ki67:
+        facts = {"he": he.facts, "ki67": ki67.facts}
+        with open_case(out, "register", facts, {}) as case:
+            _register(case, he, ki67, mode)
+            quality = _read_json(case, QUALITY)
+            return quality | {"transform": str(case.path(TRANSFORM)), "seconds": case.seconds()}
+
+
+def _model_hashes(*, with_cells: bool = True, with_idc: bool = False) -> dict[str, str]:
+    hashes: dict[str, str] = {}
+    if with_idc:
+        hashes["idc"] = idc.load_model().sha256
+    if with_cells:
+        hashes["cells"] = cells.load_model().sha256
+    return hashes
+
+
+def _find_region(case: Case, he: Section, options: Options) -> None:
+    if options.regions is not None:
+        _take_regions(case, he, options, REGIONS_HE)
+        return
+    summary = _predict_idc(case, he)
+    if summary["polygons"] == 0:
+        msg = (
+            f"{he.slide.path}: no invasive carcinoma was found. Outline it by hand (QuPath, saved as GeoJSON, "
+            f"classified IDC) and give the file with --regions"
+        )
+        raise RegionError(msg)
+
+
+def _predict_idc(case: Case, he: Section) -> Summary:
+    model = idc.load_model()
+
+    def work() -> Summary:
+        heatmap = idc.predict(he.slide, he.tissue, model)
+        regions = idc.outline(heatmap, model)
+        with atomic_path(case.path(HEATMAP)) as path:
+            idc.write_heatmap(path, heatmap)
+        write_regions(case.path(REGIONS_HE), regions, he.slide.mpp)
+        return {
+            "area_mm2": regions.area_mm2,
+            "tissue_mm2": he.tissue.area_mm2,
+            "polygons": len(regions),
+            "warnings": list(he.tissue.warnings),
+        }
+
+    stage = Stage("idc", 1, (HEATMAP, REGIONS_HE))
+    return case.run_stage(stage, {"he": he.identity, "model": model.sha256}, (), work)
+
+
+def _take_regions(case: Case, section: Section, options: Options, target: str) -> None:
+    path = options.regions
+    if path is None:
+        raise ValueError("no region file was given")
+    regions = read_regions(path, section.slide.mpp)
+    label_of = {"path": str(path), "sha256": sha256_of(path), "label": options.label}
+
+    def work() -> Summary:
+        chosen, warnings = choose_regions(regions, options.label, path)
+        inside, clipped = check_inside(chosen, section.slide.bounds_um)
+        write_regions(case.path(target), inside, section.slide.mpp)
+        return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": [*warnings, *clipped]}
+
+    parameters = {"slide": section.identity, "regions": label_of}
+    case.run_stage(Stage("regions", 1, (target,)), parameters, (), work)
+
+
+def choose_regions(regions: Regions, label: str | None, path: Path) -> tuple[Regions, list[str]]:
+    """Pick the regions that are counted, by label.
+
+    Parameters
+    ----------
+    regions
+        All regions of the file.
+    label
+        The label asked for; None takes the first of :data:`TUMOUR_LABELS` that occurs, or regions without a label
+        where none has one.
+    path
+        Their file, for messages.
+
+    Returns
+    -------
+    tuple
+        The regions, and warnings on what was left out or taken without a label.
+
+    Raises
+    ------
+    RegionError
+        Where no region carries such a label.
+    """
+    present = {name.casefold(): name for name in regions.labels}
+    wanted = (label,) if label is not None else TUMOUR_LABELS
+    for name in wanted:
+        if name.casefold() in present:
+            chosen = regions.with_label(present[name.casefold()])
+            left_out = sorted(other for other in regions.labels if other.casefold() != name.casefold())
+            note = f"{path.name}: counted '{name}'; left out {', '.join(map(repr, left_out))}"
+            return chosen, [note] if left_out else []
+    if label is None and set(present) <= {"", "unclassified"} and present:
+        return regions, [f"{path.name}: the regions carry no label; they were taken for invasive carcinoma"]
+    found = ", ".join(repr(name) for name in sorted(regions.labels)) or "no region at all"
+    expected = repr(label) if label is not None else "'IDC'"
+    msg = f"{path}: no region is labelled {expected}, found {found}. Name the label to count with --label"
+    raise RegionError(msg)
+
+
+def _register(case: Case, he: Section, ki67: Section, mode: str) -> Summary:
+    def work() -> Summary:
+        message("registering the two sections")
+        transform, quality = registration.register(he.slide, ki67.slide, he.tissue, ki67.tissue, mode=mode)
+        registration.write_transform(case.path(TRANSFORM), transform)
+        write_json(case.path(QUALITY), quality.to_dict())
+        return {"accepted": quality.accepted, "ncc": quality.ncc, "warnings": list(ki67.tissue.warnings)}
+
+    parameters = {"he": he.identity, "ki67": ki67.identity, "mode": mode}
+    return case.run_stage(Stage("registration", 1, (TRANSFORM, QUALITY)), parameters, (), work)
+
+
+def _require_believable(case: Case, options: Options) -> None:
+    quality = _read_json(case, QUALITY)
+    if quality["accepted"] or options.use_unaccepted_registration:
+        return
+    msg = (
+        f"the registration is not believable: {'; '.join(quality['reasons'])}. Check that the slides are serial "
+        "sections of one block; then outline the region on the Ki-67 slide and use 'ki67 count --regions', or "
+        "accept this registration with --use-unaccepted-registration"
+    )
+    raise RegistrationError(msg)
+
+
+def _map_region(case: Case, he: Section, ki67: Section) -> None:
+    def work() -> Summary:
+        transform = registration.read_transform(case.path(TRANSFORM))
+        regions = read_regions(case.path(REGIONS_HE), he.slide.mpp)
+        mapped = regions.map_geometry(transform.map_geometry)
+        inside, clipped = check_inside(mapped, ki67.slide.bounds_um)
+        write_regions(case.path(REGIONS_KI67), inside, ki67.slide.mpp)
+        return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": clipped}
+
+    parameters = {"he_mpp": he.slide.mpp, "ki67": ki67.identity}
+    case.run_stage(Stage("regions_ki67", 1, (REGIONS_KI67,)), parameters, (TRANSFORM, REGIONS_HE), work)
+
+
+def _count_cells(case: Case, ki67: Section, region_file: str | None) -> None:
+    model = cells.load_model()
+
+    def work() -> Summary:
+        region = read_regions(case.path(region_file), ki67.slide.mpp).union() if region_file else None
+        found = cells.detect_cells(ki67.slide, region, model=model)
+        with atomic_path(case.path(CELLS)) as path:
+            pq.write_table(found.table, path)
+        return {"area_mm2": found.area_mm2, "stains": found.stains.to_dict(), "warnings": list(found.warnings)}
+
+    parameters = {"ki67": ki67.identity, "model": model.sha256, "region": region_file}
+    reads = (region_file,) if region_file else ()
+    case.run_stage(Stage("cells", 1, (CELLS,)), parameters, reads, work)
+
+
+def _score(case: Case, options: Options, *, zero_cells_allowed: bool = False) -> None:
+    area_mm2 = case.manifest["stages"]["cells"]["summary"]["area_mm2"]
+    warnings = _warnings(case)
+
+    def work() -> Summary:
+        table = pq.read_table(case.path(CELLS))
+        score = scoring.score_cells(table, area_mm2, allow_few=options.allow_few_cells, allow_none=zero_cells_allowed)
+        facts = score.model_dump(mode="json")
+        facts["warnings"] = [*warnings, *score.warnings]
+        write_json(case.path(SCORE), facts)
+        return {"index_percent": score.index_percent, "cells": score.cells, "warnings": list(score.warnings)}
+
+    parameters = {
+        "area_mm2": area_mm2,
+        "allow_few_cells": options.allow_few_cells,
+        "zero_cells_allowed": zero_cells_allowed,
+        "warnings": warnings,
+    }
+    case.run_stage(Stage("score", 1, (SCORE,)), parameters, (CELLS,), work)
+
+
+def _report(case: Case, he: Section | None, ki67: Section) -> None:
+    present = case.written()
+
+    def work() -> Summary:
+        message("writing the report")
+        data = report.ReportData(
+            title=ki67.slide.path.name if he is None else f"{he.slide.path.name} + {ki67.slide.path.name}",
+            he=he.slide if he else None,
+            ki67=ki67.slide,
+            regions_he=read_regions(case.path(REGIONS_HE), he.slide.mpp) if he and REGIONS_HE in present else None,
+            regions_ki67=read_regions(case.path(REGIONS_KI67), ki67.slide.mpp) if REGIONS_KI67 in present else None,
+            heatmap=idc.read_heatmap(case.path(HEATMAP)) if HEATMAP in present else None,
+            transform=registration.read_transform(case.path(TRANSFORM)) if TRANSFORM in present else None,
+            quality=_read_json(case, QUALITY) if QUALITY in present else None,
+            cells=pq.read_table(case.path(CELLS)),
+            score=_read_json(case, SCORE),
+            run=case.manifest,
+        )
+        report.write_report(case.path(REPORT), data)
+        return {"warnings": []}
+
+    case.run_stage(Stage("report", 1, (REPORT,)), {}, tuple(present), work)
+
+
+def _warnings(case: Case) -> list[str]:
+    """Return the warnings of the stages that ran so far, each once."""
+    return list(dict.fromkeys(line for summary in case.summaries() for line in summary["warnings"]))
+
+
+def _result(case: Case) -> Summary:
+    result: Summary = _read_json(case, SCORE)
+    result["registration"] = _read_json(case, QUALITY) if QUALITY in case.written() else None
+    result["report"] = str(case.path(REPORT))
+    result["seconds"] = case.seconds()
+    return result
+
+
+def _read_json(case: Case, name: str) -> Any:
+    return json.loads(case.path(name).read_text(encoding="utf-8"))
