@@ -1,0 +1,109 @@
+"""Whatever is wrong with the input, the command says so in one line and exits with 1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Run = Callable[..., object]
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Path:
+    """A white field without a pixel size."""
+    path = tmp_path / "field.png"
+    Image.fromarray(np.full((400, 400, 3), 245, np.uint8)).save(path)
+    return path
+
+
+def assert_known_error(outcome: object, *words: str) -> None:
+    assert outcome.code == 1  # type: ignore[attr-defined]
+    assert outcome.stdout == ""  # type: ignore[attr-defined]
+    lines = outcome.stderr.strip().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("ki67: error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize("name", ["broken.svs", "unreadable.svs", "unopenable.tiff", "small.svs"])
+def test_real_broken_slides_are_refused(ki67: Run, data: Path, tmp_path: Path, name: str) -> None:
+    outcome = ki67("count", data / "slides" / name, "--out", tmp_path / "case", "--quiet")
+
+    assert_known_error(outcome, name)
+
+
+def test_an_absurd_pixel_size_names_the_option(ki67: Run, data: Path, tmp_path: Path) -> None:
+    slide = data / "slides" / "mislabelled_generic_tiff.svs"
+
+    outcome = ki67("count", slide, "--out", tmp_path / "case", "--quiet")
+
+    assert_known_error(outcome, "mislabelled_generic_tiff.svs", "--mpp")
+
+
+def test_a_text_file_with_a_slides_name_is_refused(ki67: Run, tmp_path: Path) -> None:
+    slide = tmp_path / "notes.svs"
+    slide.write_text("These are notes.")
+
+    assert_known_error(ki67("idc", "predict", slide, "--out", tmp_path / "case", "--quiet"), "notes.svs")
+
+
+def test_a_missing_slide_is_named(ki67: Run, tmp_path: Path) -> None:
+    outcome = ki67("count", tmp_path / "none.svs", "--out", tmp_path / "case", "--quiet")
+
+    assert_known_error(outcome, "none.svs")
+    assert not (tmp_path / "case").exists()
+
+
+def test_a_truncated_slide_is_refused(ki67: Run, data: Path, tmp_path: Path) -> None:
+    good = (data / "slides" / "cmu-1-small-region.svs").read_bytes()
+    slide = tmp_path / "cut.svs"
+    slide.write_bytes(good[: len(good) // 2])
+
+    assert_known_error(ki67("count", slide, "--out", tmp_path / "case", "--quiet"), "cut.svs")
+
+
+def test_a_field_without_pixel_size_names_the_option(ki67: Run, field: Path, tmp_path: Path) -> None:
+    assert_known_error(ki67("count", field, "--out", tmp_path / "case", "--quiet"), "field.png", "--mpp")
+
+
+def test_an_empty_white_slide_is_refused(ki67: Run, field: Path, tmp_path: Path) -> None:
+    outcome = ki67("count", field, "--mpp", 2, "--out", tmp_path / "case", "--quiet")
+
+    assert_known_error(outcome, "field.png", "tissue")
+
+
+def test_a_region_outside_the_slide_is_refused(ki67: Run, data: Path, tmp_path: Path) -> None:
+    regions = tmp_path / "outside.geojson"
+    square = [[90000, 90000], [91000, 90000], [91000, 91000], [90000, 91000], [90000, 90000]]
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [square]},
+        "properties": {"objectType": "annotation", "classification": {"name": "IDC"}},
+    }
+    regions.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    slide = data / "slides" / "os2_ki67_nanozoomer.ome.tif"
+
+    outcome = ki67("count", slide, "--regions", regions, "--out", tmp_path / "case", "--quiet")
+
+    assert_known_error(outcome, "outside")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", '{"type": "FeatureCollection"}'])
+def test_a_malformed_region_file_is_refused(ki67: Run, data: Path, tmp_path: Path, text: str) -> None:
+    regions = tmp_path / "bad.geojson"
+    regions.write_text(text)
+    slide = data / "slides" / "os2_ki67_nanozoomer.ome.tif"
+
+    outcome = ki67("count", slide, "--regions", regions, "--out", tmp_path / "case", "--quiet")
+
+    assert_known_error(outcome, "bad.geojson")
+
+
+def test_wrong_usage_exits_with_2(ki67: Run) -> None:
+    assert ki67("count").code == 2  # type: ignore[attr-defined]

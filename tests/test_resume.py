@@ -1,0 +1,59 @@
+"""A run that is killed at any stage is finished by the same command, with the same score to the byte."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ki67.simulate import SimulationOptions, simulate_pair
+
+PATIENCE_S = 300
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pair")
+    simulate_pair(folder, SimulationOptions(seed=5, size_mm=(2.4, 1.8), mpp=0.5, cells=3000, index_percent=25))
+    return folder
+
+
+def command(pair: Path, case: Path) -> list[str]:
+    words = ("score", pair / "he.tif", pair / "ki67.tif", "--out", case, "--quiet", "--json")
+    return [sys.executable, "-c", "from ki67.cli import main; main()", *map(str, words)]
+
+
+def kill_while_running(words: list[str], case: Path, stage: str) -> bool:
+    """Start the command, kill it as soon as the stage runs; False where the stage was over before that."""
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + PATIENCE_S
+    while process.poll() is None and time.monotonic() < deadline:
+        manifest = case / "run.json"
+        if manifest.exists() and json.loads(manifest.read_text())["stages"].get(stage, {}).get("state") == "running":
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    return False
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_killed_run_ends_with_the_same_score(pair: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(pair, whole), check=True, stdout=subprocess.DEVNULL)
+
+    hit = [kill_while_running(command(pair, killed), killed, stage) for stage in ("idc", "registration", "cells")]
+    done_before = json.loads((killed / "run.json").read_text())["stages"]["idc"]
+    subprocess.run(command(pair, killed), check=True, stdout=subprocess.DEVNULL)
+
+    assert all(hit)
+    assert (killed / "score.json").read_bytes() == (whole / "score.json").read_bytes()
+    assert json.loads((killed / "run.json").read_text())["stages"]["idc"] == done_before
+    assert not list(killed.rglob(".part-*"))
