@@ -1,0 +1,164 @@
+"""GeoJSON coordinates to shapely geometry in pixels, checked and repaired; and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon, Polygon
+from shapely.validation import explain_validity
+
+from ki67.geometry import as_multipolygon, polygons_of
+
+MAX_COORDINATE_PX: Final = 1e8
+"""Fifty times the longest edge of any whole slide (about 2 million px); beyond, areas lose their precision."""
+
+COORDINATE_DECIMALS: Final = 3
+"""Decimals of a pixel written to files: a thousandth of a pixel is below anything a scanner resolves."""
+
+_NOTEWORTHY_CHANGE: Final = 1e-9
+"""Relative change of area that a repair is reported with as "unchanged"."""
+
+
+class GeometryFault(ValueError):  # noqa: N818 - a clause for the caller's AnnotationError, never shown by itself
+    """Geometry that cannot be repaired; its text is a clause that follows "feature N"."""
+
+
+def polygons_px(geometry: Mapping[str, Any]) -> tuple[Polygon | MultiPolygon, list[str]]:
+    """Build the areal part of a GeoJSON geometry.
+
+    Open rings are closed, a third dimension is dropped, self-intersections (bow-ties, holes that cross the shell) are
+    repaired with :func:`shapely.make_valid` by structure: every ring is made valid, then holes are cut out.
+
+    Returns
+    -------
+    geometry, repairs
+        A valid polygon or multipolygon in the file's pixels, and one clause per repair.
+
+    Raises
+    ------
+    GeometryFault
+        Where a coordinate is no finite number, a ring has fewer than three different points, the area is zero or
+        the type is unknown.
+    """
+    raw = _areas(geometry, "geometry")
+    if not raw:
+        raise GeometryFault("holds no area")
+    repairs: list[str] = []
+    valid: list[Polygon] = []
+    for polygon in raw:
+        if shapely.is_valid(polygon):
+            valid.append(polygon)
+            continue
+        reason = explain_validity(polygon).split("[")[0].lower()
+        mended = as_multipolygon(shapely.make_valid(polygon, method="structure", keep_collapsed=False))
+        repairs.append(f"{reason}, repaired{_area_change(polygon, mended)}")
+        valid.extend(polygons_of(mended))
+    merged = MultiPolygon(valid)
+    if not shapely.is_valid(merged):
+        merged = as_multipolygon(shapely.union_all(valid))
+        repairs.append("overlapping parts, merged")
+    if not merged.area > 0:
+        raise GeometryFault("has no area")
+    return (merged.geoms[0] if len(merged.geoms) == 1 else merged), repairs
+
+
+def points_of(geometry: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Points of a GeoJSON Point, MultiPoint or collection as (N, 2) pixels; (0, 2) for any other geometry."""
+    kind = geometry.get("type")
+    if kind == "Point":
+        return _line([geometry.get("coordinates")], "the point")
+    if kind == "MultiPoint":
+        return _line(geometry.get("coordinates"), "the points")
+    if kind == "GeometryCollection":
+        parts = [points_of(part) for part in _parts(geometry)]
+        return np.concatenate(parts) if parts else np.empty((0, 2))
+    return np.empty((0, 2))
+
+
+def rings_px(geometry: Polygon | MultiPolygon, mpp: float) -> list[Any]:
+    """GeoJSON coordinates in pixels of a geometry in µm, rounded to :data:`COORDINATE_DECIMALS`."""
+    if isinstance(geometry, MultiPolygon):
+        return [rings_px(part, mpp) for part in geometry.geoms]
+    return [_ring_px(ring.coords, mpp) for ring in (geometry.exterior, *geometry.interiors)]
+
+
+def _ring_px(coords: Any, mpp: float) -> list[list[float]]:
+    xy_px: list[list[float]] = np.round(np.asarray(coords)[:, :2] / mpp, COORDINATE_DECIMALS).tolist()
+    return xy_px
+
+
+def _areas(geometry: Mapping[str, Any], what: str) -> list[Polygon]:
+    kind = geometry.get("type")
+    coordinates = geometry.get("coordinates")
+    if kind == "Polygon":
+        return _polygon(coordinates, what)
+    if kind == "MultiPolygon":
+        parts = _sequence(coordinates, what)
+        return [area for number, part in enumerate(parts, 1) for area in _polygon(part, f"part {number}")]
+    if kind == "GeometryCollection":
+        return [area for part in _parts(geometry) for area in _areas(part, what)]
+    if kind in {"Point", "MultiPoint", "LineString", "MultiLineString"}:
+        return []
+    raise GeometryFault(f"has a geometry of type {kind!r}, expected Polygon or MultiPolygon")
+
+
+def _parts(geometry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    parts = geometry.get("geometries")
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise GeometryFault("is a GeometryCollection without a list of geometries")
+    return parts
+
+
+def _polygon(coordinates: Any, what: str) -> list[Polygon]:
+    rings = _sequence(coordinates, what)
+    if not rings:
+        return []
+    shell = _ring(rings[0], f"the outline of the {what}")
+    holes = [_ring(ring, f"hole {number} of the {what}") for number, ring in enumerate(rings[1:], 1)]
+    return [Polygon(shell, holes)]
+
+
+def _ring(coordinates: Any, what: str) -> NDArray[np.float64]:
+    ring = _line(coordinates, what)
+    distinct = len(np.unique(ring, axis=0))
+    if distinct < 3:
+        raise GeometryFault(f"needs three different points in {what}, found {distinct}")
+    return ring
+
+
+def _line(coordinates: Any, what: str) -> NDArray[np.float64]:
+    """Positions as (N, 2) float64, each checked to be finite numbers of a possible size."""
+    positions = _sequence(coordinates, what)
+    for number, position in enumerate(positions, 1):
+        if not isinstance(position, list) or len(position) < 2:
+            raise GeometryFault(f"has no [x, y] at point {number} of {what} but {_short(position)}")
+        for value in position[:2]:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise GeometryFault(f"has no number at point {number} of {what} but {_short(value)}")
+            # NaN fails this comparison too.
+            if not abs(value) <= MAX_COORDINATE_PX:
+                raise GeometryFault(f"has the impossible coordinate {_short(value)} at point {number} of {what}")
+    return np.array([position[:2] for position in positions], dtype=np.float64).reshape(-1, 2)
+
+
+def _sequence(value: Any, what: str) -> Sequence[Any]:
+    if not isinstance(value, list):
+        raise GeometryFault(f"has no list of coordinates for {what} but {_short(value)}")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _area_change(before: Polygon, after: MultiPolygon) -> str:
+    """Area before the repair is the shoelace sum, in which the lobes of a bow-tie cancel."""
+    if not before.area > 0:
+        return f" (area now {after.area:.0f} px²)"
+    change = float(after.area / before.area) - 1.0
+    return " (area unchanged)" if abs(change) < _NOTEWORTHY_CHANGE else f" (area {100 * change:+.1f} %)"

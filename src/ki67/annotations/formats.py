@@ -1,0 +1,96 @@
+"""Which module reads and writes which region file, by its suffix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ki67.annotations import geojson
+from ki67.annotations.regions import Regions
+from ki67.errors import AnnotationError, PixelSizeError
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format: a name for messages and the functions that read and write it (pixel size in µm)."""
+
+    name: str
+    read_regions: Callable[[Path, float], Regions]
+    read_points: Callable[[Path, float], tuple[geojson.PointSet, ...]]
+    write_regions: Callable[[Path, Regions, float], None]
+
+
+_GEOJSON: Final = Format("QuPath GeoJSON", geojson.read_regions, geojson.read_points, geojson.write_regions)
+
+FORMATS: Final[dict[str, Format]] = {".geojson": _GEOJSON, ".json": _GEOJSON}
+"""Readable and writable formats by lower-case suffix; a new format is one module and its line here."""
+
+
+def read_regions(path: str | Path, mpp: float) -> Regions:
+    """Read the labelled areas of a region file.
+
+    Parameters
+    ----------
+    path
+        The file; its suffix names the format.
+    mpp
+        Pixel size of the slide's level 0 in µm: region files hold level-0 pixels.
+
+    Returns
+    -------
+    Regions
+        In µm in the slide's frame, in the file's order; ``notes`` states what was repaired or left out.
+
+    Raises
+    ------
+    AnnotationError
+        Where the file is missing, unreadable, malformed or holds an area that cannot be repaired; names the feature.
+    PixelSizeError
+        Where ``mpp`` is not a positive number.
+    """
+    return _format_of(path, mpp).read_regions(Path(path), mpp)
+
+
+def read_points(path: str | Path, mpp: float) -> tuple[geojson.PointSet, ...]:
+    """Read the labelled points of a region file, one set per feature; parameters and errors as `read_regions`."""
+    return _format_of(path, mpp).read_points(Path(path), mpp)
+
+
+def write_regions(path: str | Path, regions: Regions, mpp: float) -> None:
+    """Write regions in the format that the suffix names, in level-0 pixels of the slide, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    regions
+        In µm in the slide's frame.
+    mpp
+        Pixel size of the slide's level 0 in µm.
+
+    Raises
+    ------
+    AnnotationError
+        Where the suffix names no format that can be written.
+    WriteError
+        Where the file cannot be written.
+    """
+    _format_of(path, mpp).write_regions(Path(path), regions, mpp)
+
+
+def _format_of(path: str | Path, mpp: float) -> Format:
+    if not (math.isfinite(mpp) and mpp > 0):
+        raise PixelSizeError(path, f"needs the slide's pixel size, got {mpp} µm", "Give a positive one with --mpp.")
+    found = FORMATS.get(Path(path).suffix.lower())
+    if found is None:
+        known = ", ".join(f"{suffix} ({format_.name})" for suffix, format_ in FORMATS.items())
+        suffix = Path(path).suffix or "no suffix"
+        raise AnnotationError(
+            path,
+            f"is not a region file that can be read ({suffix}; readable: {known})",
+            "Export the regions from QuPath with File > Export objects as GeoJSON.",
+        )
+    return found
