@@ -73,6 +73,10 @@ class DataSetError(FileError):
     """A data set whose layout or labels are not as documented."""
 
 
+class SimulationError(Ki67Error):
+    """Options of a simulation that contradict one another or cannot be met."""
+
+
 class WriteError(FileError):
     """A result that could not be written (full disk, no permission); nothing half-written is left behind."""
 
