@@ -19,6 +19,9 @@ MAX_COORDINATE_PX: Final = 1e8
 COORDINATE_DECIMALS: Final = 3
 """Decimals of a pixel written to files: a thousandth of a pixel is below anything a scanner resolves."""
 
+NOT_AREAS: Final = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString"})
+"""GeoJSON geometries without an area."""
+
 _NOTEWORTHY_CHANGE: Final = 1e-9
 """Relative change of area that a repair is reported with as "unchanged"."""
 
@@ -44,7 +47,7 @@ def polygons_px(geometry: Mapping[str, Any]) -> tuple[Polygon | MultiPolygon, li
         Where a coordinate is no finite number, a ring has fewer than three different points, the area is zero or
         the type is unknown.
     """
-    raw = _areas(geometry, "geometry")
+    raw = [area for part in simple_parts(geometry) for area in _areas(part)]
     if not raw:
         raise GeometryFault("holds no area")
     repairs: list[str] = []
@@ -68,15 +71,29 @@ def polygons_px(geometry: Mapping[str, Any]) -> tuple[Polygon | MultiPolygon, li
 
 def points_of(geometry: Mapping[str, Any]) -> NDArray[np.float64]:
     """Points of a GeoJSON Point, MultiPoint or collection as (N, 2) pixels; (0, 2) for any other geometry."""
-    kind = geometry.get("type")
-    if kind == "Point":
-        return _line([geometry.get("coordinates")], "the point")
-    if kind == "MultiPoint":
-        return _line(geometry.get("coordinates"), "the points")
-    if kind == "GeometryCollection":
-        parts = [points_of(part) for part in _parts(geometry)]
-        return np.concatenate(parts) if parts else np.empty((0, 2))
-    return np.empty((0, 2))
+    found = [np.empty((0, 2))]
+    for part in simple_parts(geometry):
+        if part.get("type") == "Point":
+            found.append(_line([part.get("coordinates")], "the point"))
+        elif part.get("type") == "MultiPoint":
+            found.append(_line(part.get("coordinates"), "the points"))
+    return np.concatenate(found)
+
+
+def simple_parts(geometry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Take GeometryCollections apart, however deep they are nested; any other geometry is its own only part."""
+    simple: list[Mapping[str, Any]] = []
+    waiting = [geometry]
+    while waiting:
+        part = waiting.pop()
+        if part.get("type") != "GeometryCollection":
+            simple.append(part)
+            continue
+        parts = part.get("geometries")
+        if not isinstance(parts, list) or not all(isinstance(one, dict) for one in parts):
+            raise GeometryFault("is a GeometryCollection without a list of geometries")
+        waiting.extend(reversed(parts))
+    return simple
 
 
 def rings_px(geometry: Polygon | MultiPolygon, mpp: float) -> list[Any]:
@@ -91,30 +108,21 @@ def _ring_px(coords: Any, mpp: float) -> list[list[float]]:
     return xy_px
 
 
-def _areas(geometry: Mapping[str, Any], what: str) -> list[Polygon]:
+def _areas(geometry: Mapping[str, Any]) -> list[Polygon]:
     kind = geometry.get("type")
     coordinates = geometry.get("coordinates")
     if kind == "Polygon":
-        return _polygon(coordinates, what)
+        return _polygon(coordinates, "geometry")
     if kind == "MultiPolygon":
-        parts = _sequence(coordinates, what)
+        parts = _sequence(coordinates, "the geometry")
         return [area for number, part in enumerate(parts, 1) for area in _polygon(part, f"part {number}")]
-    if kind == "GeometryCollection":
-        return [area for part in _parts(geometry) for area in _areas(part, what)]
-    if kind in {"Point", "MultiPoint", "LineString", "MultiLineString"}:
+    if isinstance(kind, str) and kind in NOT_AREAS:
         return []
-    raise GeometryFault(f"has a geometry of type {kind!r}, expected Polygon or MultiPolygon")
-
-
-def _parts(geometry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    parts = geometry.get("geometries")
-    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-        raise GeometryFault("is a GeometryCollection without a list of geometries")
-    return parts
+    raise GeometryFault(f"has a geometry of type {short(kind)}, expected Polygon or MultiPolygon")
 
 
 def _polygon(coordinates: Any, what: str) -> list[Polygon]:
-    rings = _sequence(coordinates, what)
+    rings = _sequence(coordinates, f"the {what}")
     if not rings:
         return []
     shell = _ring(rings[0], f"the outline of the {what}")
@@ -135,23 +143,24 @@ def _line(coordinates: Any, what: str) -> NDArray[np.float64]:
     positions = _sequence(coordinates, what)
     for number, position in enumerate(positions, 1):
         if not isinstance(position, list) or len(position) < 2:
-            raise GeometryFault(f"has no [x, y] at point {number} of {what} but {_short(position)}")
+            raise GeometryFault(f"has no [x, y] at point {number} of {what} but {short(position)}")
         for value in position[:2]:
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise GeometryFault(f"has no number at point {number} of {what} but {_short(value)}")
+                raise GeometryFault(f"has no number at point {number} of {what} but {short(value)}")
             # NaN fails this comparison too.
             if not abs(value) <= MAX_COORDINATE_PX:
-                raise GeometryFault(f"has the impossible coordinate {_short(value)} at point {number} of {what}")
+                raise GeometryFault(f"has the impossible coordinate {short(value)} at point {number} of {what}")
     return np.array([position[:2] for position in positions], dtype=np.float64).reshape(-1, 2)
 
 
 def _sequence(value: Any, what: str) -> Sequence[Any]:
     if not isinstance(value, list):
-        raise GeometryFault(f"has no list of coordinates for {what} but {_short(value)}")
+        raise GeometryFault(f"has no list of coordinates for {what} but {short(value)}")
     return value
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Show a value from the file in a message, cut to 40 characters."""
     text = repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 

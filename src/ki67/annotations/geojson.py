@@ -18,16 +18,21 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ki67.annotations.coordinates import GeometryFault, points_of, polygons_px, rings_px
+from ki67.annotations.coordinates import (
+    NOT_AREAS,
+    GeometryFault,
+    points_of,
+    polygons_px,
+    rings_px,
+    short,
+    simple_parts,
+)
 from ki67.annotations.regions import UNCLASSIFIED, Region, Regions, Rgb
 from ki67.errors import AnnotationError
 from ki67.files import atomic_path
 
 _WAY_OUT: Final = "Export the regions again from QuPath with File > Export objects as GeoJSON."
-_AREAS: Final = frozenset({"Polygon", "MultiPolygon"})
-_POINTS: Final = frozenset({"Point", "MultiPoint"})
-_LINES: Final = frozenset({"LineString", "MultiLineString"})
-_GEOMETRIES: Final = _AREAS | _POINTS | _LINES | {"GeometryCollection"}
+_GEOMETRIES: Final = NOT_AREAS | {"Polygon", "MultiPolygon", "GeometryCollection"}
 _CELL_TYPES: Final = frozenset({"detection", "cell", "tile"})
 _QUPATH_02_TYPES: Final = {
     "PathAnnotationObject": "annotation",
@@ -71,7 +76,7 @@ def read_regions(path: Path, mpp: float) -> Regions:
     """
     features = list(_features(path))
     notes: list[str] = []
-    areas = [feature for feature in features if _has_area(feature.geometry)]
+    areas = [feature for feature in features if _has_area(path, feature)]
     if features and not areas:
         raise AnnotationError(
             path,
@@ -186,7 +191,8 @@ def _load(path: Path) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        cut = " (the file seems to be cut off)" if error.pos >= len(text.rstrip()) - 1 else ""
+        at_the_end = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated string")
+        cut = " (the file seems to be cut off)" if at_the_end else ""
         raise AnnotationError(path, f"is not valid JSON: {error.msg} at {where}{cut}", _WAY_OUT) from error
     except (RecursionError, ValueError) as error:
         raise AnnotationError(
@@ -198,10 +204,10 @@ def _feature(path: Path, number: int, element: Any) -> _Feature:
     if not isinstance(element, dict):
         raise _fault(path, number, f"is no GeoJSON object but {type(element).__name__}")
     kind = element.get("type")
-    if kind in _GEOMETRIES:
+    if isinstance(kind, str) and kind in _GEOMETRIES:
         element = {"geometry": element}
     elif kind != "Feature":
-        raise _fault(path, number, f"has the type {kind!r}, expected Feature or a geometry")
+        raise _fault(path, number, f"has the type {short(kind)}, expected Feature or a geometry")
     geometry = element.get("geometry")
     if not isinstance(geometry, dict):
         raise _fault(path, number, "has no geometry")
@@ -265,13 +271,13 @@ def _rgb(value: Any) -> Rgb | None:
     return None
 
 
-def _has_area(geometry: Mapping[str, Any]) -> bool:
-    """Whether the geometry is, or claims to be, an area; unknown types count, so that they are refused by number."""
-    kind = geometry.get("type")
-    if kind == "GeometryCollection":
-        parts = geometry.get("geometries")
-        return not isinstance(parts, list) or any(isinstance(part, dict) and _has_area(part) for part in parts)
-    return not isinstance(kind, str) or kind not in _POINTS | _LINES
+def _has_area(path: Path, feature: _Feature) -> bool:
+    """Whether a feature is, or claims to be, an area; unknown types count, so that they are refused by number."""
+    try:
+        kinds = [part.get("type") for part in simple_parts(feature.geometry)]
+    except GeometryFault as fault:
+        raise _fault(path, feature.number, str(fault)) from fault
+    return any(not isinstance(kind, str) or kind not in NOT_AREAS for kind in kinds)
 
 
 def _is_uuid(text: str) -> bool:

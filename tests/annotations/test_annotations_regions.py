@@ -1,0 +1,89 @@
+"""Regions in µm, and whether they lie on the slide."""
+
+import pytest
+from shapely.geometry import Point, Polygon, box
+
+from ki67.annotations import Region, Regions, check_inside, color_of
+from ki67.errors import RegionError
+from ki67.geometry import RectUm
+
+SLIDE = RectUm(0, 0, 1000, 800)
+
+
+def region(geometry: Polygon, label: str = "IDC", region_id: str = "r1") -> Region:
+    return Region(label, geometry, region_id)
+
+
+def test_labels_occur_once_in_order_of_first_region() -> None:
+    regions = Regions([region(box(0, 0, 1, 1), label) for label in ("IDC", "DCIS", "IDC")])
+
+    assert regions.labels == ("IDC", "DCIS")
+    assert len(regions.with_label("idc")) == 2
+    assert len(regions.with_label("Normal")) == 0
+
+
+def test_overlapping_regions_count_once_in_the_area() -> None:
+    regions = Regions([region(box(0, 0, 1000, 1000)), region(box(500, 0, 1500, 1000))])
+
+    assert regions.area_mm2 == pytest.approx(1.5)
+    assert regions.bounds_um == RectUm(0, 0, 1500, 1000)
+
+
+def test_regions_slice_and_compare_like_a_sequence() -> None:
+    regions = Regions([region(box(0, 0, 1, 1)), region(box(1, 1, 2, 2))], notes=["a note"])
+
+    assert regions[:1] == Regions([regions[0]])
+    assert regions[:1].notes == ("a note",)
+    assert hash(regions) == hash(Regions(list(regions)))
+
+
+def test_no_regions_have_no_bounds_and_no_area() -> None:
+    assert Regions().area_mm2 == 0
+    with pytest.raises(RegionError, match="no region of somewhere"):
+        _ = Regions(source="somewhere").bounds_um
+
+
+def test_the_papers_colours_mark_the_labels() -> None:
+    assert [color_of(label) for label in ("IDC", "DCIS", "Normal")] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    assert Region("IDC", box(0, 0, 1, 1), "a", color=(1, 2, 3)).display_color == (1, 2, 3)
+
+
+def test_a_region_inside_the_slide_is_left_as_it_is() -> None:
+    regions = Regions([region(Point(400, 400).buffer(100)), region(box(0, 0, 1000, 800))])
+
+    checked = check_inside(regions, SLIDE)
+
+    assert checked == regions
+    assert checked.notes == ()
+
+
+def test_a_region_that_sticks_out_is_clipped_and_the_share_stated() -> None:
+    regions = Regions([region(box(-100, 0, 900, 800))])
+
+    checked = check_inside(regions, SLIDE)
+
+    assert checked[0].geometry.bounds == (0, 0, 900, 800)
+    assert "10.0 % of its area lies outside" in checked.notes[0]
+
+
+def test_a_clipped_region_may_fall_into_parts() -> None:
+    comb = Polygon([(-200, 0), (500, 0), (500, 100), (-100, 100), (-100, 200), (500, 200), (500, 300), (-200, 300)])
+
+    checked = check_inside(Regions([region(comb)]), SLIDE)
+
+    assert checked[0].geometry.geom_type == "MultiPolygon"
+
+
+@pytest.mark.parametrize("geometry", [box(5000, 5000, 6000, 6000), box(900, 0, 2000, 800), box(-500, 0, -1, 9)])
+def test_a_region_wholly_or_mostly_outside_is_refused_with_numbers_and_a_hint(geometry: Polygon) -> None:
+    regions = Regions([region(box(0, 0, 9, 9)), region(geometry, "DCIS", "r2")], source="drawn.geojson")
+
+    with pytest.raises(RegionError) as caught:
+        check_inside(regions, SLIDE)
+
+    text = str(caught.value)
+    assert text.startswith("drawn.geojson: region r2 (DCIS) lies outside the slide")
+    assert "x 0 to 1000 µm and y 0 to 800 µm" in text
+    assert "pixels of the slide's level 0" in text
+    assert "--mpp" in text
+    assert "\n" not in text
