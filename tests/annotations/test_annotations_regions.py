@@ -1,6 +1,7 @@
 """Regions in µm, and whether they lie on the slide."""
 
 import pytest
+from shapely import affinity
 from shapely.geometry import Point, Polygon, box
 
 from ki67.annotations import Region, Regions, check_inside, color_of
@@ -51,25 +52,44 @@ def test_the_papers_colours_mark_the_labels() -> None:
 def test_a_region_inside_the_slide_is_left_as_it_is() -> None:
     regions = Regions([region(Point(400, 400).buffer(100)), region(box(0, 0, 1000, 800))])
 
-    checked = check_inside(regions, SLIDE)
+    checked, notes = check_inside(regions, SLIDE)
 
     assert checked == regions
-    assert checked.notes == ()
+    assert notes == []
 
 
 def test_a_region_that_sticks_out_is_clipped_and_the_share_stated() -> None:
     regions = Regions([region(box(-100, 0, 900, 800))])
 
-    checked = check_inside(regions, SLIDE)
+    checked, notes = check_inside(regions, SLIDE)
 
     assert checked[0].geometry.bounds == (0, 0, 900, 800)
-    assert "10.0 % of its area lies outside" in checked.notes[0]
+    assert "10.0 % of its area lies outside" in notes[0]
+
+
+def test_notes_from_the_file_stay_with_those_on_clipping() -> None:
+    regions = Regions([region(box(-100, 0, 900, 800))], notes=["feature 1: repaired"])
+
+    _, notes = check_inside(regions, SLIDE)
+
+    assert notes[0] == "feature 1: repaired"
+    assert len(notes) == 2
+
+
+def test_regions_are_mapped_with_their_labels() -> None:
+    regions = Regions([region(box(0, 0, 1, 1), "DCIS", "d")])
+
+    moved = regions.map_geometry(lambda geometry: affinity.translate(geometry, 5, 7))
+
+    assert [(one.label, one.region_id, one.geometry.bounds) for one in moved] == [("DCIS", "d", (5, 7, 6, 8))]
+    with pytest.raises(RegionError, match=r"region d \(DCIS\) has no area left"):
+        regions.map_geometry(lambda geometry: geometry.centroid)
 
 
 def test_a_clipped_region_may_fall_into_parts() -> None:
     comb = Polygon([(-200, 0), (500, 0), (500, 100), (-100, 100), (-100, 200), (500, 200), (500, 300), (-200, 300)])
 
-    checked = check_inside(Regions([region(comb)]), SLIDE)
+    checked, _ = check_inside(Regions([region(comb)]), SLIDE)
 
     assert checked[0].geometry.geom_type == "MultiPolygon"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, overload
 
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
 
 from ki67.errors import RegionError
 from ki67.geometry import RectUm, area_mm2, as_multipolygon
@@ -144,6 +145,23 @@ class Regions(Sequence[Region]):
         """Return the regions of one label; upper and lower case do not matter (users type "idc")."""
         return self._like(region for region in self._regions if region.label.casefold() == label.casefold())
 
+    def map_geometry(self, function: Callable[[BaseGeometry], BaseGeometry]) -> Regions:
+        """Return the regions with their geometry mapped, as by a registration; labels, ids and names stay.
+
+        Raises
+        ------
+        RegionError
+            Where nothing with an area is left of a region.
+        """
+        mapped = []
+        for region in self._regions:
+            areas = as_multipolygon(shapely.make_valid(function(region.geometry)))
+            if areas.is_empty:
+                msg = f"{region.describe()} has no area left after it was mapped to the other slide"
+                raise RegionError(msg)
+            mapped.append(replace(region, geometry=areas.geoms[0] if len(areas.geoms) == 1 else areas))
+        return self._like(mapped)
+
     def union(self) -> MultiPolygon:
         """Return all regions as one valid multipolygon in µm; what overlaps counts once."""
         return as_multipolygon(shapely.union_all([region.geometry for region in self._regions]))
@@ -170,7 +188,7 @@ class Regions(Sequence[Region]):
         return RectUm.from_bounds(*(float(edge) for edge in bounds))
 
 
-def check_inside(regions: Regions, slide_bounds: RectUm) -> Regions:
+def check_inside(regions: Regions, slide_bounds: RectUm) -> tuple[Regions, list[str]]:
     """Clip regions to the slide and refuse those that cannot belong to it.
 
     Parameters
@@ -182,8 +200,9 @@ def check_inside(regions: Regions, slide_bounds: RectUm) -> Regions:
 
     Returns
     -------
-    Regions
-        The same regions; those that stick out are clipped, and a note states the share of the area left out.
+    regions, notes
+        The same regions, those that stick out clipped; and all notes on them: those they came with, then one per
+        clipped region that states the share of its area left out.
 
     Raises
     ------
@@ -206,7 +225,7 @@ def check_inside(regions: Regions, slide_bounds: RectUm) -> Regions:
         kept.append(replace(region, geometry=geometry))
         share = f"{100 * share_outside:.1f} %" if share_outside >= 0.0005 else "less than 0.1 %"
         notes.append(f"{region.describe()}: {share} of its area lies outside the slide and is left out")
-    return Regions(kept, notes=notes, source=regions.source)
+    return Regions(kept, notes=notes, source=regions.source), notes
 
 
 def _outside_message(region: Region, share_outside: float, slide: RectUm, source: Path | None) -> str:

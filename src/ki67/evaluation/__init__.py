@@ -1,0 +1,1 @@
+"""Comparisons with a gold standard: patches, cells, landmarks, indices."""

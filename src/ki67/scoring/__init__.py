@@ -1,0 +1,12 @@
+"""The Ki-67 index of a cell table, with its interval and the guard on the number of cells."""
+
+from ki67.scoring.intervals import wilson_interval
+from ki67.scoring.score import (
+    MINIMUM_CELLS,
+    RECOMMENDED_CELLS,
+    RegionScore,
+    Score,
+    score_cells,
+)
+
+__all__ = ["MINIMUM_CELLS", "RECOMMENDED_CELLS", "RegionScore", "Score", "score_cells", "wilson_interval"]
