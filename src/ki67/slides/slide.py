@@ -1,0 +1,246 @@
+"""A slide: its size, its levels, and any rectangle of it at any resolution."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal
+
+import numpy as np
+
+from ki67.geometry import RectUm
+from ki67.slides.resampling import Axis, resample
+from ki67.slides.sources import WHITE, RgbImage, Source
+
+READ_AHEAD_WORKERS: Final = 2  # decoding leaves the GIL; more threads only help on more cores
+# Source pixels averaged in one go (48 MB as bytes, 200 MB as float32 at the worst): larger reads go piece by piece.
+BLOCK_PX: Final = 16_000_000
+# A level up to this much coarser than asked for still counts as "not coarser": mpp values are rounded in files.
+SAME_MPP: Final = 1.0 + 1e-4
+FINGERPRINT_SAMPLES: Final = 64
+FINGERPRINT_SAMPLE_BYTES: Final = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution of a slide; ``downsample`` is level-0 pixels per pixel of this level."""
+
+    size_px: tuple[int, int]
+    downsample: float
+    mpp: float
+
+
+def snapped_downsample(full_px: tuple[int, int], level_px: tuple[int, int]) -> float:
+    """Level-0 pixels per pixel of a level, from the two sizes.
+
+    Writers halve or quarter and round the size, so 1001 px become 500 or 501: the quotient 2.002 or 1.998 would
+    shift the far edge by a pixel. The whole number that explains both sizes is taken, a power of two before others;
+    only where there is none, the mean quotient.
+    """
+    ratios = [full / level for full, level in zip(full_px, level_px, strict=True)]
+    mean = sum(ratios) / 2
+    low, high = int(np.floor(min(ratios))), int(np.ceil(max(ratios)))
+    powers = [2**exponent for exponent in range(max(high, 1).bit_length() + 1)]
+    nearby = sorted(range(max(1, low - 1), high + 2), key=lambda whole: abs(whole - mean))
+    for whole in [*sorted(powers, key=lambda power: abs(power - mean)), *nearby]:
+        explained = all(
+            level in {full // whole, -(-full // whole)} for full, level in zip(full_px, level_px, strict=True)
+        )
+        if explained:
+            return float(whole)
+    return mean
+
+
+class Slide:
+    """An open slide; reads may come from several threads. Use it as a context manager or call :meth:`close`.
+
+    Attributes
+    ----------
+    path
+        The file or folder.
+    reader
+        What decodes the pixels (``"tifffile"``, ``"openslide:hamamatsu"``, ``"png"``, …).
+    mpp
+        µm per pixel of level 0.
+    mpp_source
+        ``"file"`` or ``"given"``.
+    size_px
+        Width and height of level 0.
+    levels
+        From fine to coarse.
+    """
+
+    def __init__(self, path: Path, source: Source, mpp: float, mpp_source: Literal["file", "given"]) -> None:
+        self.path = path
+        self.reader = source.name
+        self.mpp = mpp
+        self.mpp_source = mpp_source
+        self.size_px = source.level_sizes_px[0]
+        downsamples = [snapped_downsample(self.size_px, size) for size in source.level_sizes_px]
+        self.levels = tuple(
+            Level(size, downsample, mpp * downsample)
+            for size, downsample in zip(source.level_sizes_px, downsamples, strict=True)
+        )
+        self._source = source
+
+    def __enter__(self) -> Slide:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        width, height = self.size_px
+        return f"Slide({str(self.path)!r}, {width} x {height} px at {self.mpp:g} µm, {self.reader})"
+
+    @property
+    def bounds_um(self) -> RectUm:
+        """The whole slide, in µm."""
+        return RectUm(0.0, 0.0, self.size_px[0] * self.mpp, self.size_px[1] * self.mpp)
+
+    def read(self, region_um: RectUm, mpp: float) -> RgbImage:
+        """Read a rectangle at a resolution, averaged from the nearest finer level.
+
+        Pixel (r, c) covers x from ``x_um + c * mpp`` to ``x_um + (c + 1) * mpp``, likewise y. Beyond the slide and
+        where the slide is transparent it is white. Finer than level 0 is interpolated linearly.
+
+        Parameters
+        ----------
+        region_um
+            The rectangle in the slide's frame; it may reach beyond the slide.
+        mpp
+            µm per pixel of the result.
+
+        Returns
+        -------
+        NDArray
+            (round(height_um / mpp), round(width_um / mpp), 3) uint8, at least one pixel each way.
+
+        Raises
+        ------
+        SlideError
+            Where the file is damaged.
+        """
+        if not mpp > 0:
+            msg = f"a read needs a positive resolution, got {mpp} µm per pixel"
+            raise ValueError(msg)
+        index = self._level_for(mpp)
+        level_mpp = self.levels[index].mpp
+        step = mpp / level_mpp
+        columns = Axis(region_um.x_um / level_mpp, step, max(1, round(region_um.width_um / mpp)))
+        rows = Axis(region_um.y_um / level_mpp, step, max(1, round(region_um.height_um / mpp)))
+        pixels = np.empty((rows.count, columns.count, 3), dtype=np.uint8)
+        self._fill(pixels, index, rows, columns)
+        return pixels
+
+    def thumbnail(self, mpp: float) -> RgbImage:
+        """Read the whole slide at a resolution: (H, W, 3) uint8."""
+        return self.read(self.bounds_um, mpp)
+
+    def fingerprint(self) -> dict[str, int | str]:
+        """Tell this slide from others in a second or less, however large it is.
+
+        Returns
+        -------
+        dict
+            ``bytes``: size of the file (of all files of a slide that is a folder or has one beside it);
+            ``sampled_sha256``: SHA-256 over sizes and 64 evenly spread samples of 64 KiB of each file.
+        """
+        files = _files_of(self.path)
+        digest = hashlib.sha256()
+        total = 0
+        for file in files:
+            size = file.stat().st_size
+            total += size
+            digest.update(size.to_bytes(8, "little"))
+            span = max(0, size - FINGERPRINT_SAMPLE_BYTES)
+            offsets = sorted({span * i // (FINGERPRINT_SAMPLES - 1) for i in range(FINGERPRINT_SAMPLES)})
+            with file.open("rb") as stream:
+                for offset in offsets:
+                    stream.seek(offset)
+                    digest.update(stream.read(FINGERPRINT_SAMPLE_BYTES))
+        return {"bytes": total, "sampled_sha256": digest.hexdigest()}
+
+    def close(self) -> None:
+        """Release the file."""
+        self._source.close()
+
+    def _level_for(self, mpp: float) -> int:
+        fine_enough = [i for i, level in enumerate(self.levels) if level.mpp <= mpp * SAME_MPP]
+        return max(fine_enough, key=lambda i: self.levels[i].mpp) if fine_enough else 0
+
+    def _fill(self, out: RgbImage, level: int, rows: Axis, columns: Axis) -> None:
+        (top, bottom), (left, right) = rows.source_range, columns.source_range
+        if (bottom - top) * (right - left) > BLOCK_PX and max(rows.count, columns.count) > 1:
+            if rows.count >= columns.count:
+                half = rows.count // 2
+                self._fill(out[:half], level, rows.part(0, half), columns)
+                self._fill(out[half:], level, rows.part(half, rows.count - half), columns)
+            else:
+                half = columns.count // 2
+                self._fill(out[:, :half], level, rows, columns.part(0, half))
+                self._fill(out[:, half:], level, rows, columns.part(half, columns.count - half))
+            return
+        width, height = self.levels[level].size_px
+        out[:] = resample(self._block(level, left, top, right, bottom), rows, columns, (height, width))
+
+    def _block(self, level: int, left: int, top: int, right: int, bottom: int) -> RgbImage:
+        width, height = self.levels[level].size_px
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+        if (x0, y0, x1, y1) == (left, top, right, bottom):
+            return self._source.read(level, left, top, right - left, bottom - top)
+        block = np.full((bottom - top, right - left, 3), WHITE, dtype=np.uint8)
+        if x1 > x0 and y1 > y0:
+            block[y0 - top : y1 - top, x0 - left : x1 - left] = self._source.read(level, x0, y0, x1 - x0, y1 - y0)
+        return block
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.is_file())
+    companion = path.with_suffix("")  # MIRAX keeps its pixels in a folder of the same name
+    beside = sorted(file for file in companion.rglob("*") if file.is_file()) if companion.is_dir() else []
+    return [path, *beside] if path.suffix.lower() == ".mrxs" else [path]
+
+
+def read_ahead(
+    slide: Slide, rects: Sequence[RectUm], mpp: float, workers: int | None = None
+) -> Iterator[tuple[RectUm, RgbImage]]:
+    """Read rectangles in order while the caller works on the one before.
+
+    At most two reads per worker wait, so memory does not depend on the number of rectangles. An error in a read is
+    raised when its turn comes; leaving the loop early cancels what has not begun.
+
+    Parameters
+    ----------
+    slide, rects, mpp
+        What to read, as in :meth:`Slide.read`.
+    workers
+        Threads, 2 by default.
+
+    Yields
+    ------
+    tuple
+        The rectangle and its pixels.
+    """
+    count = READ_AHEAD_WORKERS if workers is None else max(1, workers)
+    waiting: deque[tuple[RectUm, Future[RgbImage]]] = deque()
+    pool = ThreadPoolExecutor(count, thread_name_prefix="read-ahead")
+    try:
+        for rect in rects:
+            waiting.append((rect, pool.submit(slide.read, rect, mpp)))
+            if len(waiting) > 2 * count:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,65 @@
+"""A bounded cache in which each tile is decoded once, however many threads ask for it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Final
+
+from ki67.slides.sources import RgbImage
+
+CACHE_BYTES: Final = 96 * 2**20  # two rows of 512 px tiles across a section 30,000 px wide
+
+
+class TileCache:
+    """Least recently used tiles make room; memory stays below ``limit_bytes`` plus the tiles in work."""
+
+    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
+        self._limit_bytes = limit_bytes
+        self._lock = threading.Lock()
+        self._tiles: OrderedDict[Hashable, Future[RgbImage]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Hashable, decode: Callable[[], RgbImage]) -> RgbImage:
+        """Return the tile; the first to ask decodes it, the others wait. An error is not kept."""
+        with self._lock:
+            future = self._tiles.get(key)
+            mine = future is None
+            if future is None:
+                future = self._tiles[key] = Future()
+            else:
+                self._tiles.move_to_end(key)
+        if mine:
+            self._decode(key, decode, future)
+        return future.result()
+
+    def clear(self) -> None:
+        """Forget every tile."""
+        with self._lock:
+            self._tiles.clear()
+            self._bytes = 0
+
+    def _decode(self, key: Hashable, decode: Callable[[], RgbImage], future: Future[RgbImage]) -> None:
+        try:
+            tile = decode()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting threads must hear of it
+            with self._lock:
+                self._tiles.pop(key, None)
+            future.set_exception(error)
+            return
+        future.set_result(tile)
+        with self._lock:
+            if self._tiles.get(key) is future:
+                self._bytes += tile.nbytes
+            self._evict()
+
+    def _evict(self) -> None:
+        for key in list(self._tiles):
+            if self._bytes <= self._limit_bytes:
+                return
+            future = self._tiles[key]
+            if future.done():
+                del self._tiles[key]
+                self._bytes -= future.result().nbytes
