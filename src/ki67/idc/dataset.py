@@ -1,0 +1,171 @@
+"""Labelled patches on disk: an index file, or folders as the public IDC set publishes them.
+
+The published layout (Cruz-Roa et al., SPIE 9041, 2014; Janowczyk and Madabhushi, J Pathol Inform 7:29, 2016) is
+``<patient>/<0|1>/<patient>_idx5_x<X>_y<Y>_class<0|1>.png``, 50 x 50 px, 1 = invasive ductal carcinoma. An
+``index.csv`` names the patches to use; its columns ``patient``, ``label`` and ``file`` are needed, the others are kept.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from ki67.errors import DataSetError
+from ki67.progress import track
+
+INDEX_COLUMNS = ("patient", "label", "file")
+"""Columns an index must have."""
+
+WHITE = 255
+"""Patches cut off at a section's edge are padded with white, which is what lies beyond a section."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchRow:
+    """One labelled patch.
+
+    Parameters
+    ----------
+    patient
+        Patient the patch comes from; splits and intervals go by it.
+    label
+        1 for invasive ductal carcinoma, 0 for anything else.
+    path
+        Image file.
+    columns
+        Every column of the index as text (empty where there is no index).
+    """
+
+    patient: str
+    label: int
+    path: Path
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+def read_patches(directory: str | Path, index: str | Path | None = None) -> list[PatchRow]:
+    """List the labelled patches below a folder.
+
+    Parameters
+    ----------
+    directory
+        Folder the patches lie in.
+    index
+        CSV with the columns ``patient``, ``label`` and ``file`` (relative to ``directory``). Without it the folder is
+        walked as ``<patient>/<0|1>/*.png``.
+
+    Returns
+    -------
+    list of PatchRow
+        In the order of the index, or sorted by path.
+
+    Raises
+    ------
+    DataSetError
+        Where the folder or the index is missing or empty, a column is absent, or a line is malformed (with its number).
+    """
+    folder = Path(directory)
+    if not folder.is_dir():
+        raise DataSetError(folder, "is not a folder", "Name the folder that holds the patches.")
+    rows = _walk(folder) if index is None else _read_index(folder, Path(index))
+    if not rows:
+        raise DataSetError(
+            folder if index is None else index,
+            "names no patches",
+            "Expected <patient>/<0|1>/*.png, or an index with the columns patient, label, file.",
+        )
+    return rows
+
+
+def load_pixels(rows: Sequence[PatchRow], patch_px: int) -> NDArray[np.uint8]:
+    """Read patches into one array.
+
+    Smaller patches (cut off at a section's edge) are padded with white at the right and at the bottom.
+
+    Parameters
+    ----------
+    rows
+        What to read.
+    patch_px
+        Edge length of a patch in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 RGB (N, patch_px, patch_px, 3).
+
+    Raises
+    ------
+    DataSetError
+        Where an image is missing, cannot be read or is larger than a patch.
+    """
+    pixels = np.full((len(rows), patch_px, patch_px, 3), WHITE, dtype=np.uint8)
+    for place, row in enumerate(track(rows, "Reading patches")):
+        patch = _read_image(row.path)
+        height, width = patch.shape[:2]
+        if height > patch_px or width > patch_px:
+            raise DataSetError(
+                row.path,
+                f"is {width} x {height} px, expected at most {patch_px} x {patch_px}",
+                "Use patches of the model's size and resolution; its card states both.",
+            )
+        pixels[place, :height, :width] = patch
+    return pixels
+
+
+def _read_image(path: Path) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"), dtype=np.uint8)
+    except FileNotFoundError as error:
+        raise DataSetError(path, "is missing", "Complete the data set or take the patch out of the index.") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise DataSetError(path, f"cannot be read as an image ({error})", "Replace the file.") from error
+
+
+def _walk(folder: Path) -> list[PatchRow]:
+    return [
+        PatchRow(path.parent.parent.name, int(path.parent.name), path) for path in sorted(folder.glob("*/[01]/*.png"))
+    ]
+
+
+def _read_index(folder: Path, index: Path) -> list[PatchRow]:
+    try:
+        text = index.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataSetError(
+            index, "is missing", "Name an existing index with --index, or leave the option out."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataSetError(index, f"cannot be read as text ({error})", "Expected a CSV file in UTF-8.") from error
+    lines = csv.DictReader(text.splitlines())
+    missing = [name for name in INDEX_COLUMNS if name not in (lines.fieldnames or ())]
+    if missing:
+        raise DataSetError(
+            index,
+            f"line 1: lacks the column(s) {', '.join(missing)}, found {', '.join(lines.fieldnames or ()) or 'nothing'}",
+            "Expected at least patient, label, file.",
+        )
+    try:
+        return [_row(folder, index, lines.line_num, columns) for columns in lines]
+    except csv.Error as error:
+        raise DataSetError(index, f"line {lines.line_num}: {error}", "Expected a CSV file.") from error
+
+
+def _row(folder: Path, index: Path, line: int, columns: dict[str, str | None]) -> PatchRow:
+    if None in columns or None in columns.values():
+        raise DataSetError(index, f"line {line}: does not have as many fields as the header", "Correct the line.")
+    values = {name: value for name, value in columns.items() if value is not None}
+    if values["label"] not in {"0", "1"}:
+        raise DataSetError(
+            index, f"line {line}: the label is {values['label']!r}, expected 0 or 1", "Correct the line."
+        )
+    for name in ("patient", "file"):
+        if not values[name]:
+            raise DataSetError(index, f"line {line}: the {name} is empty", "Correct the line.")
+    return PatchRow(values["patient"], int(values["label"]), folder / values["file"], values)

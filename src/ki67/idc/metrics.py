@@ -1,0 +1,95 @@
+"""Measures of a two-class test, from scores and labels (numpy only)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+from scipy.stats import rankdata
+
+
+def rank_auc(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Area under the ROC curve as the normalised Mann–Whitney statistic; ties count half.
+
+    Parameters
+    ----------
+    labels
+        0 or 1, (N,).
+    scores
+        Larger means class 1, (N,).
+
+    Returns
+    -------
+    float
+        NaN where one class is absent.
+    """
+    truth = np.asarray(labels, dtype=bool)
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    if positives == 0 or negatives == 0:
+        return float("nan")
+    ranks = rankdata(np.asarray(scores, dtype=np.float64))
+    return float((ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Threshold with the highest balanced accuracy (Youden's index), midway between two scores.
+
+    Parameters
+    ----------
+    labels
+        0 or 1, (N,), both present.
+    scores
+        Larger means class 1, (N,).
+
+    Returns
+    -------
+    float
+        Class 1 is what lies at or above it.
+
+    Raises
+    ------
+    ValueError
+        Where one class is absent.
+    """
+    order = np.argsort(np.asarray(scores, dtype=np.float64), kind="stable")
+    sorted_scores = np.asarray(scores, dtype=np.float64)[order]
+    truth = np.asarray(labels, dtype=bool)[order]
+    if truth.all() or not truth.any():
+        raise ValueError("a threshold needs patches of both classes")
+    # Cutting before place i calls scores[i:] positive.
+    sensitivity = 1.0 - np.concatenate([[0], np.cumsum(truth)]) / truth.sum()
+    specificity = np.concatenate([[0], np.cumsum(~truth)]) / (~truth).sum()
+    cuts = np.flatnonzero(np.diff(sorted_scores) > 0) + 1
+    if len(cuts) == 0:
+        return float(sorted_scores[0])
+    best = cuts[int(np.argmax((sensitivity + specificity)[cuts]))]
+    return float((sorted_scores[best - 1] + sorted_scores[best]) / 2)
+
+
+def fit_temperature(labels: ArrayLike, margins: ArrayLike) -> float:
+    """Temperature that minimises the cross-entropy, with both classes weighing the same.
+
+    Source: Guo et al., "On calibration of modern neural networks", ICML 2017. The classes weigh the same because
+    training draws them evenly, so that a probability refers to an even share of both.
+
+    Parameters
+    ----------
+    labels
+        0 or 1, (N,).
+    margins
+        Logit of class 1 minus logit of class 0, (N,).
+
+    Returns
+    -------
+    float
+        Between 0.1 and 10; logits are divided by it.
+    """
+    truth = np.asarray(labels, dtype=bool)
+    sides: NDArray[np.float64] = np.where(truth, 1.0, -1.0) * np.asarray(margins, dtype=np.float64)
+    weights = np.where(truth, 0.5 / max(1, truth.sum()), 0.5 / max(1, (~truth).sum()))
+
+    def loss(log_temperature: float) -> float:
+        return float(np.sum(weights * np.logaddexp(0.0, -sides / np.exp(log_temperature))))
+
+    found = minimize_scalar(loss, bounds=(np.log(0.1), np.log(10.0)), method="bounded")
+    return float(np.exp(found.x))

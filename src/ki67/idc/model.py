@@ -1,0 +1,209 @@
+"""The shipped IDC model: an ONNX graph and its card."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ki67.errors import ModelError
+from ki67.files import sha256_of
+
+SHIPPED_MODEL = Path(__file__).parent.parent / "weights" / "idc_inception_v1.onnx"
+"""The model that comes with the package."""
+
+CARD_SCHEMA = 1
+"""Version of the card's fields."""
+
+INPUT_NAME, OUTPUT_NAME = "patches", "probabilities"
+"""Names in the graph: uint8 RGB (N, H, H, 3) in, float32 (N, classes) out. Scaling of pixels is inside the graph."""
+
+TUMOUR_CLASS = "IDC"
+
+BATCH = 64
+"""Patches the runtime takes at a time; more does not run faster on a CPU and costs memory."""
+
+REINSTALL = "Reinstall the package, or train and export the model again."
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a model is and what it was measured to do; stored as JSON beside the graph.
+
+    Parameters
+    ----------
+    name, architecture, licence
+        As shown in reports.
+    patch_px, mpp
+        Edge length of the input in pixels and µm per pixel.
+    classes
+        Names, in the order of the outputs.
+    threshold
+        Probability of ``IDC`` at and above which a patch is called invasive.
+    sha256
+        Of the graph.
+    details
+        The whole card: data, split, figures, training command.
+    """
+
+    name: str
+    architecture: str
+    licence: str
+    patch_px: int
+    mpp: float
+    classes: tuple[str, ...]
+    threshold: float
+    sha256: str
+    details: dict[str, Any]
+
+    @property
+    def patch_um(self) -> float:
+        """Edge length of a patch in µm."""
+        return self.patch_px * self.mpp
+
+    @property
+    def tumour_output(self) -> int:
+        """Place of ``IDC`` among the outputs."""
+        return self.classes.index(TUMOUR_CLASS)
+
+
+@dataclass(frozen=True)
+class IdcModel:
+    """A model ready to run; made by :func:`load_model`."""
+
+    path: Path
+    card: ModelCard
+    threads: int
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the graph, as checked against the card."""
+        return self.card.sha256
+
+    @cached_property
+    def session(self) -> onnxruntime.InferenceSession:
+        """The ONNX Runtime session, opened when first used."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = 3
+        try:
+            return onnxruntime.InferenceSession(str(self.path), options, providers=_providers())
+        except Exception as error:  # noqa: BLE001 - the runtime raises a class of its own for each defect of a graph
+            raise ModelError(self.path, f"cannot be run ({_first_line(error)})", REINSTALL) from error
+
+    def probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probability of invasive carcinoma for each patch.
+
+        Parameters
+        ----------
+        patches
+            uint8 RGB (N, patch_px, patch_px, 3).
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 (N,).
+        """
+        found = [
+            self.session.run([OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(patches[start : start + BATCH])})[0]
+            for start in range(0, len(patches), BATCH)
+        ]
+        if not found:
+            return np.empty(0, dtype=np.float32)
+        return np.asarray(np.concatenate(found)[:, self.card.tumour_output], dtype=np.float32)
+
+
+def load_model(path: str | Path | None = None, *, threads: int | None = None) -> IdcModel:
+    """Load a model and check it against its card.
+
+    Parameters
+    ----------
+    path
+        The ``.onnx`` file; its card has the same name with ``.json``. None takes the shipped model.
+    threads
+        Threads of the runtime; None takes as many as there are cores.
+
+    Returns
+    -------
+    IdcModel
+        The session is opened at the first prediction.
+
+    Raises
+    ------
+    ModelError
+        Where the graph or the card is missing or damaged, or the two do not belong together.
+    """
+    graph = SHIPPED_MODEL if path is None else Path(path)
+    if not graph.is_file():
+        raise ModelError(graph, "is missing", REINSTALL)
+    card = read_card(graph.with_suffix(".json"))
+    found = sha256_of(graph)
+    if found != card.sha256:
+        raise ModelError(
+            graph, f"does not belong to its card: SHA-256 {found[:12]}…, the card says {card.sha256[:12]}…", REINSTALL
+        )
+    return IdcModel(graph, card, threads or len(os.sched_getaffinity(0)))
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """Read a model's card.
+
+    Raises
+    ------
+    ModelError
+        Where it is missing, is no JSON, or lacks a field.
+    """
+    source = Path(path)
+    try:
+        fields = json.loads(source.read_text(encoding="utf-8"))
+        card = ModelCard(
+            name=str(fields["name"]),
+            architecture=str(fields["architecture"]),
+            licence=str(fields["licence"]),
+            patch_px=int(fields["patch_px"]),
+            mpp=float(fields["mpp"]),
+            classes=tuple(str(name) for name in fields["classes"]),
+            threshold=float(fields["threshold"]),
+            sha256=str(fields["sha256"]),
+            details=fields,
+        )
+        schema = int(fields["schema"])
+    except FileNotFoundError as error:
+        raise ModelError(source, "is missing; a model is not used without its card", REINSTALL) from error
+    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
+        raise ModelError(source, f"is not a model card ({error})", REINSTALL) from error
+    except KeyError as error:
+        raise ModelError(source, f"lacks the field {error}", REINSTALL) from error
+    _check_card(source, card, schema)
+    return card
+
+
+def _check_card(source: Path, card: ModelCard, schema: int) -> None:
+    if schema != CARD_SCHEMA:
+        raise ModelError(
+            source, f"has schema {schema}, this program reads {CARD_SCHEMA}", "Export the model with this version."
+        )
+    if card.patch_px < 1 or not card.mpp > 0 or not 0 < card.threshold < 1 or TUMOUR_CLASS not in card.classes:
+        found = f"patch_px {card.patch_px}, mpp {card.mpp}, threshold {card.threshold}, classes {list(card.classes)}"
+        raise ModelError(
+            source,
+            f"holds {found}",
+            f"Expected sizes above 0, a threshold between 0 and 1, and a class {TUMOUR_CLASS}.",
+        )
+
+
+def _providers() -> list[str]:
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    available = onnxruntime.get_available_providers()
+    return [name for name in wanted if name in available]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

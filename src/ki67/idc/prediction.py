@@ -1,0 +1,236 @@
+"""The model over the tissue of a slide.
+
+The slide is read once, in overlapping blocks at the model's resolution; patches are cut from a block on a regular
+grid and go through the model together. Where patches overlap, a place takes the mean of all patches that cover it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from ki67.errors import TissueError
+from ki67.geometry import RectUm
+from ki67.idc.heatmap import HeatMap
+from ki67.idc.model import IdcModel
+from ki67.progress import track
+from ki67.slides import Slide, TissueMask, read_ahead
+
+BLOCK_PATCHES = 10
+"""Patch lengths along a block's edge: at 50 px of 4 µm a block is 2 mm or 500 px wide, 0.75 MB."""
+
+MINIMUM_TISSUE = 0.1
+"""A patch with less tissue than this is not judged: the training patches hold hardly any such."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where patches lie: ``rows`` x ``columns`` of them, ``stride_px`` apart, from the slide's top left corner on.
+
+    The heat map has one pixel per stride; a patch covers ``cover`` x ``cover`` of them.
+    """
+
+    rows: int
+    columns: int
+    stride_px: int
+    patch_px: int
+    mpp: float
+
+    @property
+    def cover(self) -> int:
+        """Heat map pixels along a patch's edge."""
+        return self.patch_px // self.stride_px
+
+    @property
+    def stride_um(self) -> float:
+        """Distance of two neighbouring patches."""
+        return self.stride_px * self.mpp
+
+    def rect(self, row: int, column: int, rows: int, columns: int) -> RectUm:
+        """Return the part of the slide that a block of patches covers."""
+        edge = self.patch_px - self.stride_px
+        return RectUm(
+            column * self.stride_um,
+            row * self.stride_um,
+            (columns * self.stride_px + edge) * self.mpp,
+            (rows * self.stride_px + edge) * self.mpp,
+        )
+
+
+def predict(slide: Slide, tissue: TissueMask, model: IdcModel, *, stride_px: int | None = None) -> HeatMap:
+    """Map the probability of invasive carcinoma over the tissue.
+
+    Parameters
+    ----------
+    slide
+        H&E slide.
+    tissue
+        Its tissue; nothing else is read.
+    model
+        From :func:`ki67.idc.load_model`.
+    stride_px
+        Distance of neighbouring patches in pixels of the model's resolution; a divisor of the patch's edge. None takes
+        half the edge, so that each place is judged by four patches.
+
+    Returns
+    -------
+    HeatMap
+        One pixel per stride; NaN where the pixel holds no tissue or no patch over it held enough.
+
+    Raises
+    ------
+    TissueError
+        Where the slide is smaller than a patch, or no patch holds enough tissue.
+    ValueError
+        Where the stride does not divide the patch.
+    """
+    grid = make_grid(slide, model, stride_px)
+    # The border patches start outside the slide on the left and above, so that edges are judged as often as the rest.
+    share = tissue_share(tissue, grid)
+    wanted = _patch_sums(share, grid.cover) / grid.cover**2 >= MINIMUM_TISSUE
+    if not wanted.any():
+        raise TissueError(
+            slide.path,
+            f"holds no tissue that fills {MINIMUM_TISSUE:.0%} of a patch of {model.card.patch_um:.0f} µm",
+            "Check the slide and its pixel size (--mpp).",
+        )
+    scores = np.full(wanted.shape, np.nan, dtype=np.float32)
+    for rows, columns, values in _score_blocks(slide, grid, model, wanted):
+        scores[rows, columns] = values
+    return HeatMap(spread(scores, share, grid.cover), grid.stride_um)
+
+
+def make_grid(slide: Slide, model: IdcModel, stride_px: int | None = None) -> Grid:
+    """Lay the grid of patches over a slide.
+
+    Raises
+    ------
+    ValueError
+        Where the stride does not divide the patch's edge.
+    """
+    card = model.card
+    stride = card.patch_px // 2 if stride_px is None else stride_px
+    if stride < 1 or card.patch_px % stride:
+        msg = f"the stride must divide the patch's edge of {card.patch_px} px, got {stride}"
+        raise ValueError(msg)
+    step_um = stride * card.mpp
+    bounds = slide.bounds_um
+    return Grid(
+        max(1, math.ceil(bounds.height_um / step_um - 1e-9)),
+        max(1, math.ceil(bounds.width_um / step_um - 1e-9)),
+        stride,
+        card.patch_px,
+        card.mpp,
+    )
+
+
+def tissue_share(tissue: TissueMask, grid: Grid) -> NDArray[np.float32]:
+    """Share of tissue in each pixel of the heat map, float32 (rows, columns)."""
+    mask = np.asarray(tissue.mask, dtype=np.float64)
+    row_edges = np.arange(grid.rows + 1) * grid.stride_um / tissue.mpp
+    column_edges = np.arange(grid.columns + 1) * grid.stride_um / tissue.mpp
+    by_rows = _integrate(mask, row_edges)
+    area = _integrate(by_rows.T, column_edges).T
+    return np.asarray(area * (tissue.mpp / grid.stride_um) ** 2, dtype=np.float32)
+
+
+def _integrate(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Integrate along the first axis between consecutive edges (in samples); beyond the end there is nothing."""
+    sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
+    clipped = np.clip(edges, 0, len(values))
+    below = np.minimum(clipped.astype(int), len(values) - 1)
+    at_edges = sums[below] + (clipped - below)[:, None] * values[below]
+    return np.asarray(np.diff(at_edges, axis=0))
+
+
+def _patch_sums(share: NDArray[np.float32], cover: int) -> NDArray[np.float32]:
+    """Sum over the heat map pixels of each patch; patches start up to ``cover - 1`` pixels outside the slide."""
+    padded = np.pad(share, cover - 1)
+    windows = sliding_window_view(padded, (cover, cover))
+    return np.asarray(windows.sum(axis=(2, 3)), dtype=np.float32)
+
+
+def spread(scores: NDArray[np.float32], share: NDArray[np.float32], cover: int) -> NDArray[np.float32]:
+    """Mean of the patches over each heat map pixel; NaN without tissue or patches.
+
+    Parameters
+    ----------
+    scores
+        Patch (i, j) covers heat map pixels i - cover + 1 … i; float32 (rows + cover - 1, columns + cover - 1), NaN
+        where a patch was not judged.
+    share
+        Share of tissue per heat map pixel, (rows, columns).
+    cover
+        Heat map pixels along a patch's edge.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (rows, columns).
+    """
+    windows = sliding_window_view(scores, (cover, cover))
+    known = ~np.isnan(windows)
+    count = known.sum(axis=(2, 3))
+    total = np.where(known, windows, 0.0).sum(axis=(2, 3))
+    mean = np.divide(total, count, out=np.full(count.shape, np.nan), where=(count > 0) & (share > 0))
+    return np.asarray(mean, dtype=np.float32)
+
+
+def _score_blocks(
+    slide: Slide, grid: Grid, model: IdcModel, wanted: NDArray[np.bool_]
+) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+    blocks = _blocks(wanted, max(1, (BLOCK_PATCHES - 1) * grid.cover))
+    offset = grid.cover - 1
+    rects = [
+        grid.rect(rows.start - offset, columns.start - offset, rows.stop - rows.start, columns.stop - columns.start)
+        for rows, columns in blocks
+    ]
+    reads = read_ahead(slide, rects, grid.mpp)
+    for (rows, columns), (_, pixels) in track(
+        zip(blocks, reads, strict=True), "Finding invasive carcinoma", total=len(blocks)
+    ):
+        chosen = wanted[rows, columns]
+        values = np.full(chosen.shape, np.nan, dtype=np.float32)
+        values[chosen] = model.probabilities(cut(pixels, grid, chosen))
+        yield rows, columns, values
+
+
+def _blocks(wanted: NDArray[np.bool_], size: int) -> list[tuple[slice, slice]]:
+    """Cut the grid into blocks and keep those with something to judge, each no larger than what it holds."""
+    blocks = []
+    for top in range(0, wanted.shape[0], size):
+        for left in range(0, wanted.shape[1], size):
+            part = wanted[top : top + size, left : left + size]
+            if part.any():
+                rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+                blocks.append(
+                    (slice(top + rows[0], top + rows[-1] + 1), slice(left + columns[0], left + columns[-1] + 1))
+                )
+    return blocks
+
+
+def cut(pixels: NDArray[np.uint8], grid: Grid, chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Cut patches from a block.
+
+    Parameters
+    ----------
+    pixels
+        uint8 RGB (H, W, 3), the block.
+    grid
+        Patch size and stride.
+    chosen
+        Which patches of the block, bool (rows, columns).
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (N, patch_px, patch_px, 3), row by row.
+    """
+    windows = sliding_window_view(pixels, (grid.patch_px, grid.patch_px), axis=(0, 1))
+    every = windows[:: grid.stride_px, :: grid.stride_px][: chosen.shape[0], : chosen.shape[1]]
+    return np.ascontiguousarray(every[chosen].transpose(0, 2, 3, 1))
