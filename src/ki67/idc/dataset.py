@@ -2,7 +2,7 @@
 
 The published layout (Cruz-Roa et al., SPIE 9041, 2014; Janowczyk and Madabhushi, J Pathol Inform 7:29, 2016) is
 ``<patient>/<0|1>/<patient>_idx5_x<X>_y<Y>_class<0|1>.png``, 50 x 50 px, 1 = invasive ductal carcinoma. An
-``index.csv`` names the patches to use; its columns ``patient``, ``label`` and ``file`` are needed, the others are kept.
+``index.csv`` names the patches to use; its columns ``patient``, ``label`` and ``file`` are needed, others are kept.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def read_patches(directory: str | Path, index: str | Path | None = None) -> list
     Raises
     ------
     DataSetError
-        Where the folder or the index is missing or empty, a column is absent, or a line is malformed (with its number).
+        Where the folder or the index is missing or empty, a column is absent, or a line is malformed (with its
+        number).
     """
     folder = Path(directory)
     if not folder.is_dir():
@@ -144,11 +145,12 @@ def _read_index(folder: Path, index: Path) -> list[PatchRow]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataSetError(index, f"cannot be read as text ({error})", "Expected a CSV file in UTF-8.") from error
     lines = csv.DictReader(text.splitlines())
-    missing = [name for name in INDEX_COLUMNS if name not in (lines.fieldnames or ())]
+    found = tuple(lines.fieldnames or ())
+    missing = [name for name in INDEX_COLUMNS if name not in found]
     if missing:
         raise DataSetError(
             index,
-            f"line 1: lacks the column(s) {', '.join(missing)}, found {', '.join(lines.fieldnames or ()) or 'nothing'}",
+            f"line 1: lacks the column(s) {', '.join(missing)}, found {', '.join(found) or 'nothing'}",
             "Expected at least patient, label, file.",
         )
     try:

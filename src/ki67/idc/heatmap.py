@@ -83,7 +83,7 @@ def read_heatmap(path: str | Path) -> HeatMap:
             unit = int(page.tags["ResolutionUnit"].value)
     except (OSError, tifffile.TiffFileError, KeyError, ValueError) as error:
         raise CaseError(path, f"cannot be read as a heat map ({error})", way_out) from error
-    if pixels.ndim != 2 or pixels.dtype != np.float32 or unit != CENTIMETRE or not horizontal[0]:  # noqa: PLR2004
+    if pixels.ndim != 2 or pixels.dtype != np.float32 or unit != CENTIMETRE or not horizontal[0]:
         found = f"{pixels.dtype} {pixels.shape}, resolution unit {unit}"
         raise CaseError(path, f"is no heat map: it holds {found}, expected float32 (H, W) in pixels per cm", way_out)
     return HeatMap(pixels, UM_PER_CM * horizontal[1] / horizontal[0])

@@ -95,7 +95,7 @@ class IdcModel:
         options.log_severity_level = 3
         try:
             return onnxruntime.InferenceSession(str(self.path), options, providers=_providers())
-        except Exception as error:  # noqa: BLE001 - the runtime raises a class of its own for each defect of a graph
+        except Exception as error:  # the runtime raises a class of its own for each defect of a graph
             raise ModelError(self.path, f"cannot be run ({_first_line(error)})", REINSTALL) from error
 
     def probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:

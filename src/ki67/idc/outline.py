@@ -81,7 +81,7 @@ def outline(heatmap: HeatMap, model: IdcModel | None = None, options: OutlineOpt
     smooth = smoothed(heatmap, options.smoothing_um)
     seed = threshold + options.seed_margin * (1 - threshold)
     kept = apply_hysteresis_threshold(smooth, threshold, seed)
-    # Places below the threshold keep their value, so that the contour runs between pixels; what hysteresis drops goes.
+    # Places below the threshold keep their value, so that the contour runs between pixels.
     level = np.where(kept | (smooth < threshold), smooth, np.nextafter(threshold, 0, dtype=np.float64))
     region = contour(level, threshold, heatmap.mpp)
     polygons = [_fill_holes(polygon, options.min_hole_mm2) for polygon in polygons_of(region)]
@@ -139,7 +139,7 @@ def contour(level: NDArray[np.float64], threshold: float, mpp: float) -> MultiPo
     result = Polygon()
     rings = []
     for points in find_contours(fine, threshold):
-        if len(points) >= 4:  # noqa: PLR2004 - a ring: three points and the first again
+        if len(points) >= 4:
             xy = (points[:, ::-1] + 0.5) * step - mpp
             rings.append(Polygon(xy))
     # A ring lies inside or outside another, never across it: what an odd number of rings surrounds is region.

@@ -74,8 +74,8 @@ def predict(slide: Slide, tissue: TissueMask, model: IdcModel, *, stride_px: int
     model
         From :func:`ki67.idc.load_model`.
     stride_px
-        Distance of neighbouring patches in pixels of the model's resolution; a divisor of the patch's edge. None takes
-        half the edge, so that each place is judged by four patches.
+        Distance of neighbouring patches in pixels of the model's resolution; a divisor of the patch's edge. None
+        takes half the edge, so that each place is judged by four patches.
 
     Returns
     -------

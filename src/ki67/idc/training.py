@@ -201,7 +201,7 @@ def _check(training: PatchSet, validation: PatchSet, folder: Path) -> None:
             folder, f"patient {min(shared)} is in training and validation", "Split the patches by patient."
         )
     for name, patches in (("training", training), ("validation", validation)):
-        if len(set(patches.labels.tolist())) < 2:  # noqa: PLR2004 - two classes
+        if len(set(patches.labels.tolist())) < 2:
             raise DataSetError(folder, f"the {name} patches are all of one class", "Both classes are needed.")
 
 
