@@ -40,8 +40,9 @@ def evaluate_index(gold_csv: str | Path, scores_csv: str | Path) -> dict[str, An
     Returns
     -------
     dict
-        ``cases``; ``mae_points`` and ``rmse_points``; ``icc``: :func:`icc_2_1`; ``pearson``; ``bland_altman_bias_points``,
-        ``bland_altman_sd_points``, ``bland_altman_lower_points`` and ``bland_altman_upper_points``: bias and 95 %
+        ``cases``; ``mae_points`` and ``rmse_points``; ``icc``: :func:`icc_2_1`; ``pearson``;
+        ``bland_altman_bias_points``, ``bland_altman_sd_points``,
+        ``bland_altman_lower_points`` and ``bland_altman_upper_points``: bias and 95 %
         limits of agreement (Bland and Altman, Lancet 1986;327:307-310). ``icc`` and ``pearson`` are None where all
         indices are equal.
 
@@ -75,8 +76,8 @@ def icc_2_1(ratings: NDArray[np.float64]) -> float | None:
     """Intraclass correlation ICC(2,1): two-way random effects, absolute agreement, single rating.
 
     ``(MSR − MSE) / (MSR + (k − 1) MSE + k (MSC − MSE) / n)`` with the mean squares of rows, columns and error of the
-    two-way analysis of variance (Shrout and Fleiss, Psychol Bull 1979;86:420-428; ICC(A,1) of McGraw and Wong, Psychol
-    Methods 1996;1:30-46). A constant offset between the raters lowers it, unlike a correlation.
+    two-way analysis of variance (Shrout and Fleiss, Psychol Bull 1979;86:420-428; ICC(A,1) of McGraw and Wong,
+    Psychol Methods 1996;1:30-46). A constant offset between the raters lowers it, unlike a correlation.
 
     Parameters
     ----------

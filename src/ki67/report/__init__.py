@@ -1,0 +1,6 @@
+"""The report of a case: one self-contained HTML file."""
+
+from ki67.report.data import HeatMapLike, ReportData, SlideLike, TransformLike
+from ki67.report.page import render_report, write_report
+
+__all__ = ["HeatMapLike", "ReportData", "SlideLike", "TransformLike", "render_report", "write_report"]

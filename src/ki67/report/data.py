@@ -1,0 +1,93 @@
+"""What a report is made of. Stages hand it over as data; this room knows only the shapes below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ki67.annotations import Regions
+from ki67.geometry import RectUm
+
+
+class SlideLike(Protocol):
+    """The part of a slide that a report reads."""
+
+    @property
+    def path(self) -> Path:
+        """The slide's file."""
+
+    @property
+    def mpp(self) -> float:
+        """Level-0 pixel size in µm."""
+
+    @property
+    def bounds_um(self) -> RectUm:
+        """The slide's extent."""
+
+    def read(self, region_um: RectUm, mpp: float) -> NDArray[np.uint8]:
+        """Pixels of a rectangle, (H, W, 3), white outside the slide."""
+
+
+class HeatMapLike(Protocol):
+    """Probability of invasive carcinoma over a slide, from its origin on."""
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """(H, W), 0 to 1, NaN outside the tissue."""
+
+    @property
+    def mpp(self) -> float:
+        """Pixel size of the map in µm."""
+
+
+class TransformLike(Protocol):
+    """A registration, from the H&E to the Ki-67 slide."""
+
+    def inverse_points(self, points_um: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Map (N, 2) µm on the Ki-67 slide to µm on the H&E slide."""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything a report shows; what a command does not make stays None and its section is left out.
+
+    Parameters
+    ----------
+    title
+        Heading of the report, such as the slides' names.
+    run
+        The case's manifest: ``inputs``, ``models``, ``versions``, ``stages`` (see the case folder's ``run.json``).
+    he, ki67
+        The open slides.
+    regions_he, regions_ki67
+        The region as found or drawn on the H&E, and as counted on the Ki-67 slide.
+    heatmap
+        Heat map of the H&E slide.
+    transform, quality
+        The registration and its quality as a JSON object.
+    cells
+        The cell table.
+    score
+        The content of ``score.json``.
+    model_cards
+        Card of each model by the name it has in the manifest.
+    """
+
+    title: str
+    run: Mapping[str, Any] = field(default_factory=dict)
+    he: SlideLike | None = None
+    ki67: SlideLike | None = None
+    regions_he: Regions | None = None
+    regions_ki67: Regions | None = None
+    heatmap: HeatMapLike | None = None
+    transform: TransformLike | None = None
+    quality: Mapping[str, Any] | None = None
+    cells: pa.Table | None = None
+    score: Mapping[str, Any] | None = None
+    model_cards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -1,0 +1,99 @@
+"""Rows of the report's tables, from the manifest, the quality and the model cards; plain text throughout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+_LONGEST_VALUE: Final = 400
+"""Characters of one value in a table; the whole of it is in run.json."""
+
+_QUALITY_NAMES: Final[dict[str, str]] = {
+    "ncc_before": "Normalised cross-correlation (NCC) before",
+    "ncc": "Normalised cross-correlation (NCC) after",
+    "ncc_mpp": "NCC measured at (µm per pixel)",
+    "blur_um": "NCC measured after a blur of (µm)",
+    "ncc_blur_um": "NCC measured after a blur of (µm)",
+    "ncc_mask": "NCC measured within",
+    "tissue_dice": "Overlap of the two tissues (Dice)",
+}
+"""What the registration's figures are called in the report; others keep their key."""
+
+_CARD_FIRST: Final = ("name", "version", "task", "trained_on", "data", "license", "licence", "intended_use", "use")
+"""Entries of a model card shown first, in this order."""
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One finished stage of the run."""
+
+    name: str
+    seconds: float
+    peak_memory_mib: float | None
+    parameters: list[tuple[str, str]]
+
+
+def stage_rows(run: Mapping[str, Any]) -> list[StageRow]:
+    """Finished stages in the order they began; the report's own stage is still under way and not among them."""
+    done = [(name, record) for name, record in run.get("stages", {}).items() if record.get("state") == "done"]
+    done.sort(key=lambda entry: str(entry[1].get("started", "")))
+    return [
+        StageRow(
+            name=name,
+            seconds=float(record.get("seconds", 0.0)),
+            peak_memory_mib=record.get("peak_memory_mib"),
+            parameters=list(flat(record.get("parameters", {}))),
+        )
+        for name, record in done
+    ]
+
+
+def quality_rows(quality: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Figures of the registration, the known ones first and by name; the verdict is shown apart."""
+    known = [(name, quality[key]) for key, name in _QUALITY_NAMES.items() if key in quality]
+    others = {
+        key: value
+        for key, value in quality.items()
+        if key not in _QUALITY_NAMES and key not in {"accepted", "reasons"}
+    }
+    return [(name, text_of(value)) for name, value in known] + list(flat(others))
+
+
+def card_rows(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Entries of a model card, what and for what first."""
+    order = {key: place for place, key in enumerate(_CARD_FIRST)}
+    keys = sorted(card, key=lambda key: (order.get(key, len(order)), key))
+    return list(flat({key: card[key] for key in keys}))
+
+
+def input_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the manifest says of one slide."""
+    return list(flat(facts))
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested mappings as rows "a.b", "value"."""
+    for key, entry in value.items():
+        if isinstance(entry, Mapping) and entry:
+            yield from flat(entry, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", text_of(entry)
+
+
+def text_of(value: Any) -> str:
+    """Show a value: numbers to four significant digits, yes and no, lists with commas; long ones cut."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str | int):
+        text = str(value)
+    elif isinstance(value, list | tuple) and all(isinstance(entry, str | int | float) for entry in value):
+        text = ", ".join(text_of(entry) for entry in value) or "none"
+    else:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

@@ -1,0 +1,243 @@
+"""The report's page: figures and tables put together into one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ki67 import __version__
+from ki67.annotations import CELL_CLASSES, color_of
+from ki67.errors import Ki67Error
+from ki67.files import write_text
+from ki67.report import facts
+from ki67.report.data import ReportData, SlideLike
+from ki67.report.drawing import Picture, css_gradient, jpeg_uri
+from ki67.report.fields import Cells, Field, choose_fields, field_pictures
+from ki67.report.overview import checkerboard_picture, detail_rect, heatmap_picture, slide_picture
+
+DISCLAIMER: Final = "For research use only. Not a medical device."
+
+_UNRELIABLE_BELOW: Final = 500
+"""Tumour cells below which the number itself is marked (Dowsett et al., JNCI 2011;103:1656)."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture of the page."""
+
+    uri: str
+    alt: str
+    caption: str
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True)
+class FieldFigures:
+    """A field without and with its rings."""
+
+    field: Field
+    plain: Figure
+    ringed: Figure
+
+
+def write_report(path: str | Path, data: ReportData) -> None:
+    """Write the report as one self-contained HTML file: no script, no font and no picture from elsewhere.
+
+    Parameters
+    ----------
+    path
+        The HTML file; it appears whole or not at all.
+    data
+        What to show; sections without data are left out.
+
+    Raises
+    ------
+    SlideError
+        Where a slide cannot be read.
+    WriteError
+        Where the file cannot be written.
+    """
+    write_text(path, render_report(data))
+
+
+def render_report(data: ReportData, now: datetime | None = None) -> str:
+    """Return the report's HTML; ``now`` is the time it says it was made at, the present one by default."""
+    environment = Environment(
+        loader=PackageLoader("ki67.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["text"] = facts.text_of
+    made = (now or datetime.now(tz=UTC)).strftime("%Y-%m-%d %H:%M UTC")
+    return environment.get_template("report.html").render(
+        title=data.title,
+        made=made,
+        version=__version__,
+        disclaimer=DISCLAIMER,
+        score=_score(data),
+        banners=_banners(data),
+        warnings=_warnings(data),
+        slides=_slide_figures(data),
+        heatmap=_heatmap_figure(data),
+        gradient=css_gradient(),
+        registration=_registration(data),
+        fields=_field_figures(data),
+        colors={label: _css(color) for label, (_, color) in CELL_CLASSES.items()},
+        legend=_legend(data),
+        inputs={name: facts.input_rows(entry) for name, entry in data.run.get("inputs", {}).items()},
+        models=_models(data),
+        stages=facts.stage_rows(data.run),
+        versions=list(facts.flat(data.run.get("versions", {}))),
+        regions=list((data.score or {}).get("regions", [])),
+    )
+
+
+def _score(data: ReportData) -> dict[str, Any] | None:
+    if data.score is None:
+        return None
+    return {
+        "index_percent": data.score.get("index_percent"),
+        "ci95_percent": data.score.get("ci95_percent"),
+        **{key: int(data.score[key]) for key in ("positive", "negative", "other", "cells")},
+        "area_mm2": float(data.score["area_mm2"]),
+        "cells_per_mm2": data.score["cells"] / data.score["area_mm2"],
+    }
+
+
+def _banners(data: ReportData) -> list[str]:
+    """What must be seen before the number is used."""
+    banners = []
+    if data.quality is not None and not data.quality.get("accepted", True):
+        reasons = "; ".join(str(reason) for reason in data.quality.get("reasons", ()))
+        banners.append(f"The registration is not believable ({reasons}). The region may lie on the wrong tissue.")
+    if data.score is not None and data.score["cells"] == 0:
+        banners.append("No tumour cell was found: there is no index.")
+    elif data.score is not None and data.score["cells"] < _UNRELIABLE_BELOW:
+        banners.append(f"Only {data.score['cells']} tumour cells were counted: this index is not reliable.")
+    return banners
+
+
+def _warnings(data: ReportData) -> list[str]:
+    of_stages = [
+        str(line)
+        for record in data.run.get("stages", {}).values()
+        if record.get("state") == "done"
+        for line in record.get("summary", {}).get("warnings", ())
+    ]
+    of_score = [str(line) for line in (data.score or {}).get("warnings", ())]
+    return list(dict.fromkeys([*of_score, *of_stages]))
+
+
+def _slide_figures(data: ReportData) -> list[Figure]:
+    figures = []
+    for stain, slide, regions in (("H&E", data.he, data.regions_he), ("Ki-67", data.ki67, data.regions_ki67)):
+        if slide is not None:
+            outlined = f"{len(regions)} outlined regions" if regions else "no region: all tissue was counted"
+            area = f", {regions.area_mm2:.2f} mm²" if regions else ""
+            if regions is None and stain == "H&E":
+                outlined = "no region"
+            name = slide.path.name
+            caption = f"{stain}: {name} ({_size_mm(slide)}; {outlined}{area})"
+            alt = f"Whole {stain} slide {name} with {outlined}"
+            figures.append(_figure(slide_picture(slide, regions), alt, caption))
+    return figures
+
+
+def _heatmap_figure(data: ReportData) -> Figure | None:
+    if data.heatmap is None or data.he is None:
+        return None
+    alt = f"Heat map of the probability of invasive carcinoma over {data.he.path.name}"
+    caption = f"Probability of invasive carcinoma, one value per {data.heatmap.mpp:.4g} µm, with the outlined region"
+    return _figure(heatmap_picture(data.he, data.heatmap, data.regions_he), alt, caption)
+
+
+def _registration(data: ReportData) -> dict[str, Any] | None:
+    if data.quality is None and data.transform is None:
+        return None
+    figures: list[Figure] = []
+    fault = ""
+    try:
+        figures = _checkerboards(data)
+    except Ki67Error as error:
+        # The rest of the report is worth having; why this figure is missing is said in its place.
+        fault = f"The checkerboard cannot be drawn: {error}"
+    quality = data.quality or {}
+    return {
+        "figures": figures,
+        "fault": fault,
+        "accepted": quality.get("accepted"),
+        "reasons": [str(reason) for reason in quality.get("reasons", ())],
+        "rows": facts.quality_rows(quality),
+    }
+
+
+def _checkerboards(data: ReportData) -> list[Figure]:
+    he, ki67, transform = data.he, data.ki67, data.transform
+    if he is None or ki67 is None or transform is None:
+        return []
+    draw: Callable[..., Picture] = checkerboard_picture
+    whole = "Squares of the Ki-67 slide (top left) alternating with the H&E slide warped onto it"
+    figures = [_figure(draw(he, ki67, transform, ki67.bounds_um), f"Checkerboard, whole slide. {whole}", whole)]
+    detail = detail_rect(ki67, data.regions_ki67)
+    if detail is not None:
+        text = f"The same, {detail.width_um / 1000:g} mm wide, at x {detail.x_um:.0f}, y {detail.y_um:.0f} µm"
+        figures.append(_figure(draw(he, ki67, transform, detail), f"Checkerboard, detail. {text}", text))
+    return figures
+
+
+def _field_figures(data: ReportData) -> list[FieldFigures]:
+    if data.ki67 is None or data.cells is None:
+        return []
+    cells = Cells.from_table(data.cells)
+    result = []
+    for field in choose_fields(cells, data.ki67.bounds_um):
+        plain, ringed = field_pictures(data.ki67, field, cells, data.regions_ki67)
+        rect = field.rect_um
+        caption = (
+            f"{field.name}: {field.index_percent:.1f} % ({field.positive} positive, {field.negative} negative, "
+            f"{field.other} other cells) at x {rect.x_um:.0f}, y {rect.y_um:.0f} µm, {rect.width_um:.0f} µm wide"
+        )
+        result.append(
+            FieldFigures(
+                field,
+                _figure(plain, f"{field.name}, the field as scanned", "As scanned"),
+                _figure(ringed, f"{field.name}, the same field with every counted cell ringed", caption),
+            )
+        )
+    return result
+
+
+def _models(data: ReportData) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "sha256": str(sha256), "card": facts.card_rows(data.model_cards.get(name, {}))}
+        for name, sha256 in data.run.get("models", {}).items()
+    ]
+
+
+def _legend(data: ReportData) -> list[tuple[str, str]]:
+    """Label and colour of every region that is drawn."""
+    found: dict[str, str] = {}
+    for regions in (data.regions_he, data.regions_ki67):
+        for region in regions or ():
+            found.setdefault(region.label, _css(region.color or color_of(region.label)))
+    return list(found.items())
+
+
+def _figure(picture: Picture, alt: str, caption: str) -> Figure:
+    return Figure(jpeg_uri(picture), alt, caption, picture.shape[1], picture.shape[0])
+
+
+def _size_mm(slide: SlideLike) -> str:
+    return f"{slide.bounds_um.width_um / 1000:.1f} × {slide.bounds_um.height_um / 1000:.1f} mm, {slide.mpp:.4g} µm/px"
+
+
+def _css(color: tuple[int, int, int]) -> str:
+    return f"rgb({color[0]}, {color[1]}, {color[2]})"
