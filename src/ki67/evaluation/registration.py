@@ -1,0 +1,135 @@
+"""Registration against landmarks: the target registration error (TRE), as ANHIR measures it.
+
+Borovec et al., IEEE TMI 39:3042, 2020: the error of a landmark, and the same relative to the image's diagonal (rTRE).
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ki67.errors import DataSetError
+from ki67.registration import Mode, register_sections, sections
+from ki67.slides import open_slide
+
+LANDMARK_COLUMNS = ("", "X", "Y")
+CSV_WAY_OUT = "A landmark file has the header ',X,Y' and one landmark a line: number, x, y in pixels"
+# A map of the plane is not judged by fewer.
+MINIMUM_LANDMARKS = 3
+
+
+def evaluate_registration(
+    fixed_path: str | Path,
+    moving_path: str | Path,
+    fixed_csv: str | Path,
+    moving_csv: str | Path,
+    fixed_mpp: float | None = None,
+    moving_mpp: float | None = None,
+    mode: Mode = "deformable",
+) -> dict[str, Any]:
+    """Register two images and measure the error at landmarks.
+
+    Parameters
+    ----------
+    fixed_path, moving_path
+        The images; the moving landmarks are mapped into the fixed one.
+    fixed_csv, moving_csv
+        Landmarks in pixels, row i of one belongs to row i of the other. Where one file is longer, its last rows are
+        left out and ``warnings`` says so.
+    fixed_mpp, moving_mpp
+        µm per pixel where the files do not say.
+    mode
+        As for :func:`ki67.registration.register`.
+
+    Returns
+    -------
+    ``median_tre_um``, ``p90_tre_um``, ``median_tre_px``, ``p90_tre_px`` (fixed pixels), ``median_rtre``,
+    ``median_rtre_before`` (images superimposed), ``landmarks``, ``ncc``, ``seconds``, ``accepted``, ``reasons``,
+    ``warnings`` and the whole ``quality``.
+
+    Raises
+    ------
+    DataSetError
+        Where a landmark file is malformed.
+    """
+    fixed_px, moving_px = read_landmarks(fixed_csv), read_landmarks(moving_csv)
+    count = min(len(fixed_px), len(moving_px))
+    warnings = []
+    if len(fixed_px) != len(moving_px):
+        warnings.append(
+            f"{len(fixed_px)} fixed and {len(moving_px)} moving landmarks: the first {count} of both are compared"
+        )
+    start = time.monotonic()
+    with open_slide(fixed_path, fixed_mpp) as fixed, open_slide(moving_path, moving_mpp) as moving:
+        transform, quality = register_sections(*sections(fixed, moving), mode=mode)
+        seconds = time.monotonic() - start
+        fixed_um = (fixed_px[:count] + 0.5) * fixed.mpp
+        moving_um = (moving_px[:count] + 0.5) * moving.mpp
+        diagonal_um = math.hypot(fixed.bounds_um.width_um, fixed.bounds_um.height_um)
+        fixed_pixel_um = fixed.mpp
+    tre_um = np.hypot(*(transform.inverse_points(moving_um) - fixed_um).T)
+    # "Before" is what a reader without registration sees: one image laid on the other, pixel on pixel.
+    before_px = np.hypot(*(moving_px[:count] - fixed_px[:count]).T)
+    return {
+        "median_tre_um": float(np.median(tre_um)),
+        "p90_tre_um": float(np.percentile(tre_um, 90)),
+        "median_tre_px": float(np.median(tre_um) / fixed_pixel_um),
+        "p90_tre_px": float(np.percentile(tre_um, 90) / fixed_pixel_um),
+        "median_rtre": float(np.median(tre_um) / diagonal_um),
+        "median_rtre_before": float(np.median(before_px) * fixed_pixel_um / diagonal_um),
+        "landmarks": count,
+        "ncc": quality.ncc,
+        "ncc_before": quality.ncc_before,
+        "mode": quality.mode,
+        "seconds": seconds,
+        "accepted": quality.accepted,
+        "reasons": list(quality.reasons),
+        "warnings": warnings + list(quality.warnings),
+        "quality": quality.to_dict(),
+    }
+
+
+def read_landmarks(path: str | Path) -> NDArray[np.float64]:
+    """Landmarks (N, 2), x and y in pixels, from a CSV with the columns ``,X,Y``.
+
+    Raises
+    ------
+    DataSetError
+        With the number of the line that is wrong.
+    """
+    source = Path(path)
+    try:
+        rows = list(csv.reader(source.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataSetError(source, f"cannot be read as landmarks: {error}", CSV_WAY_OUT) from error
+    header = tuple(cell.strip() for cell in rows[0]) if rows else ()
+    if len(header) != len(LANDMARK_COLUMNS) or tuple(cell.upper() for cell in header[1:]) != LANDMARK_COLUMNS[1:]:
+        raise DataSetError(source, f"line 1: found the columns {','.join(header)!r}, expected ',X,Y'", CSV_WAY_OUT)
+    points = []
+    for number, row in enumerate(rows[1:], start=2):
+        if not any(cell.strip() for cell in row):
+            continue
+        points.append(_point(source, number, row))
+    if len(points) < MINIMUM_LANDMARKS:
+        raise DataSetError(
+            source, f"holds {len(points)} landmarks, at least {MINIMUM_LANDMARKS} expected", CSV_WAY_OUT
+        )
+    return np.array(points, dtype=np.float64)
+
+
+def _point(source: Path, number: int, row: list[str]) -> tuple[float, float]:
+    if len(row) != len(LANDMARK_COLUMNS):
+        raise DataSetError(source, f"line {number}: {len(row)} values, 3 expected", CSV_WAY_OUT)
+    try:
+        x, y = float(row[1]), float(row[2])
+    except ValueError:
+        raise DataSetError(source, f"line {number}: {','.join(row[1:])!r} are not two numbers", CSV_WAY_OUT) from None
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise DataSetError(source, f"line {number}: the position is not finite", CSV_WAY_OUT)
+    return x, y

@@ -1,0 +1,18 @@
+"""Registration of the H&E and the Ki-67 section: one transform in µm, and how far to trust it."""
+
+from ki67.registration.quality import RegistrationQuality
+from ki67.registration.register import Mode, register, register_sections, sections
+from ki67.registration.store import read_transform, write_transform
+from ki67.registration.transform import DisplacementField, Transform
+
+__all__ = [
+    "DisplacementField",
+    "Mode",
+    "RegistrationQuality",
+    "Transform",
+    "read_transform",
+    "register",
+    "register_sections",
+    "sections",
+    "write_transform",
+]

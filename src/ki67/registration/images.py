@@ -1,0 +1,157 @@
+"""What two stains have in common: how much light the tissue takes, and where its structures are.
+
+Haematoxylin is in both sections, eosin only in one and DAB only in the other, and one laboratory's counterstain may
+be a tenth of another's. The images made here keep the structure and drop the stain: optical density averaged over
+the colours, scaled to the section's own range, zero on bare glass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# Share of an image's rim that may hold tissue while the section still counts as lying free on the glass. A
+# hundredth is a fibre or a speck.
+FREE_RIM_SHARE = 0.01
+# Light of bare glass: a high percentile of each channel, so that a few saturated specks do not matter.
+BACKGROUND_PERCENTILE = 99.0
+# Densities are scaled by this percentile of the tissue: pigment and folds above it are clipped.
+DENSITY_PERCENTILE = 99.0
+# Optical density that counts as tissue where no mask is given, above the glass (a tenth of full range).
+TISSUE_DENSITY = 0.06
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section, ready to be compared.
+
+    Parameters
+    ----------
+    density
+        float32 (H, W), 0 to 1: optical density in units of the section's own dark tissue; 0 on bare glass.
+    tissue
+        bool (H, W).
+    mpp
+        µm per pixel of both.
+    size_um
+        Width and height of the slide.
+    name
+        For messages.
+    """
+
+    density: Image
+    tissue: Mask
+    mpp: float
+    size_um: tuple[float, float]
+    name: str
+
+    @property
+    def free(self) -> bool:
+        """Whether the section lies free on the glass, so that all around the image is bare glass too."""
+        rim = np.concatenate([self.tissue[0], self.tissue[-1], self.tissue[:, 0], self.tissue[:, -1]])
+        return bool(rim.mean() <= FREE_RIM_SHARE)
+
+    def at(self, mpp: float) -> Section:
+        """The section at a coarser resolution, averaged over the area."""
+        factor = self.mpp / mpp
+        if factor >= 1:
+            return self
+        height, width = self.density.shape
+        size = (max(8, round(width * factor)), max(8, round(height * factor)))
+        # Averaging to a whole number of pixels moves the far edge by less than a pixel; the pixel size says so.
+        share = cv2.resize(self.tissue.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        density = cv2.resize(self.density, size, interpolation=cv2.INTER_AREA)
+        return Section(density, share >= 0.5, mpp, self.size_um, self.name)
+
+
+def optical_density(rgb: NDArray[np.uint8]) -> Image:
+    """Optical density averaged over the colours, float32 (H, W), against the brightest part of the image.
+
+    Beer-Lambert: ``-ln(I / I0)``, natural logarithm, ``I0`` estimated per channel.
+    """
+    glass = np.maximum(np.percentile(rgb.reshape(-1, 3), BACKGROUND_PERCENTILE, axis=0), 1.0)
+    table = -np.log(np.maximum(np.arange(256.0), 1.0)[:, None] / glass[None])
+    table = np.maximum(table, 0.0).astype(np.float32)
+    density = table[rgb[..., 0], 0] + table[rgb[..., 1], 1] + table[rgb[..., 2], 2]
+    return np.asarray(density / 3.0, dtype=np.float32)
+
+
+def section_from_rgb(
+    rgb: NDArray[np.uint8],
+    mpp: float,
+    size_um: tuple[float, float],
+    tissue: Mask | None = None,
+    name: str = "section",
+) -> Section:
+    """Make a section from pixels.
+
+    Parameters
+    ----------
+    rgb
+        uint8 (H, W, 3).
+    mpp
+        µm per pixel.
+    size_um
+        Width and height of the slide.
+    tissue
+        bool of any size covering the same area, or None to take everything that is darker than the glass.
+    name
+        For messages.
+    """
+    density = optical_density(rgb)
+    height, width = density.shape
+    if tissue is None:
+        mask = _dark(density, mpp)
+    else:
+        scaled = cv2.resize(tissue.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        mask = scaled >= 0.5
+    if mask.any():
+        top = float(np.percentile(density[mask], DENSITY_PERCENTILE))
+        density = np.clip(density / max(top, 1e-3), 0, 1)
+    # Pen, dust and coverslip edges lie outside the mask; a soft rim keeps the tissue's own edge.
+    rim_px = max(1.0, 15.0 / mpp)
+    near = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), rim_px)
+    density = density * np.clip(4 * near, 0, 1)
+    return Section(density.astype(np.float32), mask, mpp, size_um, name)
+
+
+def _dark(density: Image, mpp: float) -> Mask:
+    """Tissue as what is darker than the glass, holes up to about 100 µm filled."""
+    blurred = cv2.GaussianBlur(density, (0, 0), max(1.0, 10.0 / mpp))
+    size = max(3, 2 * round(50.0 / mpp) + 1)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    mask = (blurred > TISSUE_DENSITY).astype(np.uint8)
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel) > 0)
+
+
+def structure(density: Image, weight: Image, sigma_px: float, smooth_px: float = 1.0) -> Image:
+    """Local contrast: density minus its surroundings, in units of the local spread; 0 where ``weight`` is 0.
+
+    Parameters
+    ----------
+    density
+        float32 (H, W).
+    weight
+        float32 (H, W), 1 where the density counts, 0 where there is no tissue or no image.
+    sigma_px
+        Size of the surroundings (standard deviation of a Gaussian).
+    smooth_px
+        Smoothing before, against noise and against nuclei that only one section has.
+    """
+    weight = weight.astype(np.float32)
+    total = cv2.GaussianBlur(weight, (0, 0), sigma_px) + 1e-6
+    image = cv2.GaussianBlur(density, (0, 0), smooth_px) if smooth_px > 0 else density
+    mean = cv2.GaussianBlur(image * weight, (0, 0), sigma_px) / total
+    deviation = (image - mean) * weight
+    variance = cv2.GaussianBlur(deviation * deviation, (0, 0), sigma_px) / total
+    inside = weight > 0
+    # The floor keeps empty glass and flat fat from being blown up to the contrast of tissue.
+    floor = 0.3 * float(np.sqrt(variance[inside].mean())) if inside.any() else 1.0
+    contrast = deviation / np.sqrt(variance + max(floor, 1e-4) ** 2)
+    return np.asarray(np.clip(contrast, -4, 4), dtype=np.float32)

@@ -1,0 +1,211 @@
+"""How good a registration is, in numbers, and whether it may be believed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ki67.registration.coarse import Coarse
+from ki67.registration.images import Section
+from ki67.registration.local import Blocks, Consensus, consensus, match_blocks
+from ki67.registration.transform import Transform
+from ki67.registration.warp import Warped, correlation, dice, mutual_information, warp_by
+
+# NCC is measured on densities at this resolution and blur: nuclei are blurred into tissue, as far as serial
+# sections share it. The number depends on both, so both are reported with it.
+NCC_MPP = 16.0
+NCC_BLUR_UM = 32.0
+# What a believable registration has. Calibrated on pairs with known answers; see the tests and docs.
+MINIMUM_NCC = -1.0
+MINIMUM_DICE = 0.4
+MAXIMUM_STRETCH = 1.25
+MINIMUM_AGREEMENT_SIGMA = 0.0
+MINIMUM_BLOCKS = 12
+
+
+@dataclass(frozen=True)
+class RegistrationQuality:
+    """Quality of one registration.
+
+    Parameters
+    ----------
+    accepted, reasons
+        Whether it is believable, and if not, why (sentences).
+    ncc, ncc_before, ncc_mpp, ncc_blur_um
+        Normalised cross-correlation of the densities over the tissue of either section, after and before (slides
+        superimposed corner on corner), and the resolution and blur (Gaussian sigma) it was measured at.
+    mutual_information
+        In nats, same pixels as ``ncc``.
+    tissue_dice
+        Overlap of the two tissue masks where both slides say something.
+    jacobian_min, jacobian_max
+        Local area change of the map, relative to its mean; <= 0 would be a fold.
+    stretch_min, stretch_max
+        Singular values of the matrix.
+    mirrored, rotation_deg
+        Mounted upside down; turn.
+    mode, way
+        "rigid", "affine" or "deformable" as kept; which coarse search won.
+    distinctness
+        0 when another pose explains the sections as well, towards 1 without rival.
+    agreement_share, agreement_sigma
+        Share of blocks that agree on one map, and by how many standard deviations it exceeds chance.
+    local_error_um
+        Median remaining shift of the blocks that agree.
+    warnings
+        Things to know that do not refuse the registration.
+    local
+        Blocks for a map of local agreement: x_um, y_um (H&E frame), shift_um, peak.
+    """
+
+    accepted: bool
+    reasons: tuple[str, ...]
+    ncc: float
+    ncc_before: float
+    ncc_mpp: float
+    ncc_blur_um: float
+    mutual_information: float
+    tissue_dice: float
+    jacobian_min: float
+    jacobian_max: float
+    stretch_min: float
+    stretch_max: float
+    mirrored: bool
+    rotation_deg: float
+    mode: str
+    way: str
+    distinctness: float
+    agreement_share: float
+    agreement_sigma: float
+    local_error_um: float | None
+    warnings: tuple[str, ...] = ()
+    local: dict[str, list[float]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Similarity of two sections under a transform: what the stages are judged by."""
+
+    ncc: float
+    mutual_information: float
+    dice: float
+
+
+def measure(fixed: Section, moving: Section, transform: Transform) -> Agreement:
+    """Similarity under a transform, at :data:`NCC_MPP` and :data:`NCC_BLUR_UM` (or coarser, as the images are)."""
+    mpp = ncc_mpp(fixed, moving)
+    f, m = fixed.at(mpp), moving.at(mpp)
+    warped = warp_by(f, m, transform)
+    either = (f.tissue | warped.tissue) & warped.valid
+    sigma_px = NCC_BLUR_UM / mpp
+    a = np.asarray(cv2.GaussianBlur(f.density, (0, 0), sigma_px))[either]
+    b = np.asarray(cv2.GaussianBlur(warped.density, (0, 0), sigma_px))[either]
+    return Agreement(
+        correlation(a, b),
+        mutual_information(np.clip(a, 0, 1), np.clip(b, 0, 1)),
+        dice(f.tissue & warped.valid, warped.tissue & warped.valid),
+    )
+
+
+def ncc_mpp(fixed: Section, moving: Section) -> float:
+    """Resolution at which :func:`measure` works on these sections."""
+    return max(NCC_MPP, fixed.mpp, moving.mpp)
+
+
+def agreement_sigma(blocks: Blocks, found: Consensus, chance: float) -> float:
+    """By how many standard deviations the share of agreeing blocks exceeds chance.
+
+    Neighbouring blocks overlap and share structures, so only one in ``OVERLAP`` counts as independent.
+    """
+    count = len(blocks) / OVERLAP
+    if count < 1:
+        return 0.0
+    return (found.share - chance) / math.sqrt(chance * (1 - chance) / count)
+
+
+# 48 px blocks every 32 px: each pixel lies in about (48/32)^2 blocks.
+OVERLAP = (48 / 32) ** 2
+# Share of blocks that agree on one map by chance: the best of all affine maps on shifts drawn at random from the
+# window, measured on sections that are no pair (0.05 to 0.07 with some 300 blocks and more).
+CHANCE_SHARE = 0.06
+
+
+def assess(
+    fixed: Section, moving: Section, transform: Transform, coarse: Coarse, mode: str, warnings: tuple[str, ...] = ()
+) -> RegistrationQuality:
+    """Measure a registration and decide whether it is believable."""
+    after = measure(fixed, moving, transform)
+    before = measure(fixed, moving, Transform.identity())
+    warped: Warped = warp_by(fixed, moving, transform)
+    blocks = match_blocks(fixed, warped)
+    found = consensus(blocks)
+    sigma = agreement_sigma(blocks, found, CHANCE_SHARE)
+    jacobian = transform.displacement.jacobian() if transform.displacement is not None else np.ones((1, 1))
+    agreeing = blocks.shifts_um[found.agree]
+    error = float(np.median(np.hypot(*agreeing.T))) if len(agreeing) else None
+    smallest, largest = transform.scales
+    reasons = _reasons(after, transform, jacobian, sigma)
+    return RegistrationQuality(
+        accepted=not reasons,
+        reasons=tuple(reasons),
+        ncc=after.ncc,
+        ncc_before=before.ncc,
+        ncc_mpp=ncc_mpp(fixed, moving),
+        ncc_blur_um=NCC_BLUR_UM,
+        mutual_information=after.mutual_information,
+        tissue_dice=after.dice,
+        jacobian_min=float(jacobian.min()),
+        jacobian_max=float(jacobian.max()),
+        stretch_min=smallest,
+        stretch_max=largest,
+        mirrored=transform.mirrored,
+        rotation_deg=transform.rotation_deg,
+        mode=mode,
+        way=coarse.best.way,
+        distinctness=coarse.distinctness,
+        agreement_share=found.share,
+        agreement_sigma=sigma,
+        local_error_um=error,
+        warnings=warnings,
+        local=_local(blocks),
+    )
+
+
+def _reasons(after: Agreement, transform: Transform, jacobian: NDArray[np.float64], sigma: float) -> list[str]:
+    reasons = []
+    if after.ncc < MINIMUM_NCC:
+        reasons.append(f"the sections correlate by {after.ncc:.2f} only (at least {MINIMUM_NCC} expected)")
+    if after.dice < MINIMUM_DICE:
+        reasons.append(f"the tissue overlaps by {after.dice:.2f} only (Dice, at least {MINIMUM_DICE} expected)")
+    smallest, largest = transform.scales
+    if smallest < 1 / MAXIMUM_STRETCH or largest > MAXIMUM_STRETCH:
+        reasons.append(
+            f"the map stretches by {smallest:.2f} to {largest:.2f}; serial sections differ by less than "
+            f"{MAXIMUM_STRETCH}: check the pixel sizes (--he-mpp, --ki67-mpp)"
+        )
+    if jacobian.min() <= 0:
+        reasons.append("the map folds the tissue")
+    if sigma < MINIMUM_AGREEMENT_SIGMA:
+        reasons.append(
+            "the structures of the two sections do not agree better than those of different tissue "
+            f"({sigma:.1f} standard deviations above chance, at least {MINIMUM_AGREEMENT_SIGMA} expected)"
+        )
+    return reasons
+
+
+def _local(blocks: Blocks) -> dict[str, list[float]]:
+    return {
+        "x_um": [round(float(value), 1) for value in blocks.centres_um[:, 0]],
+        "y_um": [round(float(value), 1) for value in blocks.centres_um[:, 1]],
+        "shift_um": [round(float(value), 2) for value in np.hypot(blocks.shifts_um[:, 0], blocks.shifts_um[:, 1])],
+        "peak": [round(float(value), 3) for value in blocks.peaks],
+    }
