@@ -79,12 +79,15 @@ class Stage:
     version
         Raised whenever the same inputs would give another result.
     outputs
-        Files it writes, relative to the case's folder.
+        Files it always writes, relative to the case's folder.
+    optional
+        Files it writes where there is something to write, and removes otherwise.
     """
 
     name: str
     version: int
     outputs: tuple[str, ...]
+    optional: tuple[str, ...] = ()
 
 
 @dataclass
@@ -151,7 +154,11 @@ class Case:
             "state": "done",
             "seconds": round(time.perf_counter() - start, 3),
             "peak_memory_mib": peak_memory_mib(),
-            "outputs": {name: sha256_of(self.path(name)) for name in stage.outputs},
+            "outputs": {
+                name: sha256_of(self.path(name))
+                for name in (*stage.outputs, *stage.optional)
+                if self.path(name).is_file()
+            },
             "summary": summary,
         }
         self._record(stage.name, record)

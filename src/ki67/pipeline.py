@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ki67 import cells, idc, registration, report, scoring
-from ki67.annotations import Regions, check_inside, read_regions, write_regions
+from ki67.annotations import UNCLASSIFIED, Regions, check_inside, read_regions, write_regions
 from ki67.case import Case, Stage, Summary, open_case
 from ki67.errors import RegionError, RegistrationError
 from ki67.files import atomic_path, sha256_of, write_json
@@ -54,7 +54,7 @@ class Options:
 
     regions: Path | None = None
     label: str | None = None
-    mode: str = "deformable"
+    mode: registration.Mode = "deformable"
     use_unaccepted_registration: bool = False
     allow_few_cells: bool = False
 
@@ -175,7 +175,7 @@ def run_register(
     ki67_path: str | Path,
     out: str | Path,
     *,
-    mode: str = "deformable",
+    mode: registration.Mode = "deformable",
     he_mpp: float | None = None,
     ki67_mpp: float | None = None,
 ) -> Summary:
@@ -245,9 +245,9 @@ def _take_regions(case: Case, section: Section, options: Options, target: str) -
 
     def work() -> Summary:
         chosen, warnings = choose_regions(regions, options.label, path)
-        inside, clipped = check_inside(chosen, section.slide.bounds_um)
+        inside = check_inside(chosen, section.slide.bounds_um)
         write_regions(case.path(target), inside, section.slide.mpp)
-        return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": [*warnings, *clipped]}
+        return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": [*warnings, *inside.notes]}
 
     parameters = {"slide": section.identity, "regions": label_of}
     case.run_stage(Stage("regions", 1, (target,)), parameters, (), work)
@@ -284,7 +284,7 @@ def choose_regions(regions: Regions, label: str | None, path: Path) -> tuple[Reg
             left_out = sorted(other for other in regions.labels if other.casefold() != name.casefold())
             note = f"{path.name}: counted '{name}'; left out {', '.join(map(repr, left_out))}"
             return chosen, [note] if left_out else []
-    if label is None and set(present) <= {"", "unclassified"} and present:
+    if label is None and set(regions.labels) == {UNCLASSIFIED}:
         return regions, [f"{path.name}: the regions carry no label; they were taken for invasive carcinoma"]
     found = ", ".join(repr(name) for name in sorted(regions.labels)) or "no region at all"
     expected = repr(label) if label is not None else "'IDC'"
@@ -292,16 +292,16 @@ def choose_regions(regions: Regions, label: str | None, path: Path) -> tuple[Reg
     raise RegionError(msg)
 
 
-def _register(case: Case, he: Section, ki67: Section, mode: str) -> Summary:
+def _register(case: Case, he: Section, ki67: Section, mode: registration.Mode) -> Summary:
     def work() -> Summary:
         message("registering the two sections")
         transform, quality = registration.register(he.slide, ki67.slide, he.tissue, ki67.tissue, mode=mode)
         registration.write_transform(case.path(TRANSFORM), transform)
         write_json(case.path(QUALITY), quality.to_dict())
-        return {"accepted": quality.accepted, "ncc": quality.ncc, "warnings": list(ki67.tissue.warnings)}
+        return {"accepted": quality.accepted, "ncc": quality.ncc, "warnings": list(quality.warnings)}
 
     parameters = {"he": he.identity, "ki67": ki67.identity, "mode": mode}
-    return case.run_stage(Stage("registration", 1, (TRANSFORM, QUALITY)), parameters, (), work)
+    return case.run_stage(Stage("registration", 1, (TRANSFORM, QUALITY), (DISPLACEMENT,)), parameters, (), work)
 
 
 def _require_believable(case: Case, options: Options) -> None:
@@ -320,13 +320,14 @@ def _map_region(case: Case, he: Section, ki67: Section) -> None:
     def work() -> Summary:
         transform = registration.read_transform(case.path(TRANSFORM))
         regions = read_regions(case.path(REGIONS_HE), he.slide.mpp)
-        mapped = regions.map_geometry(transform.map_geometry)
-        inside, clipped = check_inside(mapped, ki67.slide.bounds_um)
+        mapped = Regions(replace(region, geometry=transform.map_geometry(region.geometry)) for region in regions)
+        inside = check_inside(mapped, ki67.slide.bounds_um)
         write_regions(case.path(REGIONS_KI67), inside, ki67.slide.mpp)
-        return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": clipped}
+        return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": list(inside.notes)}
 
     parameters = {"he_mpp": he.slide.mpp, "ki67": ki67.identity}
-    case.run_stage(Stage("regions_ki67", 1, (REGIONS_KI67,)), parameters, (TRANSFORM, REGIONS_HE), work)
+    reads = [name for name in (TRANSFORM, DISPLACEMENT, REGIONS_HE) if case.path(name).is_file()]
+    case.run_stage(Stage("regions_ki67", 1, (REGIONS_KI67,)), parameters, reads, work)
 
 
 def _count_cells(case: Case, ki67: Section, region_file: str | None) -> None:
@@ -382,11 +383,17 @@ def _report(case: Case, he: Section | None, ki67: Section) -> None:
             cells=pq.read_table(case.path(CELLS)),
             score=_read_json(case, SCORE),
             run=case.manifest,
+            model_cards=_model_cards(case.manifest["models"]),
         )
         report.write_report(case.path(REPORT), data)
         return {"warnings": []}
 
     case.run_stage(Stage("report", 1, (REPORT,)), {}, tuple(present), work)
+
+
+def _model_cards(models: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+    loaders = {"idc": idc.load_model, "cells": cells.load_model}
+    return {name: loaders[name]().card.details for name in models}
 
 
 def _warnings(case: Case) -> list[str]:
@@ -396,7 +403,9 @@ def _warnings(case: Case) -> list[str]:
 
 def _result(case: Case) -> Summary:
     result: Summary = _read_json(case, SCORE)
-    result["registration"] = _read_json(case, QUALITY) if QUALITY in case.written() else None
+    if QUALITY in case.written():
+        quality = _read_json(case, QUALITY)
+        result["registration"] = {name: value for name, value in quality.items() if name != "local"}
     result["report"] = str(case.path(REPORT))
     result["seconds"] = case.seconds()
     return result
