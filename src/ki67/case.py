@@ -170,7 +170,7 @@ class Case:
 
     def seconds(self) -> float:
         """Time that the stages of this run took when they ran, in this run or an earlier one."""
-        return round(sum(self.manifest["stages"][name]["seconds"] for name in self.used), 3)
+        return round(sum(float(self.manifest["stages"][name]["seconds"]) for name in self.used), 3)
 
     def written(self) -> list[str]:
         """Files that the stages of this run wrote, by their names relative to the folder."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -190,7 +190,7 @@ def run_register(
         facts = {"he": he.facts, "ki67": ki67.facts}
         with open_case(out, "register", facts, {}) as case:
             _register(case, he, ki67, mode)
-            quality = _read_json(case, QUALITY)
+            quality: Summary = _read_json(case, QUALITY)
             return quality | {"transform": str(case.path(TRANSFORM)), "seconds": case.seconds()}
 
 
@@ -245,9 +245,13 @@ def _take_regions(case: Case, section: Section, options: Options, target: str) -
 
     def work() -> Summary:
         chosen, warnings = choose_regions(regions, options.label, path)
-        inside = check_inside(chosen, section.slide.bounds_um)
+        inside, clipped = check_inside(chosen, section.slide.bounds_um)
         write_regions(case.path(target), inside, section.slide.mpp)
-        return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": [*warnings, *inside.notes]}
+        return {
+            "area_mm2": inside.area_mm2,
+            "polygons": len(inside),
+            "warnings": [*warnings, *clipped],
+        }
 
     parameters = {"slide": section.identity, "regions": label_of}
     case.run_stage(Stage("regions", 1, (target,)), parameters, (), work)
@@ -320,10 +324,10 @@ def _map_region(case: Case, he: Section, ki67: Section) -> None:
     def work() -> Summary:
         transform = registration.read_transform(case.path(TRANSFORM))
         regions = read_regions(case.path(REGIONS_HE), he.slide.mpp)
-        mapped = Regions(replace(region, geometry=transform.map_geometry(region.geometry)) for region in regions)
-        inside = check_inside(mapped, ki67.slide.bounds_um)
+        mapped = regions.map_geometry(transform.map_geometry)
+        inside, clipped = check_inside(mapped, ki67.slide.bounds_um)
         write_regions(case.path(REGIONS_KI67), inside, ki67.slide.mpp)
-        return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": list(inside.notes)}
+        return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": clipped}
 
     parameters = {"he_mpp": he.slide.mpp, "ki67": ki67.identity}
     reads = [name for name in (TRANSFORM, DISPLACEMENT, REGIONS_HE) if case.path(name).is_file()]
@@ -392,7 +396,7 @@ def _report(case: Case, he: Section | None, ki67: Section) -> None:
 
 
 def _model_cards(models: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    loaders = {"idc": idc.load_model, "cells": cells.load_model}
+    loaders: dict[str, Callable[[], Any]] = {"idc": idc.load_model, "cells": cells.load_model}
     return {name: loaders[name]().card.details for name in models}
 
 
