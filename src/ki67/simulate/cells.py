@@ -41,17 +41,17 @@ class Label(IntEnum):
 
 
 TUMOUR = (Kind.INVASIVE, Kind.DCIS)
-# nuclei per mm² of nest, by grade: within the 4000 to 6000 of the labelled fields
-NEST_DENSITY = {1: 5600.0, 2: 5000.0, 3: 4100.0}
+# nuclei per mm² of nest, by grade: labelled fields that are full of tumour hold 4000 to 7000
+NEST_DENSITY = {1: 6300.0, 2: 5700.0, 3: 4500.0}
 # mean nuclear diameter in µm and its relative spread, by grade (Nottingham: 1 small and regular, 3 pleomorphic)
-TUMOUR_NUCLEUS = {1: (8.2, 0.08), 2: (9.4, 0.13), 3: (11.2, 0.19)}
+TUMOUR_NUCLEUS = {1: (7.9, 0.08), 2: (8.8, 0.13), 3: (10.8, 0.19)}
 SPACING_UM = {
     Kind.LYMPHOCYTE: 8.6,
     Kind.FIBROBLAST: 30.0,
     Kind.ADIPOCYTE: 30.0,
 }
 INFILTRATE_SPACING_UM = 24.0  # of the loose lymphocytes, before thinning
-LEAST_GAP = 0.62  # of the mean diameter: nuclei closer than this lie in one another
+LEAST_GAP = 0.70  # of the mean diameter: nuclei closer than this lie in one another
 # mean diameter, relative spread, mean and spread of length / width, by kind
 NUCLEUS = {
     Kind.EPITHELIUM: (7.6, 0.09, 1.25, 0.12),
@@ -82,6 +82,9 @@ HAEMATOXYLIN = {
     Kind.ENDOTHELIUM: (0.65, 0.33, 0.2),
     Kind.ADIPOCYTE: (0.6, 0.30, 0.2),
 }
+
+
+COUNTERSTAIN_UNDER_DAB = 0.65
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,7 @@ def _invasive(rng: np.random.Generator, scene: Scene) -> tuple[Array, Kind]:
     if scene.idc.is_empty:
         return np.zeros((0, 2)), Kind.INVASIVE
     spacing = _hex_spacing(NEST_DENSITY[scene.options.grade])
-    points = _lattice(rng, scene.idc.bounds, spacing * 0.95, 0.22)
+    points = _lattice(rng, scene.idc.bounds, spacing * 0.94, 0.19)
     fields = scene.fields(points[:, 0], points[:, 1])
     keep = (fields.nest > 0.15) & (fields.fat < 0) & (rng.random(len(points)) > 0.04)
     return points[keep], Kind.INVASIVE
@@ -260,7 +263,7 @@ def _lymphocytes(rng: np.random.Generator, scene: Scene) -> Array:
         fields = scene.fields(points[:, 0], points[:, 1])
         ragged = np.hypot(points[:, 0] - x, points[:, 1] - y) / radius
         chance = 0.95 / (1 + np.exp((ragged - 1.0) / 0.12))
-        parts.append(points[(fields.nest < -0.1) & (fields.outer > 4.0) & (rng.random(len(points)) < chance)])
+        parts.append(points[_in_stroma(fields) & (rng.random(len(points)) < chance)])
     return np.concatenate(parts)
 
 
@@ -340,10 +343,16 @@ def _stained(rng: np.random.Generator, scene: Scene, cells: Cells, stain: Stain)
     dab = np.where(equivocal & ~positive, rng.uniform(0.04, 0.10, len(amount)), dab)
     tumour = np.isin(cells.kind, TUMOUR)
     label = np.where(tumour, np.where(positive, Label.POSITIVE, Label.NEGATIVE), Label.OTHER)
-    # proliferating nuclei are larger
+    # proliferating nuclei are larger, and DAB keeps the counterstain out of them
     larger = np.where(positive & tumour, 1.06, 1.0)
+    masked = np.where(positive, COUNTERSTAIN_UNDER_DAB, 1.0)
     return replace(
-        cells, dab=dab, label=label.astype(np.intp), equivocal=equivocal, diameter_um=cells.diameter_um * larger
+        cells,
+        dab=dab,
+        label=label.astype(np.intp),
+        equivocal=equivocal,
+        diameter_um=cells.diameter_um * larger,
+        haematoxylin=cells.haematoxylin * masked,
     )
 
 
@@ -364,6 +373,6 @@ def draw_positive(rng: np.random.Generator, scene: Scene, x_um: Array, y_um: Arr
 def draw_dab(rng: np.random.Generator, count: int) -> Array:
     """DAB amounts of positive nuclei: a broad mixture from weak (1+) to near black (3+)."""
     grade = rng.choice(3, count, p=(0.17, 0.33, 0.50))
-    middle = np.array([0.38, 0.80, 1.55])[grade]
+    middle = np.array([0.40, 0.90, 1.85])[grade]
     spread = np.array([0.20, 0.22, 0.25])[grade]
     return np.asarray(middle * np.exp(spread * rng.standard_normal(count).clip(-2, 2)))

@@ -25,23 +25,32 @@ class Tints:
     membrane: tuple[float, float]
     necrosis: tuple[float, float]
     blood: tuple[float, float]
+    weave: float  # contrast of the fibres, 0 to 1
+    border: float  # contrast of cell borders, 0 to 1
+    gap: float  # fibre density below which stroma is torn open
 
 
 HE_TINTS = Tints(
-    stroma=(0.03, 0.36),
-    desmoplastic=(0.10, 0.33),
-    cytoplasm=(0.20, 0.26),
-    membrane=(0.04, 0.26),
-    necrosis=(0.10, 0.42),
-    blood=(0.02, 0.60),
+    stroma=(0.02, 0.30),
+    desmoplastic=(0.06, 0.27),
+    cytoplasm=(0.17, 0.23),
+    membrane=(0.03, 0.22),
+    necrosis=(0.09, 0.38),
+    blood=(0.02, 0.55),
+    weave=0.62,
+    border=0.45,
+    gap=0.14,
 )
 IHC_TINTS = Tints(
-    stroma=(0.015, 0.075),
-    desmoplastic=(0.025, 0.085),
-    cytoplasm=(0.045, 0.075),
-    membrane=(0.01, 0.06),
-    necrosis=(0.05, 0.14),
-    blood=(0.02, 0.16),
+    stroma=(0.006, 0.060),
+    desmoplastic=(0.010, 0.065),
+    cytoplasm=(0.022, 0.075),
+    membrane=(0.006, 0.055),
+    necrosis=(0.04, 0.13),
+    blood=(0.01, 0.14),
+    weave=0.45,
+    border=0.45,
+    gap=0.30,
 )
 
 
@@ -111,13 +120,15 @@ def paint_ground(
     tissue = step(up(np.clip(fields.tissue, -NEAR_UM, NEAR_UM)) + 18 * (fibre - 0.5), 1.5, -1.5)
 
     desmoplastic = np.clip(0.5 - fields.idc / 80, 0, 1)
-    density = np.clip(1 + 0.22 * fields.collagen - 0.1 * desmoplastic, 0.45, 1.7)
+    density = np.clip(1 + 0.28 * fields.collagen - 0.1 * desmoplastic, 0.45, 1.7)
     base = [s + (d - s) * desmoplastic for s, d in zip(tints.stroma, tints.desmoplastic, strict=True)]
-    weave = (0.35 + 1.3 * fibre) * step(fibre, 0.06, 0.24)
+    gaps = step(fibre, 0.1 * tints.gap, tints.gap)
+    weave = (1 + tints.weave * (2 * fibre - 1 + 0.4 * grain)) * gaps
     ground = up(base[1] * density) * weave
     haematoxylin = up(base[0]) * (0.6 + 0.8 * fibre)
     # nests shrink away from the stroma in places
-    cleft = step(nest, -0.30, -0.14) * step(nest, 0.02, -0.06) * up(np.clip(0.45 + 0.5 * fields.patchy, 0, 0.9))
+    cleft = step(nest, -0.24, -0.12) * step(nest, 0.02, -0.06) * step(fibre, 0.75, 0.35)
+    cleft *= up(np.clip(0.35 + 0.5 * fields.collagen, 0, 0.85))
     ground *= 1 - cleft
     haematoxylin *= 1 - cleft
 
@@ -126,7 +137,8 @@ def paint_ground(
         outer = up(np.clip(fields.outer, -NEAR_UM, NEAR_UM))
         epithelium = np.maximum(epithelium, step(outer, 0.8, -0.8))
         ground += step(np.abs(outer - 1.0), 2.2, 0.6) * np.float32(0.6 * tints.stroma[1])  # basement membrane
-    mottle = 1 + 0.20 * grain
+    uneven = paint.mottle.at(*read(x, y, paint.mottle.period_um))
+    mottle = (1 + 0.28 * grain + 0.14 * uneven) * (1 - tints.border * cv2.exp(-((uneven * np.float32(6)) ** 2)))
     haematoxylin += epithelium * (tints.cytoplasm[0] * mottle - haematoxylin)
     ground += epithelium * (tints.cytoplasm[1] * mottle - ground)
 

@@ -28,8 +28,11 @@ TISSUE_RIM_UM = 70.0  # a tumour of the simulation does not reach the cut edge
 WARP_UM = 70.0  # with the wavelength below, fibre directions swing by about ±30°
 WARP_WAVELENGTH_UM = 800.0
 NEST_WAVELENGTH_UM = {1: 75.0, 2: 95.0, 3: 130.0}  # nests grow with the loss of differentiation
-NEST_SHARE = {1: 0.48, 2: 0.55, 3: 0.62}  # of the invasive area; the rest is desmoplastic stroma
+NEST_SHARE = {1: 0.54, 2: 0.61, 3: 0.66}  # of the invasive area; the rest is desmoplastic stroma
+NEST_UNEVENNESS = 0.40  # the share of nests varies over 0.4 mm: cellular and fibrous parts of a tumour
 NEST_CHANGE = 0.22  # part of the nests' outline that differs between sections 4 µm apart
+CRIMP_UM, CRIMP_WAVELENGTH_UM = 2.2, 34.0  # collagen is wavy at the scale of a few cells
+MOTTLE_UM = 11.0  # about a cell
 FAT_CELL_UM = 62.0  # 14 to 16 px at 4 µm in the real sections
 BROAD_WAVELENGTHS_UM = (900.0, 500.0, 400.0, 800.0)  # fat lobules, collagen, patchiness, hot spots
 IDC_SHARE = 0.42  # of the tissue, where no number of cells is asked for
@@ -66,6 +69,8 @@ class Paint:
     fibres: Texture
     foam: Texture
     grain: Texture
+    crimp: Texture  # waviness of the fibres
+    mottle: Texture  # unevenness of the cytoplasm from cell to cell
     deeper: Texture  # the next section's own part of the nests
 
 
@@ -89,6 +94,7 @@ class Scene:
         """Evaluate the scene at positions of any shape, µm in the H&E frame."""
         fibre_u = x_um + WARP_UM * self.paint.warp[0].at(x_um, y_um)
         fibre_v = y_um + WARP_UM * self.paint.warp[1].at(x_um, y_um)
+        fibre_v = fibre_v + CRIMP_UM * self.paint.crimp.at(0.6 * fibre_u, fibre_v)
         tissue, idc = self.tissue_distance.at(x_um, y_um), self.idc_distance.at(x_um, y_um)
         fat, collagen, patchy, _ = (texture.at(x_um, y_um) for texture in self.paint.broad)
         glands = gland_fields(self.glands, x_um, y_um, GLAND_REACH_UM)
@@ -96,7 +102,7 @@ class Scene:
         # nests are drawn out along the fibres
         shared = self.paint.nests[0].at(0.75 * fibre_u, 1.15 * fibre_v)
         mixed = np.sqrt(1 - NEST_CHANGE**2) * shared + NEST_CHANGE * own
-        nest = np.minimum(mixed - self.nest_threshold + 0.12 * patchy, 0.06 * (-idc - 4.0))
+        nest = np.minimum(mixed - self.nest_threshold + NEST_UNEVENNESS * patchy, 0.06 * (-idc - 4.0))
         nest = np.minimum(nest, 0.06 * (glands.outer - 6.0))
         # fat keeps off glands and the tumour's core and creeps in at the tumour's edge
         fat = fat + np.float32(0.25) * own - np.float32(self.fat_threshold)
@@ -145,7 +151,9 @@ def draw_paint(options: SimulationOptions) -> Paint:
         ),
         fibres=textures.fibres(rng, 2048, 0.5),
         foam=textures.foam(rng, 1024, 1.0, FAT_CELL_UM),
-        grain=textures.power_noise(rng, 1024, 0.5, 0.8),
+        grain=textures.power_noise(rng, 1024, 0.5, 0.6),
+        crimp=textures.noise(rng, 512, 2.0, CRIMP_WAVELENGTH_UM, 0.4),
+        mottle=textures.noise(rng, 1024, 0.5, MOTTLE_UM, 0.4),
         deeper=textures.noise(rng, 1024, 2.0, nest_wavelength * 0.6, 0.5),
     )
 

@@ -99,9 +99,9 @@ def power_noise(rng: np.random.Generator, size_px: int, pitch_um: float, exponen
 def fibres(rng: np.random.Generator, size_px: int, pitch_um: float) -> Texture:
     """Collagen seen along x: fine fibrils within bundles, values 0 (gap) to 1 (dense), mean about 0.5."""
     bundles = stretched_noise(rng, size_px, pitch_um, (170.0, 17.0), 0.6).pixels
-    strands = stretched_noise(rng, size_px, pitch_um, (70.0, 5.5), 0.6).pixels
-    fibrils = stretched_noise(rng, size_px, pitch_um, (25.0, 2.2), 0.5).pixels
-    mixed = _standardised(0.75 * bundles + 0.55 * strands + 0.35 * fibrils)
+    strands = stretched_noise(rng, size_px, pitch_um, (70.0, 5.0), 0.6).pixels
+    fibrils = stretched_noise(rng, size_px, pitch_um, (20.0, 1.9), 0.6).pixels
+    mixed = _standardised(0.55 * bundles + 0.5 * strands + 0.55 * fibrils)
     return Texture(np.asarray(1.0 / (1.0 + np.exp(-1.5 * mixed)), dtype=np.float32), pitch_um)
 
 
