@@ -7,9 +7,12 @@ import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import cv2
+import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -27,6 +30,9 @@ _SUBPIXEL: Final = 1 << _SHIFT
 """OpenCV draws on a grid of 1/16 pixel."""
 
 _HALO: Final = (255, 255, 255)
+_TEXT_SHARE: Final = 1 / 32
+"""Height of a scale bar's letters as a share of the picture's width: 13 px where two pictures share a page."""
+
 _DASH_DEG: Final = 30
 """A dashed ring is six dashes and six gaps of this many degrees."""
 
@@ -73,16 +79,23 @@ def draw_ring(
         cv2.ellipse(picture, (x, y), (radius, radius), 0, start, start + _DASH_DEG, color, 2, cv2.LINE_AA, _SHIFT)
 
 
+def draw_dot(picture: Picture, centre_px: tuple[float, float], radius_px: float, color: tuple[int, int, int]) -> None:
+    """Draw a dot with a white rim."""
+    x, y = (round((value - 0.5) * _SUBPIXEL) for value in centre_px)
+    for fill, share in ((_HALO, 1.0), (color, 0.65)):
+        cv2.circle(picture, (x, y), round(radius_px * share * _SUBPIXEL), fill, -1, cv2.LINE_AA, _SHIFT)
+
+
 def draw_scale_bar(picture: Picture, mpp: float) -> Picture:
     """Return the picture with a scale bar of a round length, about a fifth of its width, at the lower left."""
     height, width = picture.shape[:2]
     length_um = round_length(width * mpp / 5)
     length_px = length_um / mpp
     text = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
-    size = max(12, round(width / 45))
+    size = max(12, round(width * _TEXT_SHARE))
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
-    font = ImageFont.load_default(size)
+    font = _font(size)
     text_width = draw.textlength(text, font=font)
     left, bottom, pad = size * 0.6, height - size * 0.6, size * 0.4
     box_width = max(length_px, text_width) + 2 * pad
@@ -92,6 +105,12 @@ def draw_scale_bar(picture: Picture, mpp: float) -> Picture:
     bar_left = left + (box_width - length_px) / 2
     draw.rectangle((bar_left, bottom - pad - size * 0.3, bar_left + length_px, bottom - pad), fill=(0, 0, 0))
     return np.asarray(image)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib; Pillow's own font has no µ."""
+    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def round_length(length_um: float) -> float:

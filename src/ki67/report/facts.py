@@ -14,12 +14,25 @@ _QUALITY_NAMES: Final[dict[str, str]] = {
     "ncc_before": "Normalised cross-correlation (NCC) before",
     "ncc": "Normalised cross-correlation (NCC) after",
     "ncc_mpp": "NCC measured at (µm per pixel)",
-    "blur_um": "NCC measured after a blur of (µm)",
-    "ncc_blur_um": "NCC measured after a blur of (µm)",
-    "ncc_mask": "NCC measured within",
+    "ncc_blur_um": "NCC measured after a blur of (µm, Gaussian sigma)",
+    "mutual_information": "Mutual information, same pixels (nats)",
     "tissue_dice": "Overlap of the two tissues (Dice)",
+    "local_error_um": "Remaining local shift, median (µm)",
+    "agreement_share": "Share of blocks that agree on one map",
+    "agreement_sigma": "… above chance (standard deviations)",
+    "distinctness": "Distinctness from the next best pose (0 to 1)",
+    "mode": "Kind of map",
+    "rotation_deg": "Rotation (degrees, clockwise)",
+    "mirrored": "Mirrored",
+    "stretch_min": "Smallest stretch",
+    "stretch_max": "Largest stretch",
+    "jacobian_min": "Smallest local change of area",
+    "jacobian_max": "Largest local change of area",
 }
 """What the registration's figures are called in the report; others keep their key."""
+
+_SHOWN_APART: Final = frozenset({"accepted", "reasons", "warnings", "local"})
+"""Verdict and warnings have their own places; block by block, the local map is for programs."""
 
 _CARD_FIRST: Final = ("name", "version", "task", "trained_on", "data", "license", "licence", "intended_use", "use")
 """Entries of a model card shown first, in this order."""
@@ -51,7 +64,7 @@ def stage_rows(run: Mapping[str, Any]) -> list[StageRow]:
 
 
 def quality_rows(quality: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Figures of the registration, the known ones first and by name; the verdict is shown apart."""
+    """Figures of the registration, the known ones first and by name."""
     known = [(name, quality[key]) for key, name in _QUALITY_NAMES.items() if key in quality]
     others = {
         key: value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ki67.annotations import CELL_CLASSES, Regions
 from ki67.geometry import RectUm
 from ki67.report.data import SlideLike
-from ki67.report.drawing import Frame, Picture, draw_regions, draw_ring, draw_scale_bar
+from ki67.report.drawing import Frame, Picture, draw_dot, draw_regions, draw_ring, draw_scale_bar
 
 FIELD_UM: Final = 300.0
 """Side of a field: about the view of a 60x objective, some hundred nuclei, each large enough to judge."""
@@ -29,7 +30,10 @@ _RING_GAP_UM: Final = 1.2
 _ENOUGH_CELLS: Final = 50
 """Tumour cells that a field should hold for its index to mean something."""
 
-_OTHER_RADIUS_PX: Final = 2.0
+_OTHER_RADIUS_PX: Final = 5.0
+
+RING_COLORS: Final = {label: color for label, (_, color) in CELL_CLASSES.items()} | {"other": (70, 70, 70)}
+"""Colours of the rings; other cells are darker than in region files, for a grey dot drowns in haematoxylin."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,12 @@ def choose_fields(cells: Cells, bounds_um: RectUm) -> list[Field]:
 
 def field_pictures(slide: SlideLike, field: Field, cells: Cells, regions: Regions | None) -> tuple[Picture, Picture]:
     """The field as it is, and with its cells ringed, the region's border drawn; both with a scale bar."""
-    frame = Frame(field.rect_um, max(FIELD_MPP, slide.mpp))
-    plain = slide.read(frame.rect_um, frame.mpp)
+    frame = Frame(field.rect_um, FIELD_MPP)
+    plain = slide.read(frame.rect_um, max(FIELD_MPP, slide.mpp))
+    if slide.mpp > FIELD_MPP:
+        # Rings need pixels to be drawn in, even where the scan has none between.
+        size = round(frame.rect_um.width_um / frame.mpp), round(frame.rect_um.height_um / frame.mpp)
+        plain = cv2.resize(plain, size, interpolation=cv2.INTER_CUBIC)
     ringed = plain.copy()
     if regions is not None:
         draw_regions(ringed, frame, regions, width_px=2)
@@ -120,9 +128,12 @@ def field_pictures(slide: SlideLike, field: Field, cells: Cells, regions: Region
         frame.to_px(held.xy_um), held.positive, held.tumour, held.radius_um, strict=True
     ):
         label = "positive" if positive else "negative" if tumour else "other"
-        color = CELL_CLASSES[label][1]
-        radius_px = (radius_um + _RING_GAP_UM) / frame.mpp if tumour else _OTHER_RADIUS_PX
-        draw_ring(ringed, (float(xy_px[0]), float(xy_px[1])), radius_px, color, dashed=label == "negative")
+        color, centre_px = RING_COLORS[label], (float(xy_px[0]), float(xy_px[1]))
+        if tumour:
+            radius_px = (float(radius_um) + _RING_GAP_UM) / frame.mpp
+            draw_ring(ringed, centre_px, radius_px, color, dashed=not positive)
+        else:
+            draw_dot(ringed, centre_px, _OTHER_RADIUS_PX, color)
     return draw_scale_bar(plain, frame.mpp), draw_scale_bar(ringed, frame.mpp)
 
 

@@ -11,13 +11,13 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ki67 import __version__
-from ki67.annotations import CELL_CLASSES, color_of
+from ki67.annotations import Regions
 from ki67.errors import Ki67Error
 from ki67.files import write_text
 from ki67.report import facts
 from ki67.report.data import ReportData, SlideLike
 from ki67.report.drawing import Picture, css_gradient, jpeg_uri
-from ki67.report.fields import Cells, Field, choose_fields, field_pictures
+from ki67.report.fields import RING_COLORS, Cells, Field, choose_fields, field_pictures
 from ki67.report.overview import checkerboard_picture, detail_rect, heatmap_picture, slide_picture
 
 DISCLAIMER: Final = "For research use only. Not a medical device."
@@ -90,7 +90,7 @@ def render_report(data: ReportData, now: datetime | None = None) -> str:
         gradient=css_gradient(),
         registration=_registration(data),
         fields=_field_figures(data),
-        colors={label: _css(color) for label, (_, color) in CELL_CLASSES.items()},
+        colors={label: _css(color) for label, color in RING_COLORS.items()},
         legend=_legend(data),
         inputs={name: facts.input_rows(entry) for name, entry in data.run.get("inputs", {}).items()},
         models=_models(data),
@@ -132,23 +132,27 @@ def _warnings(data: ReportData) -> list[str]:
         if record.get("state") == "done"
         for line in record.get("summary", {}).get("warnings", ())
     ]
-    of_score = [str(line) for line in (data.score or {}).get("warnings", ())]
-    return list(dict.fromkeys([*of_score, *of_stages]))
+    of_others = [str(line) for source in (data.score, data.quality) for line in (source or {}).get("warnings", ())]
+    return list(dict.fromkeys([*of_others, *of_stages]))
 
 
 def _slide_figures(data: ReportData) -> list[Figure]:
     figures = []
     for stain, slide, regions in (("H&E", data.he, data.regions_he), ("Ki-67", data.ki67, data.regions_ki67)):
         if slide is not None:
-            outlined = f"{len(regions)} outlined regions" if regions else "no region: all tissue was counted"
-            area = f", {regions.area_mm2:.2f} mm²" if regions else ""
-            if regions is None and stain == "H&E":
-                outlined = "no region"
+            outlined = _outlined(regions, counted=slide is data.ki67 and data.score is not None)
             name = slide.path.name
-            caption = f"{stain}: {name} ({_size_mm(slide)}; {outlined}{area})"
+            caption = f"{stain}: {name} ({_size_mm(slide)}; {outlined})"
             alt = f"Whole {stain} slide {name} with {outlined}"
             figures.append(_figure(slide_picture(slide, regions), alt, caption))
     return figures
+
+
+def _outlined(regions: Regions | None, *, counted: bool) -> str:
+    if regions is None:
+        return "no region given, all tissue counted" if counted else "no region"
+    number = "1 region" if len(regions) == 1 else f"{len(regions)} regions"
+    return f"{number} outlined, {regions.area_mm2:.3g} mm²"
 
 
 def _heatmap_figure(data: ReportData) -> Figure | None:
@@ -227,7 +231,7 @@ def _legend(data: ReportData) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for regions in (data.regions_he, data.regions_ki67):
         for region in regions or ():
-            found.setdefault(region.label, _css(region.color or color_of(region.label)))
+            found.setdefault(region.label, _css(region.display_color))
     return list(found.items())
 
 
