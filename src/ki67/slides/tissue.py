@@ -1,0 +1,248 @@
+"""Where on a slide there is tissue.
+
+Stained tissue absorbs the three colours unequally, while dust, coverslip edges and shadows are grey: the mask is made
+from the spread of optical density between the colours, not from darkness. Gaps as wide as fat cells are then
+closed, thin lines opened, and specks dropped. Pen marks are told by colours that no stain has and by their size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from shapely.geometry import MultiPolygon
+
+from ki67.errors import TissueError
+from ki67.geometry import UM2_PER_MM2, RectUm
+from ki67.slides.outline import outline_um
+from ki67.slides.pen import pen_marks
+from ki67.slides.slide import Slide
+from ki67.slides.sources import WHITE, RgbImage
+
+DEFAULT_MPP: Final = 8.0
+Mask = NDArray[np.bool_]
+
+# Glass: bright and nearly grey. Where less of it is seen, the field is taken as filled and a usual white assumed.
+GLASS_LEAST: Final = 190
+GLASS_SPREAD: Final = 25
+GLASS_SHARE: Final = 0.003
+GLASS_PERCENTILE: Final = 99.0
+GLASS_BAND: Final = 6.0  # grey levels around that percentile whose median is the glass
+USUAL_GLASS: Final = (242.0, 242.0, 242.0)
+
+# Spread of optical density between colours, after smoothing. Pale fat walls have 0.03 to 0.06, the palest
+# counterstain seen 0.02, JPEG noise on glass 0.005.
+SMOOTHING_UM: Final = 10.0
+LEAST_SPREAD: Final = 0.018
+LARGEST_THRESHOLD: Final = 0.045
+NOISE_FACTOR: Final = 5.0
+
+CLOSING_UM: Final = 56.0  # radius: fat cells are up to 100 µm across
+OPENING_UM: Final = 24.0  # radius: lines thinner than about 50 µm are edges, fibres, scratches
+SMALLEST_PIECE_MM2: Final = 0.02
+SMALLEST_PIECE_SHARE: Final = 0.02  # of a field so small that SMALLEST_PIECE_MM2 would be too much
+LARGEST_FILLED_HOLE_MM2: Final = 0.05  # vessels, ducts, tears
+STRIP_LENGTH_TO_WIDTH: Final = 20.0
+STRIP_WIDTH_UM: Final = 400.0
+MUCH_PEN: Final = 0.05
+
+
+@dataclass(frozen=True)
+class TissueMask:
+    """Tissue of a slide.
+
+    Attributes
+    ----------
+    mask
+        (H, W) bool; pixel (r, c) covers ``[c * mpp, (c + 1) * mpp]`` x ``[r * mpp, (r + 1) * mpp]`` µm.
+    mpp
+        µm per pixel of the mask.
+    warnings
+        What the user should know, one sentence each.
+    """
+
+    mask: Mask
+    mpp: float
+    warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def geometry(self) -> MultiPolygon:
+        """Outline with holes, in µm in the slide's frame."""
+        return outline_um(self.mask, self.mpp)
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of the tissue."""
+        return float(self.mask.sum()) * self.mpp**2 / UM2_PER_MM2
+
+    def fraction(self, rect: RectUm) -> float:
+        """Part of a rectangle that is tissue, 0 to 1; beyond the slide there is none."""
+        rows = _overlaps(rect.y_um / self.mpp, rect.bottom_um / self.mpp, self.mask.shape[0])
+        columns = _overlaps(rect.x_um / self.mpp, rect.right_um / self.mpp, self.mask.shape[1])
+        if rows is None or columns is None:
+            return 0.0
+        part = self.mask[rows[0] : rows[0] + len(rows[1]), columns[0] : columns[0] + len(columns[1])]
+        area_px = rect.width_um * rect.height_um / self.mpp**2
+        return min(1.0, float(rows[1] @ part @ columns[1]) / area_px)
+
+
+def tissue_mask(slide: Slide, mpp: float = DEFAULT_MPP) -> TissueMask:
+    """Find the tissue on a slide.
+
+    Parameters
+    ----------
+    slide
+        H&E, or immunohistochemistry with a blue counterstain.
+    mpp
+        µm per pixel of the mask; not finer than the slide's own.
+
+    Raises
+    ------
+    TissueError
+        Where there is none.
+    """
+    mpp = max(mpp, slide.mpp)
+    pixels = slide.thumbnail(mpp)
+    mask, warnings = find_tissue(pixels, mpp)
+    if not mask.any():
+        found = "has no tissue on it" + (f" ({'; '.join(warnings)})" if warnings else "")
+        raise TissueError(slide.path, found, "Check that it is the right slide and that it is in focus")
+    return TissueMask(mask, mpp, warnings)
+
+
+def find_tissue(pixels: RgbImage, mpp: float) -> tuple[Mask, tuple[str, ...]]:
+    """Tissue on an overview picture.
+
+    Parameters
+    ----------
+    pixels
+        (H, W, 3) uint8.
+    mpp
+        µm per pixel, about 8.
+
+    Returns
+    -------
+    tuple
+        (H, W) bool, and warnings.
+    """
+    warnings = []
+    glass = glass_colour(pixels)
+    density = optical_density(pixels, np.asarray(glass or USUAL_GLASS))
+    pen, inks = pen_marks(density, mpp)
+    spread = _smoothed_spread(density, mpp)
+    stained = (spread > _threshold(spread)) & ~pen
+    mask = _without_lines(_closed(stained, CLOSING_UM / mpp), OPENING_UM / mpp)
+    mask = _cleaned(mask & ~pen, mpp)
+    if pen.any():
+        area = float(pen.sum()) * mpp**2 / UM2_PER_MM2
+        warnings.append(f"pen marks ({', '.join(inks)}) found and left out: {area:.2f} mm²")
+        if pen.mean() > MUCH_PEN:
+            warnings.append(f"pen covers {100 * pen.mean():.0f} % of the slide")
+    if glass is None and mask.any():
+        warnings.append("no empty glass found: the usual white was taken as background")
+    return mask, tuple(warnings)
+
+
+def glass_colour(pixels: RgbImage) -> tuple[float, float, float] | None:
+    """Colour of the empty glass, None where too little of it is seen."""
+    flat = pixels.reshape(-1, 3)
+    low, high = flat.min(axis=1), flat.max(axis=1)
+    bright = (low > GLASS_LEAST) & (high.astype(np.int16) - low < GLASS_SPREAD)
+    scanned = bright & (low < WHITE)  # 255 exactly is where the scanner did not look
+    chosen = scanned if scanned.mean() >= GLASS_SHARE else bright
+    if chosen.mean() < GLASS_SHARE:
+        return None
+    candidates = flat[chosen].astype(np.float32)
+    light = candidates.mean(axis=1)
+    near = np.abs(light - np.percentile(light, GLASS_PERCENTILE)) <= GLASS_BAND
+    red, green, blue = np.median(candidates[near], axis=0)
+    return float(red), float(green), float(blue)
+
+
+def optical_density(pixels: RgbImage, glass: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Optical density (Beer–Lambert, base 10) against the glass, (H, W, 3), not below 0."""
+    levels = np.arange(WHITE + 1, dtype=np.float64)
+    table = np.clip(-np.log10(np.maximum(levels, 1.0)[:, None] / glass), 0.0, None).astype(np.float32)
+    return np.stack([table[pixels[..., c], c] for c in range(3)], axis=-1)
+
+
+def _smoothed_spread(density: NDArray[np.float32], mpp: float) -> NDArray[np.float32]:
+    smooth = cv2.GaussianBlur(density, (0, 0), max(SMOOTHING_UM / mpp, 0.5))
+    return np.asarray(smooth.max(axis=2) - smooth.min(axis=2), dtype=np.float32)
+
+
+def _threshold(spread: NDArray[np.float32]) -> float:
+    """Above the noise of the glass: its half below the mode is mirrored, so that tissue does not count."""
+    quiet = spread[spread < LARGEST_THRESHOLD]
+    if quiet.size == 0:
+        return LEAST_SPREAD
+    counts, edges = np.histogram(quiet, bins=45)
+    mode = float(edges[int(np.argmax(counts))])
+    below = quiet[quiet <= mode]
+    noise = float(np.sqrt(np.mean((below - mode) ** 2))) if below.size else 0.0
+    return (
+        float(np.clip(mode + NOISE_FACTOR * noise, LEAST_SPREAD, LARGEST_THRESHOLD))
+        if mode < LEAST_SPREAD
+        else LEAST_SPREAD
+    )
+
+
+def _disc(radius_px: float) -> NDArray[np.uint8]:
+    side = 2 * max(1, round(radius_px)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), dtype=np.uint8)
+
+
+def _closed(mask: Mask, radius_px: float) -> Mask:
+    """Close gaps; the picture is continued by mirroring, so that tissue that fills a field reaches its edge."""
+    margin = int(np.ceil(radius_px)) + 1
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), margin, margin, margin, margin, cv2.BORDER_REFLECT)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, _disc(radius_px))
+    return np.asarray(closed[margin:-margin, margin:-margin], dtype=np.bool_)
+
+
+def _without_lines(mask: Mask, radius_px: float) -> Mask:
+    margin = int(np.ceil(radius_px)) + 1
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, _disc(radius_px))
+    return np.asarray(opened[margin:-margin, margin:-margin], dtype=np.bool_)
+
+
+def _cleaned(mask: Mask, mpp: float) -> Mask:
+    px_per_mm2 = UM2_PER_MM2 / mpp**2
+    smallest = min(SMALLEST_PIECE_MM2 * px_per_mm2, SMALLEST_PIECE_SHARE * mask.size)
+    pieces, count = ndimage.label(mask)
+    kept = np.zeros(count + 1, dtype=bool)
+    areas = np.bincount(pieces.ravel(), minlength=count + 1)
+    for index, place in enumerate(ndimage.find_objects(pieces), start=1):
+        kept[index] = areas[index] >= smallest and not _is_strip(pieces[place] == index, mpp)
+    mask = kept[pieces]
+    holes, hole_count = ndimage.label(~mask)
+    hole_areas = np.bincount(holes.ravel(), minlength=hole_count + 1)
+    filled = hole_areas <= LARGEST_FILLED_HOLE_MM2 * px_per_mm2
+    filled[0] = False
+    for border in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
+        filled[border] = False
+    return np.asarray(mask | filled[holes], dtype=np.bool_)
+
+
+def _is_strip(piece: Mask, mpp: float) -> bool:
+    """Long, straight and narrow: the edge of a coverslip or of the slide."""
+    if max(piece.shape) * mpp < STRIP_LENGTH_TO_WIDTH * OPENING_UM:
+        return False
+    points = cv2.findNonZero(piece.astype(np.uint8))
+    _, (width, length), _ = cv2.minAreaRect(points)
+    narrow, long = sorted((width + 1, length + 1))
+    return bool(narrow * mpp < STRIP_WIDTH_UM and long > STRIP_LENGTH_TO_WIDTH * narrow)
+
+
+def _overlaps(begin: float, end: float, count: int) -> tuple[int, NDArray[np.float64]] | None:
+    first, last = max(0, int(np.floor(begin))), min(count, int(np.ceil(end)))
+    if last <= first:
+        return None
+    index = np.arange(first, last)
+    return first, np.minimum(index + 1, end) - np.maximum(index, begin)
