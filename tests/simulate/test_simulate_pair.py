@@ -15,12 +15,13 @@ from ki67.annotations import read_regions
 from ki67.errors import SimulationError
 from ki67.files import sha256_of
 from ki67.simulate import SimulationOptions, SimulationTruth, simulate_pair
-from ki67.simulate.cells import Label
+from ki67.simulate.cells import Label, place_cells
 from ki67.simulate.pair import draw_sections
 from ki67.simulate.render import BLOCK_PX, Section, bands, draw_block, read_section
+from ki67.simulate.scene import draw_paint, draw_scene
 
 OPTIONS = SimulationOptions(
-    seed=11, size_mm=(1.6, 1.2), mpp=0.5, cells=900, index_percent=37.0, rotation_deg=130.0, folds=1, tears=1, pen=1,
+    seed=11, size_mm=(1.4, 1.1), mpp=0.5, cells=800, shift_um=(40.0, -60.0), index_percent=37.0, rotation_deg=130.0, folds=1, tears=1, pen=1,
     out_of_focus=1,
 )  # fmt: skip
 FILES = (
@@ -71,7 +72,7 @@ def test_openslide_opens_both_slides_with_the_right_pixel_size(pair: tuple[Path,
             assert slide.dimensions == tuple(truth[name]["size_px"])
             assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(OPTIONS.mpp, rel=1e-3)
             assert slide.level_count > 1
-    assert truth["he"]["size_px"] == [3200, 2400]
+    assert truth["he"]["size_px"] == [2800, 2200]
 
 
 def test_the_index_is_the_one_asked_for_and_that_of_the_counted_cells(pair: tuple[Path, SimulationTruth]) -> None:
@@ -93,17 +94,20 @@ def test_the_index_is_the_one_asked_for_and_that_of_the_counted_cells(pair: tupl
 
 
 @pytest.mark.parametrize("index", [0.0, 2.0, 80.0, 100.0])
-def test_any_index_is_met(index: float) -> None:
-    _, ki67 = draw_sections(replace(OPTIONS, index_percent=index, cells=None))
-    labels = ki67.cells.label[ki67.cells.counted]
+def test_any_index_is_met(sections: tuple[Section, Section], index: float) -> None:
+    scene = sections[1].scene
+    cells = place_cells(replace(scene, options=replace(OPTIONS, index_percent=index)), "ki67")
+    labels = cells.label[cells.counted]
 
     assert 100 * np.mean(labels == Label.POSITIVE) == pytest.approx(index, abs=50.0 / len(labels) + 1e-9)
 
 
 def test_hot_spots_gather_positive_cells() -> None:
+    options = replace(OPTIONS, size_mm=(3.0, 2.4), cells=None)
+    large = draw_scene(options, draw_paint(options), None)
+
     def unevenness(strength: float) -> float:
-        _, ki67 = draw_sections(replace(OPTIONS, hot_spot=strength, size_mm=(3.0, 2.4), cells=None))
-        cells = ki67.cells
+        cells = place_cells(replace(large, options=replace(options, hot_spot=strength)), "ki67")
         x, y = cells.x_um[cells.counted], cells.y_um[cells.counted]
         positive = cells.label[cells.counted] == Label.POSITIVE
         block = (x // 300).astype(int) * 1000 + (y // 300).astype(int)
@@ -148,7 +152,7 @@ def test_tissue_leaves_a_margin_of_glass(pair: tuple[Path, SimulationTruth]) -> 
         border = np.concatenate([small[:8].ravel(), small[-8:].ravel(), small[:, :8].ravel(), small[:, -8:].ravel()])
         # pen may touch it
         assert np.median(border) > 220
-        assert (small < 200).mean() > 0.15
+        assert (small < 228).mean() > 0.2
 
 
 @pytest.mark.parametrize("name", ["he", "ki67"])
@@ -184,12 +188,13 @@ def test_positive_nuclei_are_brown_and_negative_ones_blue(pair: tuple[Path, Simu
 
 
 def test_any_rectangle_shows_the_pixels_of_the_whole(sections: tuple[Section, Section]) -> None:
-    for section in sections:
-        whole = np.concatenate(list(bands(section, workers=2)))
-        assert whole.shape[1::-1] == section.size_px
-        for left, top, width, height in ((0, 0, 256, 256), (700, 900, 333, 517), (BLOCK_PX - 3, 511, 7, 5)):
-            piece = read_section(section, left, top, width, height)
-            np.testing.assert_array_equal(piece, whole[top : top + height, left : left + width])
+    section = sections[1]
+    whole = np.concatenate(list(bands(section, workers=2)))
+
+    assert whole.shape[1::-1] == section.size_px
+    for left, top, width, height in ((0, 0, 256, 256), (700, 900, 333, 517), (BLOCK_PX - 3, 511, 7, 5)):
+        piece = read_section(section, left, top, width, height)
+        np.testing.assert_array_equal(piece, whole[top : top + height, left : left + width])
 
 
 def test_blocks_meet_without_a_seam(sections: tuple[Section, Section]) -> None:
@@ -230,8 +235,8 @@ def test_pixels_half_as_large_show_the_same_tissue() -> None:
     coarse, _ = draw_sections(OPTIONS)
     fine, _ = draw_sections(replace(OPTIONS, mpp=0.25))
 
-    small = read_section(coarse, 1400, 1000, 256, 256).astype(float)
-    large = read_section(fine, 2800, 2000, 512, 512).astype(float).reshape(256, 2, 256, 2, 3).mean((1, 3))
+    small = read_section(coarse, 1200, 900, 256, 256).astype(float)
+    large = read_section(fine, 2400, 1800, 512, 512).astype(float).reshape(256, 2, 256, 2, 3).mean((1, 3))
 
     np.testing.assert_array_equal(coarse.cells.x_um, fine.cells.x_um)
     assert np.corrcoef(small.ravel(), large.ravel())[0, 1] > 0.95

@@ -42,8 +42,8 @@ HE_TINTS = Tints(
     gap=0.14,
 )
 IHC_TINTS = Tints(
-    stroma=(0.006, 0.060),
-    desmoplastic=(0.010, 0.065),
+    stroma=(0.008, 0.078),
+    desmoplastic=(0.012, 0.084),
     cytoplasm=(0.022, 0.075),
     membrane=(0.006, 0.055),
     necrosis=(0.04, 0.13),
@@ -155,9 +155,9 @@ def paint_ground(
         ground *= clear
     if (fields.necrosis < NEAR_UM).any():
         dead = step(up(np.clip(fields.necrosis, -NEAR_UM, NEAR_UM)) + 4 * grain, 4.0, -4.0)
-        dust = 0.5 * np.maximum(grain - 1.2, 0)
+        dust = 0.25 * np.maximum(uneven - 1.0, 0) * (1 + grain)
         haematoxylin += dead * (tints.necrosis[0] * (1 + 0.4 * grain) + dust - haematoxylin)
-        ground += dead * (tints.necrosis[1] * (1 + 0.35 * grain) - ground)
+        ground += dead * (tints.necrosis[1] * (1 + 0.22 * grain + 0.15 * uneven) - ground)
     if (fields.blood < NEAR_UM).any():
         period = paint.foam.period_um
         smear = paint.foam.at(*read(x * RED_CELL_SCALE, y * RED_CELL_SCALE, period))
@@ -167,4 +167,4 @@ def paint_ground(
         ground += filled * (tints.blood[1] - ground)
     np.maximum(haematoxylin, 0, out=haematoxylin)
     np.maximum(ground, 0, out=ground)
-    return Ground(haematoxylin * tissue, ground * tissue, tissue)
+    return Ground(np.asarray(haematoxylin * tissue), np.asarray(ground * tissue), tissue)
