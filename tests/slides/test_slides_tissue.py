@@ -1,0 +1,104 @@
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from ki67.errors import TissueError
+from ki67.geometry import RectUm
+from ki67.slides import TissueMask, open_slide, tissue_mask
+from ki67.slides.outline import outline_um
+from ki67.slides.tissue import find_tissue
+
+SLIDES = Path(os.environ.get("KI67_DATA", Path(__file__).parents[3] / "shared" / "data")) / "slides"
+needs_data = pytest.mark.skipif(not SLIDES.is_dir(), reason="the real slides (KI67_DATA) are not here")
+HE = (0.30, 0.38, 0.16)
+PALE_IHC = (0.12, 0.07, 0.04)
+INKS = {"blue": (0.9, 0.5, 0.1), "green": (0.8, 0.3, 0.6), "red": (0.05, 0.7, 0.65), "black": (1.0, 1.0, 1.05)}
+
+
+def scene(stain=HE, fat=False, inks=(), edges=False):
+    """A disc of tissue on glass at 8 µm per pixel: picture and truth."""
+    rng = np.random.default_rng(1)
+    height, width = 500, 700
+    y, x = np.mgrid[:height, :width]
+    tissue = (x - 330) ** 2 + (y - 250) ** 2 < 180**2
+    density = np.zeros((height, width, 3), np.float32)
+    density[tissue] = np.array(stain) * (1 + 0.25 * rng.standard_normal((int(tissue.sum()), 1)))
+    if fat:
+        cells = tissue & (x > 330) & (y < 250)
+        density[cells] = 0
+        density[cells & ((x % 9 == 0) | (y % 9 == 0))] = (0.05, 0.12, 0.04)
+    for row, ink in enumerate(inks):
+        top = 30 + 110 * row
+        cv2.line(density, (20, top), (190, top + 40), INKS[ink], 26, cv2.LINE_AA)
+    if edges:
+        cv2.line(density, (640, 0), (650, height), (0.15, 0.15, 0.14), 3)
+        for _ in range(60):
+            spot = (int(rng.integers(width)), int(rng.integers(height)))
+            cv2.circle(density, spot, int(rng.integers(1, 5)), (0.4, 0.4, 0.4), -1)
+    noise = rng.normal(0, 1.2, density.shape)
+    return np.clip(np.array([240, 241, 243]) * 10**-density + noise, 0, 255).astype(np.uint8), tissue
+
+
+@pytest.mark.parametrize("options", [{}, {"fat": True}, {"edges": True}, {"stain": PALE_IHC, "edges": True}])
+def test_tissue_is_found_and_nothing_else(options):
+    pixels, truth = scene(**options)
+    mask, warnings = find_tissue(pixels, 8.0)
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.96
+    assert warnings == ()
+
+
+@pytest.mark.parametrize("stain", [HE, PALE_IHC])
+@pytest.mark.parametrize("ink", list(INKS))
+def test_pen_marks_are_left_out_and_named(ink, stain):
+    plain, truth = scene(stain)
+    pixels, _ = scene(stain, inks=(ink,) * 4)
+    marked = np.abs(plain.astype(int) - pixels).max(axis=2) > 40
+    mask, warnings = find_tissue(pixels, 8.0)
+    assert not (mask & marked).any()
+    assert (mask & truth).sum() > 0.85 * (truth & ~marked).sum()
+    assert ink in warnings[0]
+
+
+def test_an_empty_white_slide_has_no_tissue(tmp_path):
+    rng = np.random.default_rng(0)
+    empty = np.clip(rng.normal(243, 1.5, (500, 500, 3)), 0, 255).astype(np.uint8)
+    for name, pixels in (("noisy", empty), ("white", np.full((500, 500, 3), 255, np.uint8))):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        with open_slide(tmp_path / f"{name}.png", mpp=4.0) as slide, pytest.raises(TissueError) as caught:
+            tissue_mask(slide)
+        assert "\n" not in str(caught.value)
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [("os1_he.ome.tif", 0.97, 1), ("os2_ki67_nanozoomer.ome.tif", 0.85, 1), ("cmu-1-small-region.svs", 0.3, 0.5)],
+)
+def test_real_fields(name, least, most):
+    with open_slide(SLIDES / name) as slide:
+        assert least <= tissue_mask(slide).mask.mean() <= most
+
+
+def test_fraction_and_area_are_exact():
+    mask = np.zeros((10, 10), bool)
+    mask[2:6, 3:8] = True
+    tissue = TissueMask(mask, 8.0)
+    assert tissue.area_mm2 == pytest.approx(20 * 64e-6)
+    assert tissue.fraction(RectUm(24, 16, 40, 32)) == pytest.approx(1)
+    assert tissue.fraction(RectUm(20, 16, 8, 8)) == pytest.approx(0.5)
+    assert tissue.fraction(RectUm(-100, -100, 50, 50)) == 0
+    assert tissue.geometry.bounds == (24, 16, 64, 48)
+
+
+def test_an_outline_keeps_area_and_holes():
+    mask = np.zeros((60, 60), bool)
+    mask[10:50, 5:55] = True
+    mask[20:30, 20:40] = False
+    mask[24:26, 28:30] = True
+    geometry = outline_um(mask, 2.0)
+    assert geometry.is_valid
+    assert geometry.area == pytest.approx(mask.sum() * 4, rel=0.005)
