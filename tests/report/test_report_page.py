@@ -163,6 +163,16 @@ def test_an_index_on_few_cells_or_none_is_flagged(data: ReportData) -> None:
     assert "None" not in empty
 
 
+def test_figures_of_the_registration_are_told_and_its_blocks_left_to_programs(data: ReportData) -> None:
+    quality = {**data.quality, "warnings": ["the overlap is small"], "local": {"peak": [0.1234] * 9}, "novel": 3.5}
+
+    text = Page(render_report(replace(data, quality=quality), NOW)).text
+
+    assert text.count("the overlap is small") == 1
+    assert "novel 3.5" in text
+    assert "0.1234" not in text
+
+
 def test_regions_are_listed_with_their_own_index(data: ReportData) -> None:
     row = {
         "index_percent": 12.34,
@@ -172,13 +182,24 @@ def test_regions_are_listed_with_their_own_index(data: ReportData) -> None:
         "other": 7,
         "cells": 11,
     }
-    empty = row | {"index_percent": None, "ci95_percent": None, "region_id": "idc-2"}
+    empty = row | {"index_percent": None, "ci95_percent": None, "region_id": "idc-2", "cells": 0}
     score = {**data.score, "regions": [row | {"region_id": "idc-1"}, empty]}
 
     text = Page(render_report(replace(data, score=score), NOW)).text
 
     assert "idc-1 12.3 % 10.0–15.0 % 5 6 7" in text
     assert "idc-2 – – 5 6 7" in text
+
+
+def test_of_many_regions_those_with_most_cells_are_listed(data: ReportData) -> None:
+    row = {"index_percent": 12.34, "ci95_percent": (10.0, 15.0), "positive": 5, "negative": 6, "other": 7}
+    score = {**data.score, "regions": [row | {"region_id": f"part<{cells}>", "cells": cells} for cells in range(40)]}
+
+    text = Page(render_report(replace(data, score=score), NOW)).text
+
+    assert "part<39>" in text
+    assert "part<3>" not in text
+    assert "15 regions with fewer tumour cells are not listed" in text
 
 
 class Folded:

@@ -22,6 +22,7 @@ _QUALITY_NAMES: Final[dict[str, str]] = {
     "agreement_sigma": "… above chance (standard deviations)",
     "distinctness": "Distinctness from the next best pose (0 to 1)",
     "mode": "Kind of map",
+    "way": "Found by",
     "rotation_deg": "Rotation (degrees, clockwise)",
     "mirrored": "Mirrored",
     "stretch_min": "Smallest stretch",
@@ -66,11 +67,7 @@ def stage_rows(run: Mapping[str, Any]) -> list[StageRow]:
 def quality_rows(quality: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Figures of the registration, the known ones first and by name."""
     known = [(name, quality[key]) for key, name in _QUALITY_NAMES.items() if key in quality]
-    others = {
-        key: value
-        for key, value in quality.items()
-        if key not in _QUALITY_NAMES and key not in {"accepted", "reasons"}
-    }
+    others = {key: value for key, value in quality.items() if key not in _QUALITY_NAMES and key not in _SHOWN_APART}
     return [(name, text_of(value)) for name, value in known] + list(flat(others))
 
 

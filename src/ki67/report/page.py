@@ -26,6 +26,10 @@ _UNRELIABLE_BELOW: Final = 500
 """Tumour cells below which the number itself is marked (Dowsett et al., JNCI 2011;103:1656)."""
 
 
+_REGIONS_LISTED: Final = 25
+"""Regions with the most tumour cells that fill a table of half a page; an outline can fall into hundreds."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One picture of the page."""
@@ -76,6 +80,7 @@ def render_report(data: ReportData, now: datetime | None = None) -> str:
         lstrip_blocks=True,
     )
     environment.filters["text"] = facts.text_of
+    regions = sorted((data.score or {}).get("regions", ()), key=lambda region: -region["cells"])
     made = (now or datetime.now(tz=UTC)).strftime("%Y-%m-%d %H:%M UTC")
     return environment.get_template("report.html").render(
         title=data.title,
@@ -96,7 +101,8 @@ def render_report(data: ReportData, now: datetime | None = None) -> str:
         models=_models(data),
         stages=facts.stage_rows(data.run),
         versions=list(facts.flat(data.run.get("versions", {}))),
-        regions=list((data.score or {}).get("regions", [])),
+        regions=regions[:_REGIONS_LISTED],
+        regions_left_out=len(regions[_REGIONS_LISTED:]),
     )
 
 
