@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 HE_STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
-"""Haematoxylin, eosin, a residual; in optical density (Ruifrok and Johnston, Anal Quant Cytol Histol 23:291, 2001)."""
+"""Optical density of haematoxylin, eosin, a residual (Ruifrok and Johnston, Anal Quant Cytol Histol 23:291, 2001)."""
 
 WHITE_LEVEL = 255.0
 DARKEST_LEVEL = 1.0

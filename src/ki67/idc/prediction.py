@@ -132,8 +132,9 @@ def make_grid(slide: Slide, model: IdcModel, stride_px: int | None = None) -> Gr
 def tissue_share(tissue: TissueMask, grid: Grid) -> NDArray[np.float32]:
     """Share of tissue in each pixel of the heat map, float32 (rows, columns)."""
     mask = np.asarray(tissue.mask, dtype=np.float64)
-    row_edges = np.arange(grid.rows + 1) * grid.stride_um / tissue.mpp
-    column_edges = np.arange(grid.columns + 1) * grid.stride_um / tissue.mpp
+    step = grid.stride_um / tissue.mpp
+    row_edges = np.arange(grid.rows + 1, dtype=np.float64) * step
+    column_edges = np.arange(grid.columns + 1, dtype=np.float64) * step
     by_rows = _integrate(mask, row_edges)
     area = _integrate(by_rows.T, column_edges).T
     return np.asarray(area * (tissue.mpp / grid.stride_um) ** 2, dtype=np.float32)

@@ -62,7 +62,7 @@ class TrainingOptions:
         Of everything random.
     """
 
-    epochs: int = 16
+    epochs: int = 18
     patches_per_epoch: int = 11_000
     batch: int = 64
     learning_rate: float = 2e-3
