@@ -21,9 +21,18 @@ from ki67.simulate.render import BLOCK_PX, Section, bands, draw_block, read_sect
 from ki67.simulate.scene import draw_paint, draw_scene
 
 OPTIONS = SimulationOptions(
-    seed=11, size_mm=(1.4, 1.1), mpp=0.5, cells=800, shift_um=(40.0, -60.0), index_percent=37.0, rotation_deg=130.0, folds=1, tears=1, pen=1,
+    seed=11,
+    size_mm=(1.4, 1.1),
+    mpp=0.5,
+    cells=800,
+    shift_um=(40.0, -60.0),
+    index_percent=37.0,
+    rotation_deg=130.0,
+    folds=1,
+    tears=1,
+    pen=1,
     out_of_focus=1,
-)  # fmt: skip
+)
 FILES = (
     "he.tif", "ki67.tif", "truth.json", "he_regions.geojson", "ki67_regions.geojson", "he_cells.parquet",
     "ki67_cells.parquet", "landmarks_he.csv", "landmarks_ki67.csv", "displacement.npz",

@@ -42,9 +42,9 @@ HE_TINTS = Tints(
     gap=0.14,
 )
 IHC_TINTS = Tints(
-    stroma=(0.008, 0.078),
-    desmoplastic=(0.012, 0.084),
-    cytoplasm=(0.022, 0.075),
+    stroma=(0.022, 0.070),
+    desmoplastic=(0.028, 0.074),
+    cytoplasm=(0.028, 0.075),
     membrane=(0.006, 0.055),
     necrosis=(0.04, 0.13),
     blood=(0.01, 0.14),

@@ -43,6 +43,8 @@ EOSIN = (0.10, 0.82, 0.56)
 # (0.80 0.52 0.32, 0.72 0.57 0.40, 0.61 0.73 0.31 at nuclei; 0.36 0.57 0.74, 0.09 0.54 0.84, 0.20 0.57 0.79).
 IHC_HAEMATOXYLIN = (0.72, 0.61, 0.32)
 DAB = (0.30, 0.57, 0.76)
+# tissue without a nucleus on Ki-67 sections is grey with a breath of the counterstain
+IHC_GROUND = _unit(0.64, 0.55, 0.54)
 STAIN_SPREAD = 0.02  # laboratories' vectors differ by about this much in each channel
 
 
@@ -58,7 +60,7 @@ def draw_stains(rng: np.random.Generator, stain: str, white_balance: float) -> S
         vectors = near(HE_HAEMATOXYLIN), near(EOSIN), _unit(0.5, 0.6, 0.6)
     else:
         lamp = np.array([235.0, 233.0, 229.0])
-        vectors = near(IHC_HAEMATOXYLIN), near(DAB), _unit(0.60, 0.56, 0.57)
+        vectors = near(IHC_HAEMATOXYLIN), near(DAB), IHC_GROUND
     glass = np.minimum(lamp * gain, 252.0)
     return StainSet(*vectors, glass=(float(glass[0]), float(glass[1]), float(glass[2])))
 
