@@ -1,0 +1,74 @@
+"""The region in which cells are counted, and the margin around it in which they are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
+
+from ki67.errors import RegionError
+from ki67.geometry import RectUm, area_mm2, as_multipolygon, polygons_of
+
+# Segments per quarter circle of the margin's round corners: it only decides which extra cells are kept.
+_MARGIN_SEGMENTS = 4
+
+
+@dataclass(frozen=True)
+class CountedRegion:
+    """Polygons in µm within the slide, their names, and the wider geometry in which cells are kept."""
+
+    polygons: tuple[Polygon, ...]
+    region_ids: tuple[str, ...]
+    kept: BaseGeometry
+
+    @property
+    def area_mm2(self) -> float:
+        """Area in which cells are counted."""
+        return area_mm2(shapely.union_all(self.polygons))
+
+    def locate(self, x_um: NDArray[np.float64], y_um: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Index of the first polygon that contains each point, -1 outside all."""
+        index = np.full(len(x_um), len(self.polygons), np.int64)
+        points, owners = shapely.STRtree(self.polygons).query(shapely.points(x_um, y_um), predicate="within")
+        np.minimum.at(index, points, owners)
+        return np.where(index < len(self.polygons), index, -1).astype(np.int32)
+
+    def keeps(self, x_um: NDArray[np.float64], y_um: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether points lie in the region or its margin."""
+        shapely.prepare(self.kept)
+        return np.asarray(shapely.contains_xy(self.kept, x_um, y_um), np.bool_)
+
+
+def counted_region(region: BaseGeometry, bounds_um: RectUm, margin_um: float, prefix: str = "") -> CountedRegion:
+    """Clip a region to the slide; its polygons are numbered from 1 in the order given.
+
+    Raises
+    ------
+    RegionError
+        Where the region has no area or lies outside the slide.
+    """
+    if as_multipolygon(region).is_empty or region.area <= 0:
+        msg = "the region to count in is empty: it holds no polygon with an area. Draw it again"
+        raise RegionError(msg)
+    frame = bounds_um.polygon
+    named = [
+        (part, f"{prefix}{number}")
+        for number, polygon in enumerate(polygons_of(region), start=1)
+        for part in polygons_of(shapely.make_valid(polygon).intersection(frame))
+    ]
+    if not named:
+        found = ", ".join(f"{value:.0f}" for value in region.bounds)
+        msg = (
+            f"the region lies outside the slide: its edges are at {found} µm (left, top, right, bottom), the slide "
+            f"is {bounds_um.width_um:.0f} x {bounds_um.height_um:.0f} µm. Check the region's file and the pixel size"
+        )
+        raise RegionError(msg)
+    polygons = tuple(polygon for polygon, _ in named)
+    kept = shapely.union_all(polygons)
+    if margin_um > 0:
+        kept = kept.buffer(margin_um, quad_segs=_MARGIN_SEGMENTS)
+    return CountedRegion(polygons, tuple(name for _, name in named), kept.intersection(frame.buffer(1.0)))

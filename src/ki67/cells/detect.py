@@ -1,0 +1,132 @@
+"""Counting: from a slide and a region to the cell table."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from shapely.geometry.base import BaseGeometry
+
+from ki67 import slides
+from ki67.cells.channels import WORKING_MPP
+from ki67.cells.counted_region import CountedRegion, counted_region
+from ki67.cells.engine import Engine, ForestEngine
+from ki67.cells.forest import ForestModel, load_model
+from ki67.cells.measurements import measure
+from ki67.cells.quality import stain_warnings
+from ki67.cells.sampling import is_field, sample_slide
+from ki67.cells.stains import Stains, estimate_stains
+from ki67.cells.table import CellRows, make_table, number_cells
+from ki67.cells.tiling import CORE_PX, Tile, plan_tiles
+from ki67.progress import track
+from ki67.slides import Slide
+
+MARGIN_UM = 50.0
+"""Cells this far outside the region are kept too, so that a slightly moved region needs no recount."""
+
+
+@dataclass(frozen=True)
+class CellDetection:
+    """The cells of a slide: table (see :func:`ki67.cells.table.cell_schema`), counted area, stains, warnings."""
+
+    table: pa.Table
+    area_mm2: float
+    stains: Stains
+    warnings: tuple[str, ...]
+    parameters: dict[str, Any]
+
+
+def detect_cells(
+    slide: Slide,
+    region: BaseGeometry | None,
+    *,
+    margin_um: float = MARGIN_UM,
+    model: ForestModel | None = None,
+    workers: int = 2,
+    core_px: int = CORE_PX,
+) -> CellDetection:
+    """Find and classify every nucleus in a region of a Ki-67 slide.
+
+    Parameters
+    ----------
+    slide
+        The Ki-67 slide, or a plain picture of a field.
+    region
+        Polygon or multipolygon in µm; None for all tissue (all of the picture where it is a field).
+    margin_um
+        Cells this far outside the region are kept with ``in_region`` False.
+    model
+        The forest; None for the shipped one.
+    workers
+        Tiles worked on at once. The result does not depend on it.
+    core_px
+        Edge of a tile's core at the working resolution. The result does not depend on it.
+
+    Raises
+    ------
+    RegionError
+        Where the region is empty or outside the slide.
+    TissueError
+        Where there is no tissue.
+    ModelError, SlideError
+        Where the model or the slide cannot be read.
+    """
+    model = model or load_model()
+    engine: Engine = ForestEngine(model)
+    tissue = None if is_field(slide) else slides.tissue_mask(slide)
+    if region is not None:
+        counted = counted_region(region, slide.bounds_um, margin_um)
+    elif tissue is None:
+        counted = counted_region(slide.bounds_um.polygon, slide.bounds_um, 0.0)
+    else:
+        counted = counted_region(tissue.geometry, slide.bounds_um, margin_um)
+    sample = sample_slide(slide, tissue)
+    stains = estimate_stains(sample.pixels)
+    tiles = plan_tiles(slide.bounds_um, counted.kept, engine.halo_px, core_px)
+    tables = list(track(_in_parallel(slide, tiles, engine, stains, counted, workers), "Counting cells", len(tiles)))
+    warnings = (*(tissue.warnings if tissue else ()), *stain_warnings(sample, stains))
+    parameters = {"mpp": WORKING_MPP, "margin_um": margin_um, "model": model.card.name, "model_sha256": model.sha256}
+    return CellDetection(number_cells(tables), counted.area_mm2, stains, warnings, parameters)
+
+
+def _in_parallel(
+    slide: Slide, tiles: Sequence[Tile], engine: Engine, stains: Stains, counted: CountedRegion, workers: int
+) -> Iterator[pa.Table]:
+    """Tables in the order of the tiles; one more tile than there are workers is under way, so memory stays flat."""
+    under_way: deque[Future[pa.Table]] = deque()
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="cells") as pool:
+        try:
+            for tile in tiles:
+                under_way.append(pool.submit(_count_tile, slide, tile, engine, stains, counted))
+                if len(under_way) > workers:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+def _count_tile(slide: Slide, tile: Tile, engine: Engine, stains: Stains, counted: CountedRegion) -> pa.Table:
+    rgb = slide.read(tile.rect, WORKING_MPP)
+    found = engine.find(rgb, stains, tile.core)
+    x_um = (found.x_px + tile.left_px) * WORKING_MPP
+    y_um = (found.y_px + tile.top_px) * WORKING_MPP
+    kept = np.flatnonzero(counted.keeps(x_um, y_um))
+    measurements, outlines = measure(rgb, stains, [found.masks[index] for index in kept.tolist()])
+    origin = np.array([tile.left_px, tile.top_px], np.float32)
+    rows = CellRows(
+        x_um[kept],
+        y_um[kept],
+        found.label[kept],
+        found.probability[kept],
+        counted.locate(x_um[kept], y_um[kept]),
+        measurements,
+        [(outline + origin) * np.float32(WORKING_MPP) for outline in outlines],
+    )
+    return make_table(rows, counted.region_ids)

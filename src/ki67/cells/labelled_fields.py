@@ -1,0 +1,168 @@
+"""Fields with labelled nuclei, in the layouts the public data sets come in.
+
+``bcdata``: ``DIR/images/N.png`` with ``DIR/annotations/{positive,negative}/N.h5`` (dataset ``coordinates``: x, y).
+``shidc``: ``NAME.jpg`` with ``NAME.json``, a list of ``{x, y, label_id}``; 1 positive, 2 negative, 3 lymphocyte.
+``points``: an image with a CSV of the same name beside it, columns ``x,y,label``.
+Coordinates are pixels; the centre of the first pixel is (0, 0), so half a pixel is added on the way to µm.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ki67.cells.forest import CLASSES
+from ki67.errors import DataSetError
+
+Points = NDArray[np.float64]
+
+FIELD_MPP = 0.25
+"""Pixel size of the public sets in µm; their authors do not give it, it follows from the size of nuclei."""
+
+DEFAULT_RADIUS_UM = {"bcdata": 2.5, "shidc": 4.0, "points": 2.5}
+"""How far from a labelled point a nucleus may be found: 10 px in BCData, 16 px in SHIDC."""
+
+_SHIDC_LABELS = {1: "positive", 2: "negative", 3: "other"}
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class LabelledField:
+    """One picture and its labelled points (N, 2) in µm, by class."""
+
+    name: str
+    image: Path
+    mpp: float
+    points: dict[str, Points]
+
+
+def read_fields(
+    directory: str | Path, layout: str, mpp: float | None = None, images: Sequence[str] | None = None
+) -> list[LabelledField]:
+    """Find the fields of a data set and read their labels.
+
+    Parameters
+    ----------
+    directory
+        The data set.
+    layout
+        ``bcdata``, ``shidc`` or ``points``.
+    mpp
+        Pixel size; :data:`FIELD_MPP` where None.
+    images
+        Names (without suffix) of the fields to use; all where None.
+
+    Raises
+    ------
+    DataSetError
+        Where the folder, a picture or a label file is not as described; the message names the file.
+    """
+    folder = Path(directory)
+    readers: dict[str, tuple[Callable[[Path], list[Path]], Callable[[Path, Path], dict[str, Points]]]] = {
+        "bcdata": (_bcdata_images, _bcdata_points),
+        "shidc": (_beside(".json"), _shidc_points),
+        "points": (_beside(".csv"), _csv_points),
+    }
+    if layout not in readers:
+        raise DataSetError(folder, f"layout '{layout}' is not known", f"Choose one of {', '.join(readers)}.")
+    if not folder.is_dir():
+        raise DataSetError(folder, "is not a folder", "Name the folder of the data set.")
+    find, read = readers[layout]
+    found = {path.stem: path for path in find(folder)}
+    if not found:
+        raise DataSetError(folder, f"holds no labelled field in the '{layout}' layout", "Check --layout.")
+    missing = sorted(set(images or ()) - set(found))
+    if missing:
+        raise DataSetError(folder, f"has no labelled field {', '.join(missing)}", "Check the names given.")
+    names = list(images) if images is not None else sorted(found, key=_natural)
+    size = FIELD_MPP if mpp is None else mpp
+    return [_in_um(name, found[name], size, read(folder, found[name])) for name in names]
+
+
+def _in_um(name: str, image: Path, mpp: float, pixels: dict[str, Points]) -> LabelledField:
+    return LabelledField(name, image, mpp, {label: (points + 0.5) * mpp for label, points in pixels.items()})
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return (int(name), "") if name.isdigit() else (-1, name)
+
+
+def _bcdata_images(folder: Path) -> list[Path]:
+    if not (folder / "images").is_dir() or not (folder / "annotations").is_dir():
+        raise DataSetError(folder, "has no folders 'images' and 'annotations'", "Check --layout.")
+    return [path for path in sorted((folder / "images").iterdir()) if path.suffix.lower() in _IMAGE_SUFFIXES]
+
+
+def _bcdata_points(folder: Path, image: Path) -> dict[str, Points]:
+    files = {label: folder / "annotations" / label / f"{image.stem}.h5" for label in ("positive", "negative")}
+    if not any(path.is_file() for path in files.values()):
+        raise DataSetError(image, f"has no labels: {files['positive']} and its negative twin are missing")
+    # A field without a cell of one class may come without that class's file.
+    points = {label: _h5_points(path) if path.is_file() else np.empty((0, 2)) for label, path in files.items()}
+    return {**points, "other": np.empty((0, 2))}
+
+
+def _h5_points(path: Path) -> Points:
+    try:
+        with h5py.File(path) as store:
+            points = np.asarray(store["coordinates"], np.float64)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataSetError(path, f"is no BCData label file ({error})", "Expected a dataset 'coordinates'.") from error
+    if points.size == 0:
+        return np.empty((0, 2))
+    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        raise DataSetError(path, f"holds coordinates of shape {points.shape}", "Expected finite rows of x, y.")
+    return points
+
+
+def _beside(suffix: str) -> Callable[[Path], list[Path]]:
+    def find(folder: Path) -> list[Path]:
+        images = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _IMAGE_SUFFIXES]
+        return [path for path in images if path.with_suffix(suffix).is_file()]
+
+    return find
+
+
+def _shidc_points(_folder: Path, image: Path) -> dict[str, Points]:
+    path = image.with_suffix(".json")
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        rows = [(float(entry["x"]), float(entry["y"]), _SHIDC_LABELS[int(entry["label_id"])]) for entry in entries]
+    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
+        raise DataSetError(path, f"is no SHIDC label file ({error})", "Expected a list of x, y, label_id.") from error
+    except KeyError as error:
+        raise DataSetError(
+            path, f"has an entry without or with an unknown {error}", "Expected label_id 1, 2, 3."
+        ) from error
+    return _by_class(path, rows)
+
+
+def _csv_points(_folder: Path, image: Path) -> dict[str, Points]:
+    path = image.with_suffix(".csv")
+    rows = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            for line, row in enumerate(csv.DictReader(stream), start=2):
+                label = (row.get("label") or "").strip().lower()
+                if label not in CLASSES:
+                    raise DataSetError(
+                        path, f"line {line} has the label '{label}'", f"Expected {', '.join(CLASSES)}."
+                    )
+                rows.append((float(row["x"]), float(row["y"]), label))
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError, csv.Error) as error:
+        raise DataSetError(path, f"is no list of points ({error})", "Expected columns x, y, label.") from error
+    return _by_class(path, rows)
+
+
+def _by_class(path: Path, rows: list[tuple[float, float, str]]) -> dict[str, Points]:
+    points = {name: np.array([row[:2] for row in rows if row[2] == name], float).reshape(-1, 2) for name in CLASSES}
+    if not all(np.isfinite(values).all() for values in points.values()):
+        raise DataSetError(path, "holds a coordinate that is not a number", "Expected x and y in pixels.")
+    return points

@@ -1,0 +1,51 @@
+"""Whether a slide can be read as a Ki-67 stain at all: warnings for the report."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ki67.cells.channels import DENSITY_SCALE, make_channels
+from ki67.cells.sampling import Sample
+from ki67.cells.stains import Stains
+
+# Pixels nearer to eosin than to haematoxylin and DAB: below 1 % on every Ki-67 field at hand, most of an H&E.
+_EOSIN_SHARE = 0.25
+# Colours of stained pixels spread less than this (summed over three channels of a unit vector) on a grey picture; the
+# least on a Ki-67 field at hand is 0.10.
+_COLOUR_SPREAD = 0.04
+# 99.5th percentile of the density sum's gradient, in OD per pixel: 0.15 to 0.9 on sharp fields.
+_SHARP_EDGE = 0.06
+_EDGE_PERCENTILE = 99.5
+# Sampled blocks need whole cells of the coarse grid.
+_GRID = 4
+
+
+def stain_warnings(sample: Sample, stains: Stains) -> tuple[str, ...]:
+    """What is wrong with the stain, in sentences; empty where nothing is."""
+    found = []
+    if stains.eosin_share > _EOSIN_SHARE:
+        found.append(
+            f"{stains.eosin_share:.0%} of the stained area is pink like eosin: this looks like H&E, not Ki-67"
+        )
+    elif not stains.hematoxylin_estimated and not stains.dab_estimated:
+        found.append("neither haematoxylin nor DAB could be recognised: this does not look like a Ki-67 slide")
+    elif stains.colour_spread < _COLOUR_SPREAD:
+        found.append("haematoxylin and DAB cannot be told apart: the picture has hardly any colour contrast")
+    elif not stains.dab_estimated:
+        found.append("DAB is nearly absent: its colour is taken from the literature, check that the stain worked")
+    elif not stains.hematoxylin_estimated:
+        found.append("haematoxylin is nearly absent: negative nuclei may be missed and the index too high")
+    sharpness = edge_sharpness(sample, stains)
+    if sharpness < _SHARP_EDGE:
+        found.append(f"the picture is out of focus or empty (edge strength {sharpness:.2f}, expected {_SHARP_EDGE})")
+    return tuple(found)
+
+
+def edge_sharpness(sample: Sample, stains: Stains) -> float:
+    """Strong gradients of the density sum over all sampled blocks, in OD per pixel of the working resolution."""
+    edges = []
+    for block in sample.blocks:
+        height, width = (size // _GRID * _GRID for size in block.shape[:2])
+        if height and width:
+            edges.append(make_channels(block[:height, :width], stains).edge.ravel())
+    return float(np.percentile(np.concatenate(edges), _EDGE_PERCENTILE)) / DENSITY_SCALE if edges else 0.0

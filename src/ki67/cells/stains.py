@@ -1,0 +1,171 @@
+"""Stain separation: background and stain vectors of one slide, and optical densities of its pixels.
+
+Everything here is estimated once per slide, from sampled tissue, and then used for every tile, so that a nucleus
+gets the same numbers whichever tile it falls into. Optical density is decadic: ``-log10(I / I0)`` with the slide's
+own background ``I0`` (Beer-Lambert; Ruifrok & Johnston, Anal Quant Cytol Histol 23:291, 2001).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+# Ruifrok & Johnston 2001, as in ImageJ's Colour Deconvolution plugin ("H DAB", "H&E"): red, green, blue.
+REFERENCE_HEMATOXYLIN = (0.650, 0.704, 0.286)
+REFERENCE_DAB = (0.268, 0.570, 0.776)
+REFERENCE_EOSIN = (0.072, 0.990, 0.105)
+
+# Below this mean density a pixel's colour is mostly noise (8-bit steps and JPEG); Macenko et al. (ISBI 2009) use
+# 0.15 in natural units on the norm, about this in decadic units on the mean.
+_STAINED_OD = 0.10
+# Above this density a channel is close to black, the ratio of the channels no longer follows Beer-Lambert.
+_SATURATED_OD = 0.90
+# A stain is estimated from the slide only where enough of it is there: share of the stained pixels, and pixels.
+_MINIMUM_SHARE = 0.004
+_MINIMUM_PIXELS = 300
+# The purest part of a stain's pixels that defines its vector; robust extremes as in Macenko et al. 2009.
+_PURE_SHARE = 0.30
+# An estimate farther from the reference than this is not that stain (cosine of 25 degrees).
+_MAXIMUM_TURN = np.cos(np.deg2rad(25.0))
+# Two vectors closer than this cannot be told apart in 8-bit pixels (cosine of 12 degrees).
+_MINIMUM_SEPARATION = np.cos(np.deg2rad(12.0))
+# The lightest pixels that stand for glass or empty tissue, and the channel value below which there is none of it.
+_BACKGROUND_SHARE = 0.03
+_DARK_BACKGROUND = 120.0
+# The upper end of a stain's amount on the slide, by which nothing is divided but which the warnings look at.
+_STRONG_PERCENTILE = 99.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stains:
+    """Background and stain vectors of one slide.
+
+    ``background_rgb`` is the light that passes where nothing is stained (0 to 255); the vectors are unit vectors of
+    decadic optical density (red, green, blue). ``*_estimated`` is False where the reference vector had to be used.
+    """
+
+    background_rgb: tuple[float, float, float]
+    hematoxylin: tuple[float, float, float]
+    dab: tuple[float, float, float]
+    hematoxylin_estimated: bool
+    dab_estimated: bool
+    dab_share: float
+    hematoxylin_share: float
+    eosin_share: float
+    colour_spread: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a manifest."""
+        return asdict(self)
+
+    @property
+    def unmixing(self) -> NDArray[np.float64]:
+        """Matrix (3, 2) that turns optical densities (…, 3) into amounts of haematoxylin and DAB.
+
+        The third vector is the residual, perpendicular to both, as in Ruifrok & Johnston 2001.
+        """
+        rest = np.cross(self.hematoxylin, self.dab)
+        basis = np.array([self.hematoxylin, self.dab, rest / np.linalg.norm(rest)])
+        return np.linalg.inv(basis)[:, :2]
+
+
+def optical_density(rgb: NDArray[np.uint8], background_rgb: tuple[float, float, float]) -> FloatArray:
+    """Decadic optical density of every pixel, (H, W, 3), against the slide's background.
+
+    Values below zero (lighter than the background) are kept at zero; black pixels count as intensity 1.
+    """
+    values = np.maximum(np.arange(256, dtype=np.float64), 1.0)
+    result = np.empty(rgb.shape, np.float32)
+    for channel, light in enumerate(background_rgb):
+        table = np.maximum(-np.log10(values / light), 0.0).astype(np.float32)
+        result[..., channel] = table[rgb[..., channel]]
+    return result
+
+
+def stain_amounts(od: FloatArray, stains: Stains) -> FloatArray:
+    """Amounts of haematoxylin and DAB, (H, W, 2), in optical density along each stain's unit vector."""
+    return od @ stains.unmixing.astype(np.float32)
+
+
+def estimate_background(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
+    """Colour of the lightest few percent of the sampled pixels (N, 3).
+
+    Real fields have no white background: an empty field already carries a density of 0.1 to 0.2. Pure white is
+    left out where there is enough else, because scanners fill unscanned areas with it.
+    """
+    rgb = pixels.reshape(-1, 3)
+    scanned = rgb[(rgb != 255).any(axis=1)]
+    if len(scanned) < len(rgb) * _BACKGROUND_SHARE:
+        return (255.0, 255.0, 255.0)
+    light = scanned.sum(axis=1, dtype=np.int32)
+    lightest = scanned[light >= np.quantile(light, 1.0 - _BACKGROUND_SHARE)]
+    red, green, blue = np.maximum(np.median(lightest, axis=0), _DARK_BACKGROUND)
+    return float(red), float(green), float(blue)
+
+
+def estimate_stains(pixels: NDArray[np.uint8]) -> Stains:
+    """Background and stain vectors from sampled tissue pixels (N, 3).
+
+    The pixels are sorted by colour between the two reference vectors; each stain's vector is the median of its
+    purest pixels. Where a stain is nearly absent, or its estimate is not believable, the reference vector of
+    Ruifrok & Johnston stands in, and the result says so.
+    """
+    rgb = pixels.reshape(-1, 3)
+    background = estimate_background(rgb)
+    od = optical_density(rgb, background).astype(np.float64)
+    mean = od.mean(axis=1)
+    usable = od[(mean > _STAINED_OD) & (od.max(axis=1) < _SATURATED_OD)]
+    if len(usable) < _MINIMUM_PIXELS:
+        return _reference_stains(background)
+    unit = usable / np.linalg.norm(usable, axis=1, keepdims=True)
+    references = np.array([REFERENCE_HEMATOXYLIN, REFERENCE_DAB, REFERENCE_EOSIN])
+    likeness = unit @ (references / np.linalg.norm(references, axis=1, keepdims=True)).T
+    nearest = likeness.argmax(axis=1)
+    brownness = likeness[:, 1] - likeness[:, 0]
+    hematoxylin = _pure_vector(unit, -brownness, nearest == 0, REFERENCE_HEMATOXYLIN)
+    dab = _pure_vector(unit, brownness, nearest == 1, REFERENCE_DAB)
+    if hematoxylin is not None and dab is not None and float(np.dot(hematoxylin, dab)) > _MINIMUM_SEPARATION:
+        dab = None
+    share = np.bincount(nearest, minlength=3) / len(nearest)
+    return Stains(
+        background,
+        _as_vector(hematoxylin if hematoxylin is not None else REFERENCE_HEMATOXYLIN),
+        _as_vector(dab if dab is not None else REFERENCE_DAB),
+        hematoxylin is not None,
+        dab is not None,
+        float(share[1]),
+        float(share[0]),
+        float(share[2]),
+        float(np.median(np.abs(unit - np.median(unit, axis=0)).sum(axis=1))),
+    )
+
+
+def _reference_stains(background: tuple[float, float, float]) -> Stains:
+    hematoxylin, dab = _as_vector(REFERENCE_HEMATOXYLIN), _as_vector(REFERENCE_DAB)
+    return Stains(background, hematoxylin, dab, False, False, 0.0, 0.0, 0.0, 0.0)
+
+
+def _pure_vector(
+    unit: NDArray[np.float64],
+    purity: NDArray[np.float64],
+    members: NDArray[np.bool_],
+    reference: tuple[float, float, float],
+) -> NDArray[np.float64] | None:
+    count = int(members.sum())
+    if count < max(_MINIMUM_PIXELS, _MINIMUM_SHARE * len(unit)):
+        return None
+    own = purity[members]
+    vector: NDArray[np.float64] = np.median(unit[members][own >= np.quantile(own, 1.0 - _PURE_SHARE)], axis=0)
+    vector = vector / np.linalg.norm(vector)
+    likeness = float(vector @ np.asarray(reference)) / float(np.linalg.norm(reference))
+    return vector if likeness >= _MAXIMUM_TURN else None
+
+
+def _as_vector(values: NDArray[np.float64] | tuple[float, float, float]) -> tuple[float, float, float]:
+    red, green, blue = np.asarray(values, np.float64) / np.linalg.norm(values)
+    return float(red), float(green), float(blue)

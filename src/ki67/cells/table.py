@@ -1,0 +1,83 @@
+"""The cell table: one row per nucleus, units in the schema's metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ki67.cells.forest import CLASSES
+from ki67.cells.measurements import MEASUREMENT_UNITS
+
+_FIXED_UNITS = {"x_um": "um", "y_um": "um", "area_um2": "um2", "dab_od_mean": "OD", "outline_um": "um"}
+
+_FIELDS = [
+    ("cell_id", pa.int64()), ("x_um", pa.float64()), ("y_um", pa.float64()), ("label", pa.string()),
+    ("probability", pa.float32()), ("area_um2", pa.float32()), ("dab_od_mean", pa.float32()),
+    ("region_id", pa.string()), ("in_region", pa.bool_()),
+]  # fmt: skip
+
+
+def cell_schema() -> pa.Schema:
+    """Columns of the cell table; each field's metadata names its unit.
+
+    ``outline_um`` holds x, y, x, y, … of the outline's corners in µm.
+    """
+    fields = [pa.field(name, kind, metadata=_unit(_FIXED_UNITS.get(name))) for name, kind in _FIELDS]
+    fields += [pa.field(name, pa.float32(), metadata=_unit(unit)) for name, unit in MEASUREMENT_UNITS.items()]
+    fields.append(pa.field("outline_um", pa.list_(pa.float32()), metadata=_unit("um")))
+    return pa.schema(fields, metadata={"coordinates": "micrometres in the slide's frame, origin top left, y down"})
+
+
+def _unit(unit: str | None) -> dict[str, str] | None:
+    return {"unit": unit} if unit else None
+
+
+@dataclass(frozen=True)
+class CellRows:
+    """Nuclei of one tile, in µm of the slide: (N,) arrays, measurements (N, M), outlines of (K, 2)."""
+
+    x_um: NDArray[np.float64]
+    y_um: NDArray[np.float64]
+    label: NDArray[np.int8]
+    probability: NDArray[np.float32]
+    region_index: NDArray[np.int32]
+    measurements: NDArray[np.float32]
+    outlines_um: Sequence[NDArray[np.float32]]
+
+
+def make_table(rows: CellRows, region_ids: Sequence[str]) -> pa.Table:
+    """Table of one tile; ``cell_id`` is numbered by :func:`number_cells` once all tiles are there.
+
+    ``region_index`` is an index into ``region_ids``, -1 outside every region.
+    """
+    count = len(rows.x_um)
+    names = list(MEASUREMENT_UNITS)
+    ids = np.array([*region_ids, ""], dtype=object)
+    lengths = np.cumsum([0, *(outline.size for outline in rows.outlines_um)])
+    points = np.concatenate([outline.ravel() for outline in rows.outlines_um] or [np.empty(0, np.float32)])
+    columns: list[pa.Array] = [
+        pa.array(np.zeros(count, np.int64)),
+        pa.array(rows.x_um),
+        pa.array(rows.y_um),
+        pa.array(np.array(CLASSES, dtype=object)[rows.label], pa.string()),
+        pa.array(rows.probability, pa.float32()),
+        pa.array(rows.measurements[:, names.index("Area")]),
+        pa.array(rows.measurements[:, names.index("Mean_DAB")]),
+        pa.array(ids[rows.region_index], pa.string()),
+        pa.array(rows.region_index >= 0),
+        *(pa.array(np.ascontiguousarray(column)) for column in rows.measurements.T),
+        pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), pa.array(points, pa.float32())),
+    ]
+    return pa.table(columns, schema=cell_schema())
+
+
+def number_cells(tables: Sequence[pa.Table]) -> pa.Table:
+    """Join tiles, sort by y and then x, and number the cells from 1."""
+    table = pa.concat_tables(tables) if tables else cell_schema().empty_table()
+    order = np.lexsort((table["x_um"].to_numpy(), table["y_um"].to_numpy()))
+    table = table.take(pa.array(order)).combine_chunks()
+    return table.set_column(0, cell_schema().field(0), pa.array(np.arange(1, len(table) + 1)))

@@ -1,0 +1,71 @@
+"""Cutting a slide into tiles on one pixel grid, with enough overlap that no nucleus depends on the cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from ki67.cells.channels import CONTEXT_STEP, WORKING_MPP
+from ki67.cells.engine import Core
+from ki67.geometry import RectUm
+
+CORE_PX = 1536
+"""Edge of a tile's core in pixels of the working resolution: 0.77 mm; memory goes with its square."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What is read, (``rect``), its first pixel on the slide's working grid, and the core within it."""
+
+    rect: RectUm
+    left_px: int
+    top_px: int
+    core: Core
+
+
+def plan_tiles(bounds_um: RectUm, wanted: BaseGeometry | None, halo_px: int, core_px: int = CORE_PX) -> list[Tile]:
+    """Tiles whose cores cover what is wanted of a slide, row by row.
+
+    Cores lie on a fixed grid from the slide's origin and do not overlap; a tile reaches ``halo_px`` beyond its core,
+    but not beyond the slide.
+
+    Parameters
+    ----------
+    bounds_um
+        The slide.
+    wanted
+        Geometry in µm that the cores must cover; None for the whole slide.
+    halo_px
+        Overlap in pixels of the working resolution, a multiple of :data:`CONTEXT_STEP`.
+    core_px
+        Edge of a core, a multiple of :data:`CONTEXT_STEP`.
+    """
+    if halo_px % CONTEXT_STEP or core_px % CONTEXT_STEP:
+        msg = f"halo and core must be multiples of {CONTEXT_STEP} px, got {halo_px} and {core_px}"
+        raise ValueError(msg)
+    width = _whole_cells(bounds_um.width_um)
+    height = _whole_cells(bounds_um.height_um)
+    corners = [(left, top) for top in range(0, height, core_px) for left in range(0, width, core_px)]
+    if wanted is not None:
+        edges = np.array(corners, np.float64) * WORKING_MPP
+        size_um = core_px * WORKING_MPP
+        boxes = shapely.box(edges[:, 0], edges[:, 1], edges[:, 0] + size_um, edges[:, 1] + size_um)
+        shapely.prepare(wanted)
+        corners = [corner for corner, hit in zip(corners, shapely.intersects(wanted, boxes), strict=True) if hit]
+    return [_tile(left, top, width, height, halo_px, core_px) for left, top in corners]
+
+
+def _whole_cells(length_um: float) -> int:
+    """Pixels of the working resolution, filled up to whole cells of the coarse grid."""
+    return max(1, int(np.ceil(round(length_um / WORKING_MPP / CONTEXT_STEP, 6)))) * CONTEXT_STEP
+
+
+def _tile(left: int, top: int, width: int, height: int, halo_px: int, core_px: int) -> Tile:
+    right, bottom = min(left + core_px, width), min(top + core_px, height)
+    x0, y0 = max(left - halo_px, 0), max(top - halo_px, 0)
+    x1, y1 = min(right + halo_px, width), min(bottom + halo_px, height)
+    rect = RectUm(x0 * WORKING_MPP, y0 * WORKING_MPP, (x1 - x0) * WORKING_MPP, (y1 - y0) * WORKING_MPP)
+    return Tile(rect, x0, y0, Core(left - x0, top - y0, right - x0, bottom - y0))

@@ -1,0 +1,230 @@
+"""Training the forest from labelled fields (needs the ``train`` extra).
+
+Candidates of every field are measured exactly as in counting. A candidate takes the class of the labelled point it is
+centred on; one that covers two points, or none, is "other". Every data set weighs the same, however many fields it
+has. Thresholds are chosen by grouped cross-validation on the training fields alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ki67.cells.candidates import FEATURE_NAMES, find_candidates
+from ki67.cells.channels import WORKING_MPP, make_channels
+from ki67.cells.forest import CARD_SCHEMA, CLASSES, NEGATIVE, OTHER, POSITIVE
+from ki67.cells.labelled_fields import LabelledField
+from ki67.cells.matching import count_matches
+from ki67.cells.sampling import sample_slide
+from ki67.cells.stains import estimate_stains
+from ki67.cells.suppression import suppress
+from ki67.cells.tiling import plan_tiles
+from ki67.errors import DataSetError, MissingExtraError
+from ki67.files import atomic_path, sha256_of, write_json
+from ki67.progress import track
+from ki67.slides import open_slide
+
+# A candidate is centred on a point within this share of its own radius, and at least this far.
+_CENTRED_SHARE = 0.6
+_CENTRED_UM = 1.5
+# A second point within this share of its radius makes it a clump.
+_CLUMP_SHARE = 0.8
+# Larger than any field: fields are measured in one piece.
+_WHOLE_FIELD_PX = 1 << 20
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How the forest is grown; ``seed`` makes it repeatable."""
+
+    trees: int = 60
+    minimum_leaf: int = 6
+    maximum_depth: int = 14
+    folds: int = 4
+    overlap: float = 0.75
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class TrainingField:
+    """Candidates of one field with their labels; ``group`` is the data set, ``patient`` what must stay together."""
+
+    group: str
+    patient: str
+    radius_um: float
+    field: LabelledField
+    features: NDArray[np.float32]
+    x_um: NDArray[np.float64]
+    y_um: NDArray[np.float64]
+    size_um: NDArray[np.float64]
+    labels: NDArray[np.int8]
+
+
+def measure_field(field: LabelledField, group: str, radius_um: float, patient: str | None = None) -> TrainingField:
+    """Find, measure and label the candidates of one field."""
+    with open_slide(field.image, field.mpp) as slide:
+        stains = estimate_stains(sample_slide(slide, None).pixels)
+        (tile,) = plan_tiles(slide.bounds_um, None, 0, _WHOLE_FIELD_PX)
+        candidates = find_candidates(make_channels(slide.read(tile.rect, WORKING_MPP), stains), stains)
+    x_um, y_um = candidates.x_px * WORKING_MPP, candidates.y_px * WORKING_MPP
+    size_um = candidates.radius_px * WORKING_MPP
+    labels = _labels(np.column_stack([x_um, y_um]), size_um, field.points, radius_um)
+    return TrainingField(
+        group, patient or field.name, radius_um, field, candidates.features, x_um, y_um, size_um, labels
+    )
+
+
+def _labels(
+    places: NDArray[np.float64],
+    size_um: NDArray[np.float64],
+    points: dict[str, NDArray[np.float64]],
+    radius_um: float,
+) -> NDArray[np.int8]:
+    labels = np.full(len(places), OTHER, np.int8)
+    known = np.concatenate([points[name] for name in CLASSES])
+    classes = np.repeat(np.arange(len(CLASSES)), [len(points[name]) for name in CLASSES]).astype(np.int8)
+    if len(known) == 0 or len(places) == 0:
+        return labels
+    distance, nearest = cKDTree(known).query(places, k=2)
+    reach = np.minimum(radius_um, np.maximum(_CENTRED_SHARE * size_um, _CENTRED_UM))
+    centred = (distance[:, 0] <= reach) & (distance[:, 1] >= _CLUMP_SHARE * size_um)
+    labels[centred] = classes[nearest[centred, 0]]
+    return labels
+
+
+def train(
+    fields: Sequence[TrainingField], path: str | Path, card: dict[str, Any], options: TrainingOptions
+) -> dict[str, Any]:
+    """Grow the forest on all fields, choose its thresholds by cross-validation, write graph and card.
+
+    Parameters
+    ----------
+    fields
+        From :func:`measure_field`.
+    path
+        The ``.onnx`` file; the card goes beside it.
+    card
+        Further fields of the card: name, data, licence, command.
+    options
+        How it is grown.
+
+    Returns
+    -------
+    dict
+        The card as written; ``cross_validation`` holds the figures.
+
+    Raises
+    ------
+    DataSetError
+        Where there is nothing to learn from.
+    MissingExtraError
+        Where scikit-learn or onnx is not installed.
+    """
+    present = set(np.unique(np.concatenate([field.labels for field in fields]))) if fields else set()
+    if present != {OTHER, POSITIVE, NEGATIVE}:
+        raise DataSetError(
+            path, "cannot be trained: the fields lack positive or negative cells", "Add labelled fields."
+        )
+    probabilities = _cross_validated(fields, options)
+    thresholds, figures = _choose_thresholds(fields, probabilities, options)
+    forest = _fit(fields, options)
+    from ki67.cells.export import as_onnx
+
+    target = Path(path)
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(as_onnx(forest))
+    full = card | {
+        "schema": CARD_SCHEMA,
+        "mpp": WORKING_MPP,
+        "classes": list(CLASSES),
+        "features": list(FEATURE_NAMES),
+        "positive_threshold": thresholds[0],
+        "negative_threshold": thresholds[1],
+        "overlap": options.overlap,
+        "options": asdict(options),
+        "cross_validation": figures,
+        "fields": [f"{field.group}/{field.field.name}" for field in fields],
+        "sha256": sha256_of(target),
+    }
+    write_json(target.with_suffix(".json"), full)
+    return full
+
+
+def _cross_validated(fields: Sequence[TrainingField], options: TrainingOptions) -> list[NDArray[np.float64]]:
+    """Probabilities of each field from a forest that has not seen its patient."""
+    patients = sorted({(field.group, field.patient) for field in fields})
+    fold_of = {patient: index % options.folds for index, patient in enumerate(patients)}
+    folds = np.array([fold_of[field.group, field.patient] for field in fields])
+    result: list[NDArray[np.float64]] = [np.empty((0, 3))] * len(fields)
+    for fold in track(range(options.folds), "Cross-validation", options.folds):
+        forest = _fit([field for field, own in zip(fields, folds, strict=True) if own != fold], options)
+        for index in np.flatnonzero(folds == fold).tolist():
+            result[index] = forest.predict_proba(fields[index].features)
+    return result
+
+
+def _fit(fields: Sequence[TrainingField], options: TrainingOptions) -> Any:
+    try:
+        from sklearn.ensemble import RandomForestClassifier
+    except ImportError as error:
+        raise MissingExtraError("train", "Training the cell classifier") from error
+    labels = np.concatenate([field.labels for field in fields])
+    groups = np.concatenate([np.full(len(field.labels), field.group) for field in fields])
+    weights = np.zeros(len(labels))
+    for group in np.unique(groups):
+        weights[groups == group] = 1.0 / np.count_nonzero(groups == group)
+    forest = RandomForestClassifier(
+        options.trees,
+        min_samples_leaf=options.minimum_leaf,
+        max_depth=options.maximum_depth,
+        n_jobs=-1,
+        random_state=options.seed,
+    )
+    return forest.fit(np.concatenate([field.features for field in fields]), labels, weights * len(labels))
+
+
+def _choose_thresholds(
+    fields: Sequence[TrainingField], probabilities: Sequence[NDArray[np.float64]], options: TrainingOptions
+) -> tuple[tuple[float, float], dict[str, Any]]:
+    """Thresholds of both classes with the best mean F1 over data sets and classes."""
+    steps = [round(0.20 + 0.05 * step, 2) for step in range(8)]
+    chosen = []
+    figures: dict[str, Any] = {}
+    for label in (POSITIVE, NEGATIVE):
+        scores = {}
+        for step in steps:
+            by_group = _f1_by_group(fields, probabilities, label, step, options.overlap)
+            scores[step] = float(np.mean(list(by_group.values())))
+            figures[f"{CLASSES[label]} at {step}"] = {name: round(value, 4) for name, value in by_group.items()}
+        chosen.append(max(steps, key=lambda step: (scores[step], -step)))
+    kept = {
+        f"{CLASSES[label]}": figures[f"{CLASSES[label]} at {chosen[label - 1]}"] for label in (POSITIVE, NEGATIVE)
+    }
+    return (chosen[0], chosen[1]), {"f1": kept, "by_threshold": figures}
+
+
+def _f1_by_group(
+    fields: Sequence[TrainingField],
+    probabilities: Sequence[NDArray[np.float64]],
+    label: int,
+    threshold: float,
+    overlap: float,
+) -> dict[str, float]:
+    counts: dict[str, NDArray[np.float64]] = {}
+    for field, probability in zip(fields, probabilities, strict=True):
+        score = probability[:, POSITIVE] + probability[:, NEGATIVE]
+        likely = np.flatnonzero(score >= threshold)
+        kept = likely[suppress(field.x_um[likely], field.y_um[likely], field.size_um[likely], score[likely], overlap)]
+        positive = probability[kept, POSITIVE] >= probability[kept, NEGATIVE]
+        own = kept[positive if label == POSITIVE else ~positive]
+        found = np.column_stack([field.x_um[own], field.y_um[own]])
+        truth = field.field.points[CLASSES[label]]
+        hits = count_matches(truth, found, field.radius_um)
+        counts[field.group] = counts.get(field.group, np.zeros(3)) + np.array([hits, len(found), len(truth)])
+    return {name: float(2 * hits / max(found + truth, 1)) for name, (hits, found, truth) in counts.items()}

@@ -1,0 +1,180 @@
+"""How well cells are found and classified: labelled fields against the chain's own count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ki67.cells import ForestModel, detect_cells, load_model
+from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
+from ki67.cells.matching import match
+from ki67.evaluation.cell_pictures import draw_field
+from ki67.evaluation.index import LIMITS_Z, icc_2_1
+from ki67.files import atomic_path
+from ki67.progress import track
+from ki67.slides import open_slide
+
+TUMOUR_CLASSES: Final = ("positive", "negative")
+
+BOOTSTRAP_DRAWS: Final = 2000
+"""Draws of whole fields with replacement; cells of one field are not independent."""
+
+_BOOTSTRAP_SEED: Final = 1
+_INTERVAL: Final = (2.5, 97.5)
+
+
+@dataclass(frozen=True)
+class _FieldResult:
+    field: LabelledField
+    found: dict[str, NDArray[np.float64]]
+    counts: dict[str, NDArray[np.int64]]
+
+    @property
+    def gold_percent(self) -> float | None:
+        return _percent(*(len(self.field.points[name]) for name in TUMOUR_CLASSES))
+
+    @property
+    def index_percent(self) -> float | None:
+        return _percent(*(len(self.found[name]) for name in TUMOUR_CLASSES))
+
+
+def evaluate_cells(
+    directory: str | Path,
+    layout: str,
+    mpp: float | None = None,
+    radius_um: float | None = None,
+    images: Sequence[str] | None = None,
+    pictures: str | Path | None = None,
+    model: ForestModel | None = None,
+) -> dict[str, Any]:
+    """Count labelled fields and compare the cells with the labels.
+
+    Cells are matched one to one within the radius, each class by itself (Hungarian method), so a nucleus found with
+    the wrong class is a miss in one and a false alarm in the other.
+
+    Parameters
+    ----------
+    directory
+        The data set.
+    layout
+        ``bcdata``, ``shidc`` or ``points`` (see :mod:`ki67.cells.labelled_fields`).
+    mpp
+        Pixel size of the fields; 0.25 µm where None.
+    radius_um
+        Matching radius; 2.5 µm, for SHIDC 4 µm, where None.
+    images
+        Names (without suffix) of the fields to use; all where None.
+    pictures
+        Folder for one PNG per field with hits, misses and false alarms.
+    model
+        The forest; None for the shipped one.
+
+    Returns
+    -------
+    dict
+        ``classes``: precision, recall, f1, tp, fp, fn and the 95 % bootstrap interval of f1 over fields, for
+        positive and negative; ``index_mae_points``, ``index_rmse_points``, ``index_icc`` (ICC(2,1)),
+        ``index_bias_points`` with its limits of agreement, over the fields that have tumour cells;
+        ``index_pooled_percent`` and ``gold_pooled_percent`` over all cells; ``images``, ``cells`` (labelled tumour
+        cells), ``per_image``.
+
+    Raises
+    ------
+    DataSetError
+        Where the data set is not as described.
+    """
+    fields = read_fields(directory, layout, mpp, images)
+    radius = DEFAULT_RADIUS_UM[layout] if radius_um is None else radius_um
+    model = model or load_model()
+    results = [_count(field, radius, model) for field in track(fields, "Counting fields", len(fields))]
+    if pictures is not None:
+        for result in results:
+            with atomic_path(Path(pictures) / f"{result.field.name}.png") as path:
+                draw_field(path, result.field, result.found, radius)
+    return _summary(results) | {"radius_um": radius, "model_sha256": model.sha256}
+
+
+def _count(field: LabelledField, radius_um: float, model: ForestModel) -> _FieldResult:
+    with open_slide(field.image, field.mpp) as slide:
+        table = detect_cells(slide, None, model=model).table
+    places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
+    labels = np.array(table["label"].to_pylist(), dtype=object)
+    found = {name: places[labels == name] for name in TUMOUR_CLASSES}
+    counts = {}
+    for name in TUMOUR_CLASSES:
+        hits = len(match(field.points[name], found[name], radius_um)[0])
+        counts[name] = np.array([hits, len(found[name]) - hits, len(field.points[name]) - hits])
+    return _FieldResult(field, found, counts)
+
+
+def _summary(results: Sequence[_FieldResult]) -> dict[str, Any]:
+    counts = {name: np.array([result.counts[name] for result in results]) for name in TUMOUR_CLASSES}
+    return {
+        "classes": {name: _class_figures(counts[name]) for name in TUMOUR_CLASSES},
+        **_index_figures(results),
+        "index_pooled_percent": _percent(*(sum(len(r.found[name]) for r in results) for name in TUMOUR_CLASSES)),
+        "gold_pooled_percent": _percent(
+            *(sum(len(r.field.points[name]) for r in results) for name in TUMOUR_CLASSES)
+        ),
+        "images": len(results),
+        "cells": sum(len(r.field.points[name]) for r in results for name in TUMOUR_CLASSES),
+        "per_image": [_image_figures(result) for result in results],
+    }
+
+
+def _class_figures(counts: NDArray[np.int64]) -> dict[str, Any]:
+    hits, false, missed = (int(value) for value in counts.sum(axis=0))
+    draws = np.random.default_rng(_BOOTSTRAP_SEED).integers(0, len(counts), (BOOTSTRAP_DRAWS, len(counts)))
+    totals = counts[draws].sum(axis=1)
+    spread = 2 * totals[:, 0] / np.maximum(2 * totals[:, 0] + totals[:, 1] + totals[:, 2], 1)
+    return {
+        "precision": hits / max(hits + false, 1),
+        "recall": hits / max(hits + missed, 1),
+        "f1": 2 * hits / max(2 * hits + false + missed, 1),
+        "f1_ci95": [float(value) for value in np.percentile(spread, _INTERVAL)],
+        "tp": hits,
+        "fp": false,
+        "fn": missed,
+    }
+
+
+def _index_figures(results: Sequence[_FieldResult]) -> dict[str, Any]:
+    """Errors over the fields with labelled tumour cells; a field where none was found counts as index 0."""
+    pairs = [(r.gold_percent, r.index_percent or 0.0) for r in results if r.gold_percent is not None]
+    if not pairs:
+        names = ("mae_points", "rmse_points", "icc", "bias_points", "lower_points", "upper_points", "mae_ci95_points")
+        return dict.fromkeys(f"index_{name}" for name in names)
+    ratings = np.array(pairs, np.float64)
+    difference = ratings[:, 1] - ratings[:, 0]
+    spread = float(difference.std(ddof=1)) if len(difference) > 1 else 0.0
+    draws = np.random.default_rng(_BOOTSTRAP_SEED).integers(0, len(pairs), (BOOTSTRAP_DRAWS, len(pairs)))
+    interval = np.percentile(np.abs(difference)[draws].mean(axis=1), _INTERVAL)
+    return {
+        "index_mae_points": float(np.abs(difference).mean()),
+        "index_mae_ci95_points": [float(value) for value in interval],
+        "index_rmse_points": float(np.sqrt((difference**2).mean())),
+        "index_icc": icc_2_1(ratings) if len(ratings) > 1 else None,
+        "index_bias_points": float(difference.mean()),
+        "index_lower_points": float(difference.mean()) - LIMITS_Z * spread,
+        "index_upper_points": float(difference.mean()) + LIMITS_Z * spread,
+    }
+
+
+def _image_figures(result: _FieldResult) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        "image": result.field.name,
+        "gold_percent": result.gold_percent,
+        "index_percent": result.index_percent,
+    }
+    for name, (hits, false, missed) in result.counts.items():
+        figures[name] = {"tp": int(hits), "fp": int(false), "fn": int(missed)}
+    return figures
+
+
+def _percent(positive: int, negative: int) -> float | None:
+    return 100.0 * positive / (positive + negative) if positive + negative else None
