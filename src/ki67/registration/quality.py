@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,20 +11,18 @@ from numpy.typing import NDArray
 
 from ki67.registration.coarse import Coarse
 from ki67.registration.images import Section
-from ki67.registration.local import Blocks, Consensus, consensus, match_blocks
+from ki67.registration.local import MINIMUM_BLOCKS, Coherence, LocalMap, coherence, compare, local_map
 from ki67.registration.transform import Transform
-from ki67.registration.warp import Warped, correlation, dice, mutual_information, warp_by
+from ki67.registration.warp import correlation, dice, mutual_information, warp_by
 
 # NCC is measured on densities at this resolution and blur: nuclei are blurred into tissue, as far as serial
 # sections share it. The number depends on both, so both are reported with it.
 NCC_MPP = 16.0
 NCC_BLUR_UM = 32.0
 # What a believable registration has. Calibrated on pairs with known answers; see the tests and docs.
-MINIMUM_NCC = -1.0
 MINIMUM_DICE = 0.4
 MAXIMUM_STRETCH = 1.25
-MINIMUM_AGREEMENT_SIGMA = 0.0
-MINIMUM_BLOCKS = 12
+MINIMUM_AGREEMENT_SIGMA = 5.0
 
 
 @dataclass(frozen=True)
@@ -53,14 +50,17 @@ class RegistrationQuality:
         "rigid", "affine" or "deformable" as kept; which coarse search won.
     distinctness
         0 when another pose explains the sections as well, towards 1 without rival.
-    agreement_share, agreement_sigma
-        Share of blocks that agree on one map, and by how many standard deviations it exceeds chance.
+    agreement, agreement_sigma, blocks
+        Mean correlation of the structures block by block, by how many standard deviations it stands above that at
+        wrong shifts (see :mod:`ki67.registration.local`), and the number of blocks.
+    sure_share
+        Share of the blocks where the remaining shift is known.
     local_error_um
-        Median remaining shift of the blocks that agree.
+        Median remaining shift there, None where it is known nowhere.
     warnings
         Things to know that do not refuse the registration.
     local
-        Blocks for a map of local agreement: x_um, y_um (H&E frame), shift_um, peak.
+        Block by block, for a map: x_um, y_um (H&E frame), shift_um (remaining), sigma (how surely known).
     """
 
     accepted: bool
@@ -80,8 +80,10 @@ class RegistrationQuality:
     mode: str
     way: str
     distinctness: float
-    agreement_share: float
+    agreement: float
     agreement_sigma: float
+    blocks: int
+    sure_share: float
     local_error_um: float | None
     warnings: tuple[str, ...] = ()
     local: dict[str, list[float]] = field(default_factory=dict)
@@ -121,39 +123,18 @@ def ncc_mpp(fixed: Section, moving: Section) -> float:
     return max(NCC_MPP, fixed.mpp, moving.mpp)
 
 
-def agreement_sigma(blocks: Blocks, found: Consensus, chance: float) -> float:
-    """By how many standard deviations the share of agreeing blocks exceeds chance.
-
-    Neighbouring blocks overlap and share structures, so only one in ``OVERLAP`` counts as independent.
-    """
-    count = len(blocks) / OVERLAP
-    if count < 1:
-        return 0.0
-    return (found.share - chance) / math.sqrt(chance * (1 - chance) / count)
-
-
-# 48 px blocks every 32 px: each pixel lies in about (48/32)^2 blocks.
-OVERLAP = (48 / 32) ** 2
-# Share of blocks that agree on one map by chance: the best of all affine maps on shifts drawn at random from the
-# window, measured on sections that are no pair (0.05 to 0.07 with some 300 blocks and more).
-CHANCE_SHARE = 0.06
-
-
 def assess(
     fixed: Section, moving: Section, transform: Transform, coarse: Coarse, mode: str, warnings: tuple[str, ...] = ()
 ) -> RegistrationQuality:
     """Measure a registration and decide whether it is believable."""
     after = measure(fixed, moving, transform)
     before = measure(fixed, moving, Transform.identity())
-    warped: Warped = warp_by(fixed, moving, transform)
-    blocks = match_blocks(fixed, warped)
-    found = consensus(blocks)
-    sigma = agreement_sigma(blocks, found, CHANCE_SHARE)
+    blocks = compare(fixed, moving, transform)
+    common = coherence(blocks)
+    local = local_map(blocks)
     jacobian = transform.displacement.jacobian() if transform.displacement is not None else np.ones((1, 1))
-    agreeing = blocks.shifts_um[found.agree]
-    error = float(np.median(np.hypot(*agreeing.T))) if len(agreeing) else None
     smallest, largest = transform.scales
-    reasons = _reasons(after, transform, jacobian, sigma)
+    reasons = _reasons(after, transform, jacobian, common)
     return RegistrationQuality(
         accepted=not reasons,
         reasons=tuple(reasons),
@@ -172,18 +153,18 @@ def assess(
         mode=mode,
         way=coarse.best.way,
         distinctness=coarse.distinctness,
-        agreement_share=found.share,
-        agreement_sigma=sigma,
-        local_error_um=error,
+        agreement=common.peak,
+        agreement_sigma=common.sigma,
+        blocks=common.blocks,
+        sure_share=float(local.sure.mean()) if len(local.sigma) else 0.0,
+        local_error_um=local.error_um(),
         warnings=warnings,
-        local=_local(blocks),
+        local=_local(local),
     )
 
 
-def _reasons(after: Agreement, transform: Transform, jacobian: NDArray[np.float64], sigma: float) -> list[str]:
+def _reasons(after: Agreement, transform: Transform, jacobian: NDArray[np.float64], common: Coherence) -> list[str]:
     reasons = []
-    if after.ncc < MINIMUM_NCC:
-        reasons.append(f"the sections correlate by {after.ncc:.2f} only (at least {MINIMUM_NCC} expected)")
     if after.dice < MINIMUM_DICE:
         reasons.append(f"the tissue overlaps by {after.dice:.2f} only (Dice, at least {MINIMUM_DICE} expected)")
     smallest, largest = transform.scales
@@ -194,18 +175,21 @@ def _reasons(after: Agreement, transform: Transform, jacobian: NDArray[np.float6
         )
     if jacobian.min() <= 0:
         reasons.append("the map folds the tissue")
-    if sigma < MINIMUM_AGREEMENT_SIGMA:
+    if common.blocks < MINIMUM_BLOCKS:
+        reasons.append(f"only {common.blocks} places have tissue on both sections, too few to check the map")
+    elif common.sigma < MINIMUM_AGREEMENT_SIGMA:
         reasons.append(
-            "the structures of the two sections do not agree better than those of different tissue "
-            f"({sigma:.1f} standard deviations above chance, at least {MINIMUM_AGREEMENT_SIGMA} expected)"
+            "the structures of the two sections agree no better than those of different tissue "
+            f"({common.sigma:.1f} standard deviations above chance, at least {MINIMUM_AGREEMENT_SIGMA:g} expected)"
         )
     return reasons
 
 
-def _local(blocks: Blocks) -> dict[str, list[float]]:
+def _local(local: LocalMap) -> dict[str, list[float]]:
+    apart = np.hypot(local.shifts_um[:, 0], local.shifts_um[:, 1])
     return {
-        "x_um": [round(float(value), 1) for value in blocks.centres_um[:, 0]],
-        "y_um": [round(float(value), 1) for value in blocks.centres_um[:, 1]],
-        "shift_um": [round(float(value), 2) for value in np.hypot(blocks.shifts_um[:, 0], blocks.shifts_um[:, 1])],
-        "peak": [round(float(value), 3) for value in blocks.peaks],
+        "x_um": [round(float(value), 1) for value in local.centres_um[:, 0]],
+        "y_um": [round(float(value), 1) for value in local.centres_um[:, 1]],
+        "shift_um": [round(float(value), 2) for value in apart],
+        "sigma": [round(float(value), 2) for value in local.sigma],
     }

@@ -8,9 +8,9 @@ import numpy as np
 
 from ki67.errors import RegistrationError, TissueError
 from ki67.registration import fine
-from ki67.registration.coarse import Coarse, find_pose
+from ki67.registration.coarse import Coarse, Pose, find_pose
 from ki67.registration.images import Section, section_from_rgb
-from ki67.registration.local import consensus, match_blocks
+from ki67.registration.local import coherence, compare, consensus
 from ki67.registration.quality import MAXIMUM_STRETCH, RegistrationQuality, assess, measure
 from ki67.registration.transform import Transform
 from ki67.registration.warp import Matrix, warp
@@ -28,13 +28,17 @@ FINEST_MPP = 2.0
 # Distance between B-spline control points.
 GRID_UM = 400.0
 # Poses that the blocks decide between.
-RIVALS = 4
+RIVALS = 5
+# Below this the blocks' verdict is chance (the best of five wrong poses reaches 3 to 4).
+UNDECIDED_SIGMA = 4.0
 # The coarse pose has a scale; only the affine stage may keep it, a rigid map has none (as in the paper).
 STAGES: dict[Mode, tuple[Mode, ...]] = {
     "rigid": ("rigid",),
     "affine": ("affine",),
     "deformable": ("affine", "deformable"),
 }
+# A stage may lose this little of the blocks' agreement, which is measured to about a tenth.
+KEPT_AGREEMENT = 0.9
 MINIMUM_JACOBIAN = 0.3
 MAXIMUM_JACOBIAN = 3.0
 
@@ -120,16 +124,26 @@ def register_sections(
 
 
 def _arbitrate(fixed: Section, moving: Section, coarse: Coarse) -> Coarse:
-    """Let the blocks decide between the best poses: a wrong pose may share outlines, not structures in place."""
-    judged = []
+    """Let the blocks decide between the best poses, as they are and refined by what most blocks agree on.
+
+    A wrong pose may share outline and pale parts with the true one, but not the structures in their places. The
+    scores of the poses returned are standard deviations above chance.
+    """
+    judged: list[Pose] = []
     for pose in coarse.rivals(fixed)[:RIVALS]:
-        found = consensus(match_blocks(fixed, warp(fixed, moving, pose.matrix)))
-        judged.append((found.share * pose.score, pose))
-    judged.sort(key=lambda entry: -entry[0])
-    if not judged:
+        blocks = compare(fixed, moving, Transform(pose.matrix))
+        options = [Pose(pose.matrix, coherence(blocks).sigma, pose.way)]
+        found = consensus(blocks)
+        if found is not None:
+            refined = pose.matrix @ found
+            sigma = coherence(compare(fixed, moving, Transform(refined))).sigma
+            options.append(Pose(refined, sigma, pose.way))
+        judged.append(max(options, key=lambda option: option.score))
+    judged.sort(key=lambda pose: -pose.score)
+    if judged[0].score < UNDECIDED_SIGMA:
+        # The blocks know nothing: the coarse order stands.
         return coarse
-    best = judged[0][1]
-    return Coarse(best, judged[1][1] if len(judged) > 1 else None, coarse.poses)
+    return Coarse(judged[0], judged[1] if len(judged) > 1 else None, tuple(judged))
 
 
 def _stage(fixed: Section, moving: Section, transform: Transform, stage: Mode) -> Transform:
@@ -164,6 +178,10 @@ def _problem(fixed: Section, moving: Section, before: Transform, after: Transfor
         jacobian = after.displacement.jacobian()
         if jacobian.min() < MINIMUM_JACOBIAN or jacobian.max() > MAXIMUM_JACOBIAN:
             return f"it changes local areas by {jacobian.min():.2f} to {jacobian.max():.2f}"
+    had = coherence(compare(fixed, moving, before)).sigma
+    has = coherence(compare(fixed, moving, after)).sigma
+    if has < KEPT_AGREEMENT * had:
+        return f"the structures agree less, {has:.1f} instead of {had:.1f} standard deviations above chance"
     was, now = measure(fixed, moving, before), measure(fixed, moving, after)
     if now.mutual_information < was.mutual_information:
         return f"mutual information fell from {was.mutual_information:.3f} to {now.mutual_information:.3f}"

@@ -131,7 +131,7 @@ class Transform:
         points = _as_points(points_um)
         if self.displacement is not None:
             points += self.displacement.at(points)
-        return apply_matrix(self.matrix, points)
+        return apply_matrix(self.matrix, np.asarray(points, np.float64))
 
     def inverse_points(self, points_um: Points) -> Points:
         """Map points (N, 2) from Ki-67 µm to H&E µm.
@@ -141,7 +141,7 @@ class Transform:
         RegistrationError
             Where the displacement field folds so that the iteration does not settle.
         """
-        target = apply_matrix(np.linalg.inv(self.matrix), _as_points(points_um))
+        target = apply_matrix(np.asarray(np.linalg.inv(self.matrix), np.float64), _as_points(points_um))
         if self.displacement is None or len(target) == 0:
             return target
         points = target.copy()
