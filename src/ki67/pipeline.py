@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from ki67 import cells, idc, registration, report, scoring
 from ki67.annotations import UNCLASSIFIED, Regions, check_inside, read_regions, write_regions
 from ki67.case import Case, Stage, Summary, open_case
-from ki67.errors import RegionError, RegistrationError
+from ki67.errors import RegionError, RegistrationError, SlideError
 from ki67.files import atomic_path, sha256_of, write_json
 from ki67.progress import message
 from ki67.slides import Slide, TissueMask, open_slide, tissue_mask
@@ -29,6 +29,9 @@ REGIONS_KI67 = "regions_ki67.geojson"
 CELLS = "cells.parquet"
 SCORE = "score.json"
 REPORT = "report.html"
+
+LEAST_SIDE_UM = 20.0
+"""Smaller than two tumour cells side by side, a picture is no section: a broken file or a wrong pixel size."""
 
 TUMOUR_LABELS = ("IDC", "Tumor", "Tumour", "Invasive", "Invasive carcinoma")
 """Labels taken for the region to count, the first that occurs; other programs' names for it come after ours."""
@@ -92,6 +95,11 @@ class Section:
 @contextmanager
 def _section(path: str | Path, mpp: float | None) -> Iterator[Section]:
     with open_slide(path, mpp) as slide:
+        bounds = slide.bounds_um
+        if min(bounds.width_um, bounds.height_um) < LEAST_SIDE_UM:
+            size = f"{bounds.width_um:.1f} x {bounds.height_um:.1f} µm"
+            found = f"is {size}, expected at least {LEAST_SIDE_UM:.0f} µm a side"
+            raise SlideError(path, found, "Check the pixel size, or give it with --mpp (--he-mpp, --ki67-mpp).")
         yield Section(slide)
 
 
@@ -190,8 +198,7 @@ def run_register(
         facts = {"he": he.facts, "ki67": ki67.facts}
         with open_case(out, "register", facts, {}) as case:
             _register(case, he, ki67, mode)
-            quality: Summary = _read_json(case, QUALITY)
-            return quality | {"transform": str(case.path(TRANSFORM)), "seconds": case.seconds()}
+            return _quality(case) | {"transform": str(case.path(TRANSFORM)), "seconds": case.seconds()}
 
 
 def _model_hashes(*, with_cells: bool = True, with_idc: bool = False) -> dict[str, str]:
@@ -408,11 +415,15 @@ def _warnings(case: Case) -> list[str]:
 def _result(case: Case) -> Summary:
     result: Summary = _read_json(case, SCORE)
     if QUALITY in case.written():
-        quality = _read_json(case, QUALITY)
-        result["registration"] = {name: value for name, value in quality.items() if name != "local"}
+        result["registration"] = _quality(case)
     result["report"] = str(case.path(REPORT))
     result["seconds"] = case.seconds()
     return result
+
+
+def _quality(case: Case) -> Summary:
+    """Return the registration's quality without its map of local agreement, which is for programs, not for a line."""
+    return {name: value for name, value in _read_json(case, QUALITY).items() if name != "local"}
 
 
 def _read_json(case: Case, name: str) -> Any:

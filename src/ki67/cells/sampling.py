@@ -26,6 +26,12 @@ _BLOCKS = 64
 _MINIMUM_TISSUE = 0.5
 
 
+_BLANK_RANGE = 20.0
+"""A blank field spans fewer grey levels: sensor noise of 3 levels spans 19, the palest of our labelled fields 140."""
+
+_CHECK = "Check that this is the Ki-67 slide and that it is in focus."
+
+
 @dataclass(frozen=True)
 class Sample:
     """Blocks (H, W, 3) of a slide at the working resolution."""
@@ -36,6 +42,12 @@ class Sample:
     def pixels(self) -> NDArray[np.uint8]:
         """All pixels, (N, 3)."""
         return np.concatenate([block.reshape(-1, 3) for block in self.blocks])
+
+
+def grey_range(pixels: NDArray[np.uint8]) -> float:
+    """Grey levels between the darkest and the brightest thousandth of (H, W, 3) pixels, in the widest channel."""
+    low, high = np.percentile(pixels.reshape(-1, 3), (0.1, 99.9), axis=0)
+    return float((high - low).max())
 
 
 def is_field(slide: Slide) -> bool:
@@ -55,7 +67,10 @@ def sample_slide(slide: Slide, tissue: TissueMask | None) -> Sample:
         Where the mask holds no tissue.
     """
     if tissue is None:
-        return Sample((slide.read(slide.bounds_um, WORKING_MPP),))
+        pixels = slide.read(slide.bounds_um, WORKING_MPP)
+        if grey_range(pixels) < _BLANK_RANGE:
+            raise TissueError(slide.path, "shows no tissue, only an even background", _CHECK)
+        return Sample((pixels,))
     bounds = slide.bounds_um
     rects = [
         RectUm(x, y, min(_BLOCK_UM, bounds.right_um - x), min(_BLOCK_UM, bounds.bottom_um - y))
@@ -65,6 +80,6 @@ def sample_slide(slide: Slide, tissue: TissueMask | None) -> Sample:
     fractions = np.array([tissue.fraction(rect) for rect in rects])
     found = np.flatnonzero(fractions >= min(_MINIMUM_TISSUE, fractions.max()))
     if fractions.max() <= 0:
-        raise TissueError(slide.path, "shows no tissue", "Check that this is the Ki-67 slide.")
+        raise TissueError(slide.path, "shows no tissue", _CHECK)
     chosen = found[np.unique(np.linspace(0, len(found) - 1, min(_BLOCKS, len(found))).astype(int))]
     return Sample(tuple(slide.read(rects[index], WORKING_MPP) for index in chosen.tolist()))
