@@ -56,9 +56,9 @@ LEAST_GAP = 0.70  # of the mean diameter: nuclei closer than this lie in one ano
 NUCLEUS = {
     Kind.EPITHELIUM: (7.6, 0.09, 1.25, 0.12),
     Kind.MYOEPITHELIUM: (6.2, 0.10, 1.9, 0.3),
-    Kind.LYMPHOCYTE: (6.4, 0.08, 1.08, 0.06),
-    Kind.FIBROBLAST: (6.6, 0.16, 3.1, 0.9),
-    Kind.ENDOTHELIUM: (5.6, 0.12, 2.8, 0.6),
+    Kind.LYMPHOCYTE: (6.6, 0.08, 1.08, 0.06),
+    Kind.FIBROBLAST: (5.5, 0.16, 4.0, 1.1),
+    Kind.ENDOTHELIUM: (5.0, 0.12, 3.2, 0.7),
     Kind.ADIPOCYTE: (5.2, 0.12, 2.4, 0.5),
 }
 # share of DAB-positive nuclei among the cells that are not counted
@@ -77,8 +77,8 @@ HAEMATOXYLIN = {
     Kind.DCIS: (0.64, 0.30, 0.18),
     Kind.EPITHELIUM: (0.72, 0.36, 0.15),
     Kind.MYOEPITHELIUM: (0.70, 0.36, 0.18),
-    Kind.LYMPHOCYTE: (0.95, 0.52, 0.15),
-    Kind.FIBROBLAST: (0.62, 0.30, 0.25),
+    Kind.LYMPHOCYTE: (0.92, 0.46, 0.15),
+    Kind.FIBROBLAST: (0.60, 0.25, 0.25),
     Kind.ENDOTHELIUM: (0.65, 0.33, 0.2),
     Kind.ADIPOCYTE: (0.6, 0.30, 0.2),
 }
@@ -231,7 +231,7 @@ def _stroma(rng: np.random.Generator, scene: Scene) -> list[tuple[Array, Kind]]:
     bounds = scene.tissue.bounds
     fibroblasts = _lattice(rng, bounds, SPACING_UM[Kind.FIBROBLAST] * 0.8, 0.4)
     fields = scene.fields(fibroblasts[:, 0], fibroblasts[:, 1])
-    share = np.where(fields.idc < 30, 0.85, 0.35)  # desmoplastic stroma is cellular
+    share = np.where(fields.idc < 30, 0.5, 0.3)  # desmoplastic stroma is more cellular
     fibroblasts = fibroblasts[_in_stroma(fields) & (rng.random(len(fibroblasts)) < share)]
     parts = [(fibroblasts, Kind.FIBROBLAST)]
     fat = _lattice(rng, bounds, SPACING_UM[Kind.ADIPOCYTE], 0.45)

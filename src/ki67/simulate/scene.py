@@ -252,9 +252,9 @@ def _structures(
         return centre
 
     if options.dcis:
-        for _ in range(max(2, round(0.9 * area_mm2))):
-            radius = float(rng.uniform(70, 170))
-            core = radius * float(rng.uniform(0.3, 0.55)) if rng.random() < 0.4 else 0.0
+        for _ in range(max(2, round(0.5 * area_mm2))):
+            radius = float(rng.uniform(65, 145))
+            core = radius * float(rng.uniform(0.3, 0.55)) if rng.random() < 0.55 else 0.0
             if (centre := room(radius * 1.3, benign)) is not None:
                 glands.append(draw_gland(rng, "dcis", centre, radius, core_um=core))
     if options.normal_glands:
