@@ -331,7 +331,7 @@ def _match(
     if similarity is None or int(inliers.sum()) < MINIMUM_MATCHES:
         return None
     scale = math.sqrt(abs(float(np.linalg.det(similarity[:, :2]))))
-    if abs(math.log(scale)) > MAXIMUM_SCALE_ERROR:
+    if not math.exp(-MAXIMUM_SCALE_ERROR) <= scale <= math.exp(MAXIMUM_SCALE_ERROR):
         return None
     return np.vstack([similarity, (0, 0, 1)]), int(inliers.sum())
 
