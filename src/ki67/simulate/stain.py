@@ -21,13 +21,15 @@ DAB_BLACKENING = 0.22
 class StainSet:
     """Unit optical-density vectors (R, G, B) of a section's stains, and the light without tissue.
 
-    ``haematoxylin``, ``second`` (eosin or DAB) and ``ground`` (what the tissue itself takes away).
+    ``haematoxylin``, ``second`` (eosin or DAB) and ``ground`` (what the tissue itself takes away). ``strength``
+    multiplies the amounts of the first two: laboratories stain for longer or shorter.
     """
 
     haematoxylin: tuple[float, float, float]
     second: tuple[float, float, float]
     ground: tuple[float, float, float]
     glass: tuple[float, float, float]
+    strength: tuple[float, float]
 
 
 def _unit(*vector: float) -> tuple[float, float, float]:
@@ -45,6 +47,7 @@ IHC_HAEMATOXYLIN = (0.72, 0.61, 0.32)
 DAB = (0.30, 0.57, 0.76)
 # tissue without a nucleus on Ki-67 sections is grey with a breath of the counterstain
 IHC_GROUND = _unit(0.64, 0.55, 0.54)
+STRENGTH_SPREAD = 0.12  # the patients' median patch colours differ by this much and more
 STAIN_SPREAD = 0.02  # laboratories' vectors differ by about this much in each channel
 
 
@@ -62,7 +65,12 @@ def draw_stains(rng: np.random.Generator, stain: str, white_balance: float) -> S
         lamp = np.array([235.0, 233.0, 229.0])
         vectors = near(IHC_HAEMATOXYLIN), near(DAB), IHC_GROUND
     glass = np.minimum(lamp * gain, 252.0)
-    return StainSet(*vectors, glass=(float(glass[0]), float(glass[1]), float(glass[2])))
+    strength = np.exp(rng.normal(0, STRENGTH_SPREAD, 2).clip(-2 * STRENGTH_SPREAD, 2 * STRENGTH_SPREAD))
+    return StainSet(
+        *vectors,
+        glass=(float(glass[0]), float(glass[1]), float(glass[2])),
+        strength=(float(strength[0]), float(strength[1])),
+    )
 
 
 def light(stains: StainSet, haematoxylin: Floats, second: Floats, ground: Floats, *, dab: bool) -> Floats:
@@ -81,8 +89,8 @@ def light(stains: StainSet, haematoxylin: Floats, second: Floats, ground: Floats
     black = DAB_BLACKENING * np.maximum(second - DAB_BLACKENS_ABOVE, 0) if dab else None
     channels = []
     for channel in range(3):
-        density = haematoxylin * np.float32(stains.haematoxylin[channel])
-        density += second * np.float32(stains.second[channel])
+        density = haematoxylin * np.float32(stains.strength[0] * stains.haematoxylin[channel])
+        density += second * np.float32(stains.strength[1] * stains.second[channel])
         density += ground * np.float32(stains.ground[channel])
         if black is not None:
             density += black
