@@ -1,7 +1,7 @@
 """Train the shipped cell classifier again: ``python benchmarks/train_cells_forest.py [OUT.onnx]``.
 
-Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0–12 and the SHIDC fields p1_0299*, p1_0300*,
-p1_0317*. Same data, same versions, same file.
+Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0–12 and the SHIDC fields p1_0299*,
+p1_0300*, p1_0317*. Same data, same versions, same file.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ CARD = {
     "name": "cells_forest",
     "architecture": "random forest on nucleus candidates of a component tree at 0.5 µm/px",
     "licence": "research use only",
-    "intended_use": "Ki-67 positive and negative tumour nuclei in breast carcinoma, DAB and haematoxylin, bright field",
+    "intended_use": "Ki-67 positive and negative tumour nuclei in breast carcinoma: DAB, haematoxylin, bright field",
     "data": {
         "bcdata": "BCData (Huang et al., MICCAI 2020), 13 fields of 640 x 640 px; tumour cells only are labelled",
         "shidc": "SHIDC-B-Ki-67 (Negahbani et al., Sci Rep 2021), 9 overlapping fields of 1228 x 1228 px",
     },
-    "limits": "Pixel sizes of the training fields are estimates (0.25 µm). In the cross-validation SHIDC's folds overlap.",
+    "limits": "Pixel sizes of the training fields are estimates (0.25 µm). SHIDC's folds overlap.",
     "command": "python benchmarks/train_cells_forest.py",
 }
 

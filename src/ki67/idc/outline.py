@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
 from skimage.filters import apply_hysteresis_threshold
 from skimage.measure import find_contours
 
@@ -17,14 +19,20 @@ from ki67.geometry import UM2_PER_MM2, polygons_of
 from ki67.idc.heatmap import HeatMap
 from ki67.idc.model import TUMOUR_CLASS, IdcModel
 
-SIMPLIFY_SHARE = 0.15
-"""Vertices may move by this share of a heat map pixel when outlines are simplified: not visible, half the file."""
+SIMPLIFY_SHARE = 0.2
+"""Vertices may move by this share of a pixel of the contoured map when outlines are simplified: not visible."""
 
-FINE_FACTOR = 4
-"""The smoothed map is interpolated this many times finer before it is contoured, so that outlines are round."""
+PIXELS_PER_SIGMA = 4
+"""The map is refined to this many pixels per standard deviation of the smoothing, so that outlines are round."""
 
-OUTSIDE = 0.0
-"""Probability beyond the tissue."""
+TISSUE_WEIGHT = 0.5
+"""Share of the Gaussian's weight on tissue at which tissue ends: on a straight edge this is the edge."""
+
+BELOW = -1.0
+"""Margin of what is outside the region for good."""
+
+RING_POINTS = 3
+"""A ring has more points than this: three, and the first again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,52 +86,57 @@ def outline(heatmap: HeatMap, model: IdcModel | None = None, options: OutlineOpt
     threshold = options.threshold if options.threshold is not None else model.card.threshold if model else None
     if threshold is None:
         raise ValueError("an outline needs a threshold: from the options or from a model")
-    smooth = smoothed(heatmap, options.smoothing_um)
-    seed = threshold + options.seed_margin * (1 - threshold)
-    kept = apply_hysteresis_threshold(smooth, threshold, seed)
+    margin, mpp = margins(heatmap, threshold, options.smoothing_um)
+    kept = apply_hysteresis_threshold(margin, 0.0, options.seed_margin * (1 - threshold))
     # Places below the threshold keep their value, so that the contour runs between pixels.
-    level = np.where(kept | (smooth < threshold), smooth, np.nextafter(threshold, 0, dtype=np.float64))
-    region = contour(level, threshold, heatmap.mpp)
+    region = contour(np.where(kept | (margin < 0), margin, BELOW), mpp)
     polygons = [_fill_holes(polygon, options.min_hole_mm2) for polygon in polygons_of(region)]
     polygons = [polygon for polygon in polygons if polygon.area >= options.min_area_mm2 * UM2_PER_MM2]
     polygons.sort(key=lambda polygon: (-polygon.area, polygon.bounds))
     return Regions([Region(TUMOUR_CLASS, polygon, f"idc-{place}") for place, polygon in enumerate(polygons, start=1)])
 
 
-def smoothed(heatmap: HeatMap, smoothing_um: float) -> NDArray[np.float64]:
-    """Smooth the probabilities over tissue only (normalised convolution); zero outside tissue.
+def margins(heatmap: HeatMap, threshold: float, smoothing_um: float) -> tuple[NDArray[np.float64], float]:
+    """How far the smoothed probability lies above the threshold; below 0 outside tissue.
+
+    The map is smoothed over tissue only (normalised convolution) on a grid fine enough for round outlines. Tissue
+    ends where half of the Gaussian's weight lies on it, which rounds the steps of the tissue's grid too.
 
     Parameters
     ----------
     heatmap
         Heat map with NaN outside tissue.
+    threshold
+        Probability that maps to 0.
     smoothing_um
-        Standard deviation of the Gaussian.
+        Standard deviation of the Gaussian; 0 does not smooth.
 
     Returns
     -------
-    numpy.ndarray
-        float64 (H, W) without NaN.
+    tuple
+        float64 (H * n, W * n) without NaN, and its µm per pixel.
     """
-    tissue = heatmap.tissue
-    values = np.where(tissue, heatmap.probability, 0.0).astype(np.float64)
-    sigma = smoothing_um / heatmap.mpp
-    if sigma <= 0:
-        return np.where(tissue, values, OUTSIDE)
-    weight = ndimage.gaussian_filter(tissue.astype(np.float64), sigma, mode="constant")
-    total = ndimage.gaussian_filter(values, sigma, mode="constant")
-    return np.where(tissue, total / np.maximum(weight, np.finfo(np.float64).tiny), OUTSIDE)
+    factor = max(1, math.ceil(heatmap.mpp * PIXELS_PER_SIGMA / smoothing_um)) if smoothing_um > 0 else 1
+    probability = heatmap.probability.repeat(factor, axis=0).repeat(factor, axis=1)
+    tissue = ~np.isnan(probability)
+    values = np.where(tissue, probability, 0.0).astype(np.float64)
+    mpp = heatmap.mpp / factor
+    if smoothing_um <= 0:
+        return np.where(tissue, values - threshold, BELOW), mpp
+    sigma = smoothing_um / mpp
+    weight = ndimage.gaussian_filter(tissue.astype(np.float64), sigma, mode="nearest")
+    total = ndimage.gaussian_filter(values, sigma, mode="nearest")
+    mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+    return np.minimum(mean - threshold, weight - TISSUE_WEIGHT), mpp
 
 
-def contour(level: NDArray[np.float64], threshold: float, mpp: float) -> MultiPolygon:
-    """Outline where a map reaches a threshold, between pixels (marching squares on the interpolated map).
+def contour(margin: NDArray[np.float64], mpp: float) -> MultiPolygon:
+    """Outline where a map crosses 0, between pixels (marching squares).
 
     Parameters
     ----------
-    level
-        float64 (H, W).
-    threshold
-        Level of the outline.
+    margin
+        float64 (H, W); inside the region at and above 0.
     mpp
         µm per pixel of the map.
 
@@ -133,19 +146,17 @@ def contour(level: NDArray[np.float64], threshold: float, mpp: float) -> MultiPo
         Valid polygons with holes in µm; pixel (r, c) has its centre at ((c + 0.5) * mpp, (r + 0.5) * mpp).
     """
     # A frame outside the map closes every contour at the slide's edge.
-    framed = np.pad(level, 1, constant_values=OUTSIDE)
-    fine = ndimage.zoom(framed, FINE_FACTOR, order=1, mode="nearest", grid_mode=True)
-    step = mpp / FINE_FACTOR
-    result = Polygon()
-    rings = []
-    for points in find_contours(fine, threshold):
-        if len(points) >= 4:
-            xy = (points[:, ::-1] + 0.5) * step - mpp
-            rings.append(Polygon(xy))
+    framed = np.pad(margin, 1, constant_values=BELOW)
+    rings = [
+        shapely.make_valid(Polygon((points[:, ::-1] - 0.5) * mpp))
+        for points in find_contours(framed, 0.0)
+        if len(points) > RING_POINTS
+    ]
     # A ring lies inside or outside another, never across it: what an odd number of rings surrounds is region.
-    for ring in sorted(rings, key=lambda ring: -ring.area):
-        result = shapely.symmetric_difference(result, shapely.make_valid(ring))
-    height, width = level.shape
+    result: BaseGeometry = Polygon()
+    for ring in sorted(rings, key=lambda ring: -float(ring.area)):
+        result = shapely.symmetric_difference(result, ring)
+    height, width = margin.shape
     inside = shapely.intersection(result, shapely.box(0, 0, width * mpp, height * mpp))
     simple = shapely.make_valid(shapely.simplify(inside, SIMPLIFY_SHARE * mpp, preserve_topology=True))
     return MultiPolygon(list(polygons_of(simple)))
