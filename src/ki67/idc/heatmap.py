@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,8 @@ def read_heatmap(path: str | Path) -> HeatMap:
             pixels = page.asarray()
             horizontal = page.tags["XResolution"].value
             unit = int(page.tags["ResolutionUnit"].value)
-    except (OSError, tifffile.TiffFileError, KeyError, ValueError) as error:
+    # A cut file can fail anywhere: in the directory (struct), in the decoder (RuntimeError) or in between.
+    except (OSError, tifffile.TiffFileError, KeyError, ValueError, RuntimeError, struct.error) as error:
         raise CaseError(path, f"cannot be read as a heat map ({error})", way_out) from error
     if pixels.ndim != 2 or pixels.dtype != np.float32 or unit != CENTIMETRE or not horizontal[0]:
         found = f"{pixels.dtype} {pixels.shape}, resolution unit {unit}"

@@ -97,7 +97,7 @@ def fit_temperature(labels: ArrayLike, margins: ArrayLike) -> float:
 
 def cross_fitted_balanced_accuracy(
     labels: ArrayLike, scores: ArrayLike, patients: ArrayLike, *, folds: int = 5, seed: int = 0
-) -> float:
+) -> float | None:
     """Balanced accuracy where each patient is called at a threshold chosen on other patients.
 
     A threshold chosen on the patients it is then measured on flatters the figure; this one does not.
@@ -113,14 +113,16 @@ def cross_fitted_balanced_accuracy(
 
     Returns
     -------
-    float
-        Pooled over all patches.
+    float or None
+        Pooled over all patches; None where the patients are too few to choose a threshold on others.
     """
     truth, values = np.asarray(labels, dtype=bool), np.asarray(scores, dtype=np.float64)
     names, member = np.unique(np.asarray(patients), return_inverse=True)
     fold = np.random.default_rng(seed).permutation(len(names))[member] % folds
     called = np.zeros(len(truth), dtype=bool)
-    for number in range(folds):
+    for number in range(min(folds, len(names))):
         held_out = fold == number
+        if len(np.unique(truth[~held_out])) < 2:
+            return None
         called[held_out] = values[held_out] >= best_threshold(truth[~held_out], values[~held_out])
     return float((np.mean(called[truth]) + np.mean(~called[~truth])) / 2)

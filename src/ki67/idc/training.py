@@ -25,7 +25,7 @@ from ki67.errors import DataSetError
 from ki67.files import atomic_path, write_json
 from ki67.idc.augment import AugmentOptions, augment
 from ki67.idc.dataset import PatchRow, load_pixels
-from ki67.idc.metrics import best_threshold, rank_auc
+from ki67.idc.metrics import best_threshold, fit_temperature, rank_auc
 from ki67.idc.network import InceptionV1, NetworkOptions, normalise
 from ki67.progress import message, track
 
@@ -53,6 +53,9 @@ class TrainingOptions:
     balance_power
         A patch is drawn with a weight of 1 / (patches of its patient and class) ** this: 0 lets large patients
         dominate, 1 gives every patient the same say.
+    teacher_share
+        Share of each target that is the probability the network started from gives the patch, in place of the label
+        (self-distillation: Furlanello et al., "Born-again neural networks", ICML 2018); 0 takes labels alone.
     patience
         Stop after this many epochs without a better validation AUC and keep the best; 0 runs to the end and keeps
         the last, which makes no choice on the validation patients at all.
@@ -72,6 +75,7 @@ class TrainingOptions:
     mixup: float = 0.2
     average_decay: float = 0.998
     balance_power: float = 0.5
+    teacher_share: float = 0.0
     patience: int = 0
     precision: str = "bfloat16"
     seed: int = 2020
@@ -93,6 +97,10 @@ class PatchSet:
     labels: NDArray[np.int64]
     patients: tuple[str, ...]
 
+    def targets(self, classes: int) -> NDArray[np.float32]:
+        """Labels as float32 (N, classes), 1 in the label's place."""
+        return np.eye(classes, dtype=np.float32)[self.labels]
+
     @classmethod
     def load(cls, rows: Sequence[PatchRow], patch_px: int) -> PatchSet:
         """Read the pixels of labelled patches."""
@@ -112,7 +120,14 @@ class TrainingState:
     epochs_since_best: int = 0
 
 
-def train(training: PatchSet, validation: PatchSet, directory: str | Path, options: TrainingOptions) -> InceptionV1:
+def train(
+    training: PatchSet,
+    validation: PatchSet,
+    directory: str | Path,
+    options: TrainingOptions,
+    *,
+    start: InceptionV1 | None = None,
+) -> InceptionV1:
     """Train a network, or go on with a training that was cut short.
 
     Parameters
@@ -123,6 +138,9 @@ def train(training: PatchSet, validation: PatchSet, directory: str | Path, optio
         Where checkpoint, log and options go; a checkpoint found there with the same options is continued.
     options
         How to train.
+    start
+        Network whose weights the training starts from, and the teacher where ``teacher_share`` is set; None starts
+        from random weights.
 
     Returns
     -------
@@ -133,13 +151,16 @@ def train(training: PatchSet, validation: PatchSet, directory: str | Path, optio
     ------
     DataSetError
         Where the patients overlap, a class is absent, or the folder holds a training with other options.
+    ValueError
+        Where a teacher is asked for and no network to start from is given.
     """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     _check(training, validation, folder)
-    state = _resume(folder, options)
+    targets = _targets(training, options, start)
+    state = _resume(folder, options, start)
     while state.epoch < options.epochs and not _exhausted(state, options):
-        loss = _run_epoch(state, training, options)
+        loss = _run_epoch(state, training, targets, options)
         state.epoch += 1
         scores = predict_margins(state.average, validation.pixels)
         auc = rank_auc(validation.labels, scores)
@@ -205,7 +226,20 @@ def _check(training: PatchSet, validation: PatchSet, folder: Path) -> None:
             raise DataSetError(folder, f"the {name} patches are all of one class", "Both classes are needed.")
 
 
-def _run_epoch(state: TrainingState, training: PatchSet, options: TrainingOptions) -> float:
+def _targets(training: PatchSet, options: TrainingOptions, start: InceptionV1 | None) -> Tensor:
+    """Targets (N, classes): the labels, moved towards what the teacher sees where one is asked for."""
+    labels = training.targets(options.network.classes)
+    if options.teacher_share <= 0:
+        return torch.from_numpy(labels)
+    if start is None:
+        raise ValueError("a teacher's share needs a network to start from")
+    margins = predict_margins(start, training.pixels, flips=True)
+    seen = 1.0 / (1.0 + np.exp(-margins / fit_temperature(training.labels, margins)))
+    soft = np.stack([1.0 - seen, seen], axis=1).astype(np.float32)
+    return torch.from_numpy(labels + np.float32(options.teacher_share) * (soft - labels))
+
+
+def _run_epoch(state: TrainingState, training: PatchSet, targets: Tensor, options: TrainingOptions) -> float:
     # All randomness of an epoch follows from its number, so that a resumed training repeats it exactly.
     torch.manual_seed(options.seed * 1000 + state.epoch)
     generator = torch.Generator().manual_seed(options.seed * 1000 + state.epoch)
@@ -218,8 +252,7 @@ def _run_epoch(state: TrainingState, training: PatchSet, options: TrainingOption
     state.network.train()
     for step, chosen in enumerate(track(drawn, f"Epoch {state.epoch + 1} of {options.epochs}", total=len(drawn))):
         patches = augment(torch.from_numpy(training.pixels[chosen.numpy()]), options.augment, generator)
-        targets = functional.one_hot(torch.from_numpy(training.labels[chosen.numpy()]), options.network.classes)
-        mixed, soft = _mix(patches, targets.float(), options.mixup, generator)
+        mixed, soft = _mix(patches, targets[chosen], options.mixup, generator)
         number = state.epoch * options.steps_per_epoch + step
         for group in state.optimiser.param_groups:
             group["lr"] = rate_at(number, options)
@@ -302,11 +335,13 @@ def _update_average(average: InceptionV1, network: InceptionV1, step: int, decay
             value.copy_(current[name])
 
 
-def _new_state(options: TrainingOptions) -> TrainingState:
+def _new_state(options: TrainingOptions, start: InceptionV1 | None) -> TrainingState:
     torch.manual_seed(options.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = InceptionV1(options.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = InceptionV1(options.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start is not None:
+        network.load_state_dict(start.state_dict())
     average.load_state_dict(network.state_dict())
     decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     plain = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
@@ -317,8 +352,8 @@ def _new_state(options: TrainingOptions) -> TrainingState:
     return TrainingState(network, average, optimiser)
 
 
-def _resume(folder: Path, options: TrainingOptions) -> TrainingState:
-    state = _new_state(options)
+def _resume(folder: Path, options: TrainingOptions, start: InceptionV1 | None) -> TrainingState:
+    state = _new_state(options, start)
     path = folder / CHECKPOINT
     if not path.exists():
         write_json(folder / "options.json", asdict(options))

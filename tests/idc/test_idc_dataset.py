@@ -1,0 +1,77 @@
+"""Labelled patches are listed and read as published, and a bad index says where it is bad."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ki67.errors import DataSetError
+from ki67.idc import load_pixels, read_patches
+
+
+def test_the_published_folders_give_patient_and_label(patch_folder: Path) -> None:
+    rows = read_patches(patch_folder)
+    assert len(rows) == 24
+    assert {row.patient for row in rows} == {"101", "102", "103", "104"}
+    assert all(row.path.parent.name == str(row.label) for row in rows)
+
+
+def test_an_index_chooses_patches_and_keeps_its_order_and_columns(patch_folder: Path) -> None:
+    index = patch_folder / "chosen.csv"
+    lines = (patch_folder / "index.csv").read_text().splitlines()
+    index.write_text("\n".join([lines[0], lines[9], lines[2]]))
+    rows = read_patches(patch_folder, index)
+    assert [row.patient for row in rows] == ["102", "101"]
+    assert rows[0].columns["split"] == "train"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("patient,label\n1,0\n", "line 1: lacks the column"),
+        ("patient,label,file\n1,2,a.png\n", "line 2: the label is '2'"),
+        ("patient,label,file\n1,0,a.png\n,0,a.png\n", "line 3: the patient is empty"),
+        ("patient,label,file\n1,0\n", "line 2: does not have as many fields"),
+        ("patient,label,file\n1,0,a.png,b\n", "line 2: does not have as many fields"),
+        ("patient,label,file\n", "names no patches"),
+        ("", "lacks the column"),
+    ],
+)
+def test_a_bad_index_is_refused_with_its_line(patch_folder: Path, text: str, complaint: str) -> None:
+    index = patch_folder / "bad.csv"
+    index.write_text(text)
+    with pytest.raises(DataSetError, match=complaint) as caught:
+        read_patches(patch_folder, index)
+    assert str(index) in str(caught.value)
+
+
+def test_a_missing_folder_index_or_image_is_named(patch_folder: Path) -> None:
+    with pytest.raises(DataSetError, match="is not a folder"):
+        read_patches(patch_folder / "nowhere")
+    with pytest.raises(DataSetError, match="is missing"):
+        read_patches(patch_folder, patch_folder / "nowhere.csv")
+    rows = read_patches(patch_folder)
+    rows[3].path.unlink()
+    with pytest.raises(DataSetError, match=rows[3].path.name):
+        load_pixels(rows, 20)
+
+
+def test_a_file_that_is_no_image_is_refused(patch_folder: Path) -> None:
+    rows = read_patches(patch_folder)
+    rows[0].path.write_bytes(rows[0].path.read_bytes()[:60])
+    with pytest.raises(DataSetError, match="cannot be read as an image"):
+        load_pixels(rows, 20)
+
+
+def test_patches_cut_off_at_the_edge_are_padded_with_white_and_larger_ones_refused(patch_folder: Path) -> None:
+    rows = read_patches(patch_folder)[:2]
+    Image.fromarray(np.zeros((12, 20, 3), np.uint8)).save(rows[0].path)
+    pixels = load_pixels(rows, 20)
+    assert pixels.shape == (2, 20, 20, 3)
+    assert (pixels[0, :12] == 0).all()
+    assert (pixels[0, 12:] == 255).all()
+    with pytest.raises(DataSetError, match="20 x 20 px, expected at most 16 x 16"):
+        load_pixels(rows[1:], 16)
