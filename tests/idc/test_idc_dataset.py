@@ -32,7 +32,7 @@ def test_an_index_chooses_patches_and_keeps_its_order_and_columns(patch_folder: 
     ("text", "complaint"),
     [
         ("patient,label\n1,0\n", "line 1: lacks the column"),
-        ("patient,label,file\n1,2,a.png\n", "line 2: the label is '2'"),
+        ("patient,label,file\n1,IDC,a.png\n", "line 2: the label is 'IDC'"),
         ("patient,label,file\n1,0,a.png\n,0,a.png\n", "line 3: the patient is empty"),
         ("patient,label,file\n1,0\n", "line 2: does not have as many fields"),
         ("patient,label,file\n1,0,a.png,b\n", "line 2: does not have as many fields"),

@@ -13,9 +13,10 @@ from idc_scene import PINK, PURPLE, speckled
 
 from ki67.errors import DataSetError
 from ki67.idc import load_model
+from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.network import InceptionV1, NetworkOptions
-from ki67.idc.recipe import split_rows, train_model
-from ki67.idc.training import PatchSet, TrainingOptions, draw_weights, predict_margins, rate_at, train
+from ki67.idc.recipe import finish, make_card, split_rows, train_model
+from ki67.idc.training import PatchSet, draw_weights, predict_margins, rate_at, train
 
 TINY = TrainingOptions(
     epochs=3,
@@ -91,7 +92,7 @@ def test_a_patient_on_both_sides_is_refused(tmp_path: Path) -> None:
 
 def test_a_set_of_one_class_is_refused(tmp_path: Path) -> None:
     one = PatchSet(TRAINING.pixels[:12], TRAINING.labels[:12], TRAINING.patients[:12])
-    with pytest.raises(DataSetError, match="training patches are all of one class"):
+    with pytest.raises(DataSetError, match="training patches hold none of class IDC"):
         train(one, VALIDATION, tmp_path, TINY)
 
 
@@ -142,17 +143,12 @@ def test_turning_a_patch_does_not_change_what_eight_views_see() -> None:
 
 def test_the_recipe_ends_in_a_model_that_predicts_as_its_card_says(patch_folder: Path, tmp_path: Path) -> None:
     options = replace(TINY, epochs=6, learning_rate=5e-3)
-    target = train_model(patch_folder, tmp_path / "out", options, mpp=2.0)
+    target = train_model(patch_folder, tmp_path / "out", options, mpp=2.0, data="drawn")
     model = load_model(target)
     card = json.loads(target.with_suffix(".json").read_text())
     assert model.card.mpp == 2.0
-    assert card["split"] == {
-        "by": "patient",
-        "training_patients": 3,
-        "training_patches": 18,
-        "validation_patients": 1,
-        "validation_patches": 6,
-    }
+    assert card["split"]["training"] == {"patients": 3, "patches": 18, "patches_by_label": {"0": 9, "1": 9}}
+    assert card["split"]["validation"]["patients"] == 1
     assert card["validation"]["auc"] == 1.0
     found = model.probabilities(VALIDATION.pixels) >= model.card.threshold
     assert found.tolist() == VALIDATION.labels.astype(bool).tolist()
@@ -161,3 +157,31 @@ def test_the_recipe_ends_in_a_model_that_predicts_as_its_card_says(patch_folder:
 def test_an_index_without_a_split_is_refused(patch_folder: Path) -> None:
     with pytest.raises(DataSetError, match="no rows with split = train"):
         split_rows([], patch_folder / "index.csv")
+
+
+def test_three_classes_are_learned_and_exported_in_their_order(tmp_path: Path) -> None:
+    names = ("Normal", "DCIS", "IDC")
+    options = replace(
+        TINY, epochs=10, learning_rate=1e-2, class_names=names, network=NetworkOptions(width=0.125, classes=3)
+    )
+
+    def three(seed: int, patient: str) -> PatchSet:
+        colors = ((225, 170, 200), (40, 160, 90), (90, 40, 140))
+        pixels = np.concatenate([speckled(color, 10, 20, seed + place) for place, color in enumerate(colors)])
+        return PatchSet(pixels, np.repeat([0, 1, 2], 10), (patient,) * 30)
+
+    validation = three(30, "b")
+    network = train(three(0, "a"), validation, tmp_path / "run", options)
+    finish(network, validation, tmp_path / "three.onnx", make_card([], [], options, "drawn"), options, mpp=4.0)
+    model = load_model(tmp_path / "three.onnx")
+    assert model.card.classes == names
+    assert (model.all_probabilities(validation.pixels).argmax(axis=1) == validation.labels).mean() > 0.9
+    assert ((model.probabilities(validation.pixels) >= model.card.threshold) == (validation.labels == 2)).mean() > 0.9
+
+
+def test_a_class_that_no_patch_shows_is_refused(tmp_path: Path) -> None:
+    options = replace(TINY, class_names=("Normal", "DCIS", "IDC"), network=NetworkOptions(width=0.125, classes=3))
+    with pytest.raises(DataSetError, match="hold none of class IDC"):
+        train(TRAINING, VALIDATION, tmp_path, options)
+    with pytest.raises(ValueError, match="2 outputs for the classes"):
+        train(TRAINING, VALIDATION, tmp_path, replace(options, network=NetworkOptions(classes=2)))

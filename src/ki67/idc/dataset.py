@@ -8,6 +8,7 @@ The published layout (Cruz-Roa et al., SPIE 9041, 2014; Janowczyk and Madabhushi
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,9 @@ from ki67.progress import track
 INDEX_COLUMNS = ("patient", "label", "file")
 """Columns an index must have."""
 
+LABEL = re.compile("[0-9]{1,3}")
+"""A class is a small whole number, in the index and as the name of a folder."""
+
 WHITE = 255
 """Patches cut off at a section's edge are padded with white, which is what lies beyond a section."""
 
@@ -35,7 +39,7 @@ class PatchRow:
     patient
         Patient the patch comes from; splits and intervals go by it.
     label
-        1 for invasive ductal carcinoma, 0 for anything else.
+        Number of the class; in the public set 1 for invasive ductal carcinoma and 0 for anything else.
     path
         Image file.
     columns
@@ -57,7 +61,7 @@ def read_patches(directory: str | Path, index: str | Path | None = None) -> list
         Folder the patches lie in.
     index
         CSV with the columns ``patient``, ``label`` and ``file`` (relative to ``directory``). Without it the folder is
-        walked as ``<patient>/<0|1>/*.png``.
+        walked as ``<patient>/<label>/*.png``.
 
     Returns
     -------
@@ -130,9 +134,8 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def _walk(folder: Path) -> list[PatchRow]:
-    return [
-        PatchRow(path.parent.parent.name, int(path.parent.name), path) for path in sorted(folder.glob("*/[01]/*.png"))
-    ]
+    patches = [path for path in sorted(folder.glob("*/*/*.png")) if LABEL.fullmatch(path.parent.name)]
+    return [PatchRow(path.parent.parent.name, int(path.parent.name), path) for path in patches]
 
 
 def _read_index(folder: Path, index: Path) -> list[PatchRow]:
@@ -163,9 +166,9 @@ def _row(folder: Path, index: Path, line: int, columns: dict[str, str | None]) -
     if None in columns or None in columns.values():
         raise DataSetError(index, f"line {line}: does not have as many fields as the header", "Correct the line.")
     values = {name: value for name, value in columns.items() if value is not None}
-    if values["label"] not in {"0", "1"}:
+    if not LABEL.fullmatch(values["label"]):
         raise DataSetError(
-            index, f"line {line}: the label is {values['label']!r}, expected 0 or 1", "Correct the line."
+            index, f"line {line}: the label is {values['label']!r}, expected 0, 1, …", "Correct the line."
         )
     for name in ("patient", "file"):
         if not values[name]:

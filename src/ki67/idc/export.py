@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from ki67.files import atomic_path, sha256_of, write_json
-from ki67.idc.model import CARD_SCHEMA, INPUT_NAME, OUTPUT_NAME, TUMOUR_CLASS
+from ki67.idc.model import CARD_SCHEMA, INPUT_NAME, OUTPUT_NAME, PUBLIC_CLASSES
 from ki67.idc.network import InceptionV1, PatchClassifier
 
 OPSET = 17
@@ -21,9 +22,6 @@ OPSET = 17
 
 HALF_FROM = 1024
 """Weights of at least this many numbers are stored in half precision."""
-
-CLASSES = ("other", TUMOUR_CLASS)
-"""Classes of the public IDC patches, in the order of their labels 0 and 1."""
 
 
 def export(
@@ -35,6 +33,7 @@ def export(
     mpp: float,
     threshold: float,
     temperature: float = 1.0,
+    classes: Sequence[str] = PUBLIC_CLASSES,
 ) -> None:
     """Write the graph and its card.
 
@@ -55,6 +54,8 @@ def export(
         Probability of IDC at and above which a patch is called invasive.
     temperature
         Calibration, built into the graph.
+    classes
+        Names of the outputs, in their order.
     """
     target = Path(path)
     classifier = PatchClassifier(network, temperature).to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
@@ -84,12 +85,12 @@ def export(
             "schema": CARD_SCHEMA,
             "patch_px": patch_px,
             "mpp": mpp,
-            "classes": list(CLASSES),
+            "classes": list(classes),
             "threshold": threshold,
             "temperature": temperature,
             "sha256": sha256_of(target),
             "input": f"{INPUT_NAME}: uint8 RGB (N, {patch_px}, {patch_px}, 3); scaled to -1–1 inside the graph",
-            "output": f"{OUTPUT_NAME}: float32 (N, {len(CLASSES)})",
+            "output": f"{OUTPUT_NAME}: float32 (N, {len(classes)})",
         },
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 from scipy.stats import rankdata
 
 
@@ -66,30 +67,35 @@ def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     return float((sorted_scores[best - 1] + sorted_scores[best]) / 2)
 
 
-def fit_temperature(labels: ArrayLike, margins: ArrayLike) -> float:
-    """Temperature that minimises the cross-entropy, with both classes weighing the same.
+def fit_temperature(labels: ArrayLike, logits: ArrayLike) -> float:
+    """Temperature that minimises the cross-entropy, with all classes weighing the same.
 
     Source: Guo et al., "On calibration of modern neural networks", ICML 2017. The classes weigh the same because
-    training draws them evenly, so that a probability refers to an even share of both.
+    they did in training: the probabilities refer to an even share, whatever the share in the patches at hand.
 
     Parameters
     ----------
     labels
-        0 or 1, (N,).
-    margins
-        Logit of class 1 minus logit of class 0, (N,).
+        Number of the class, (N,).
+    logits
+        (N, classes); or, for two classes, logit of class 1 minus logit of class 0, (N,).
 
     Returns
     -------
     float
         Between 0.1 and 10; logits are divided by it.
     """
-    truth = np.asarray(labels, dtype=bool)
-    sides: NDArray[np.float64] = np.where(truth, 1.0, -1.0) * np.asarray(margins, dtype=np.float64)
-    weights = np.where(truth, 0.5 / max(1, truth.sum()), 0.5 / max(1, (~truth).sum()))
+    truth = np.asarray(labels, dtype=np.int64)
+    values = np.asarray(logits, dtype=np.float64)
+    if values.ndim == 1:
+        values = np.stack([np.zeros_like(values), values], axis=1)
+    weights = 1.0 / np.bincount(truth, minlength=values.shape[1]).clip(min=1)[truth]
+    weights /= weights.sum()
+    chosen = np.arange(len(truth)), truth
 
     def loss(log_temperature: float) -> float:
-        return float(np.sum(weights * np.logaddexp(0.0, -sides / np.exp(log_temperature))))
+        scaled = values / np.exp(log_temperature)
+        return float(np.sum(weights * (logsumexp(scaled, axis=1) - scaled[chosen])))
 
     found = minimize_scalar(loss, bounds=(np.log(0.1), np.log(10.0)), method="bounded")
     return float(np.exp(found.x))

@@ -27,6 +27,9 @@ INPUT_NAME, OUTPUT_NAME = "patches", "probabilities"
 
 TUMOUR_CLASS = "IDC"
 
+PUBLIC_CLASSES = ("other", TUMOUR_CLASS)
+"""Classes of the public IDC patches, in the order of their labels 0 and 1."""
+
 BATCH = 64
 """Patches the runtime takes at a time; more does not run faster on a CPU and costs memory."""
 
@@ -111,13 +114,28 @@ class IdcModel:
         numpy.ndarray
             float32 (N,).
         """
+        return self.all_probabilities(patches)[:, self.card.tumour_output]
+
+    def all_probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probability of every class for each patch.
+
+        Parameters
+        ----------
+        patches
+            uint8 RGB (N, patch_px, patch_px, 3).
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 (N, classes), in the order of the card's classes.
+        """
         found = [
             self.session.run([OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(patches[start : start + BATCH])})[0]
             for start in range(0, len(patches), BATCH)
         ]
         if not found:
-            return np.empty(0, dtype=np.float32)
-        return np.asarray(np.concatenate(found)[:, self.card.tumour_output], dtype=np.float32)
+            return np.empty((0, len(self.card.classes)), dtype=np.float32)
+        return np.asarray(np.concatenate(found), dtype=np.float32)
 
 
 def load_model(path: str | Path | None = None, *, threads: int | None = None) -> IdcModel:

@@ -1,44 +1,34 @@
 """The whole way from labelled patches to a model that can be shipped (training only).
 
-    python -m ki67.idc.recipe PATCHES OUT
-
-reads ``PATCHES/index.csv`` (columns ``patient``, ``label``, ``file``, ``split``: ``train`` or ``val``, and perhaps
-``random_sample``), trains in ``OUT`` or goes on with what is there, chooses temperature and threshold on the
-validation patients and writes ``OUT/idc_inception_v1.onnx`` with its card.
+``ki67 idc train PATCHES OUT`` reads ``PATCHES/index.csv`` (columns ``patient``, ``label``, ``file``, ``split``:
+``train`` or ``val``, and perhaps ``random_sample``), trains in ``OUT`` or goes on with what is there, chooses
+temperature and threshold on the validation patches and writes ``OUT/idc_inception_v1.onnx`` with its card.
 """
 
 from __future__ import annotations
 
-import argparse
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from scipy.special import expit
 
 from ki67.errors import DataSetError
+from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.dataset import PatchRow, read_patches
 from ki67.idc.export import export
 from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
 from ki67.idc.network import InceptionV1
-from ki67.idc.training import PatchSet, TrainingOptions, predict_margins, train
-from ki67.progress import configure
+from ki67.idc.training import PatchSet, margins_of, predict_logits, predict_margins, train
 
 MODEL_FILE = "idc_inception_v1.onnx"
-PUBLIC_SET_MPP = 4.0
-"""Estimated pixel size of the public patches: fat cells are 14 to 16 px across (60 µm); not the authors' word."""
-
-PUBLIC_SET = (
-    "IDC_regular_ps50_idx5 (Cruz-Roa et al., SPIE 9041, 2014; Janowczyk and Madabhushi, J Pathol Inform 7:29, "
-    "2016), a part of it; labels from coarse outlines, no DCIS class"
-)
+INDEX = "index.csv"
 
 
-def train_model(
-    directory: str | Path, out: str | Path, options: TrainingOptions | None = None, *, mpp: float = PUBLIC_SET_MPP
-) -> Path:
+def train_model(directory: str | Path, out: str | Path, options: TrainingOptions, *, mpp: float, data: str) -> Path:
     """Train on labelled patches, calibrate, and export.
 
     Parameters
@@ -48,9 +38,11 @@ def train_model(
     out
         Folder for the training and the model; a training found there is continued.
     options
-        None takes the recipe of the shipped model.
+        How to train.
     mpp
         µm per pixel of the patches.
+    data
+        What the patches are, for the model's card.
 
     Returns
     -------
@@ -60,15 +52,14 @@ def train_model(
     Raises
     ------
     DataSetError
-        Where the index lacks the column ``split``, or a split is empty or of one class.
+        Where the index lacks the column ``split``, or a split is empty or lacks a class.
     """
-    used = TrainingOptions() if options is None else options
-    rows = read_patches(directory, Path(directory) / "index.csv")
-    training, validation = split_rows(rows, Path(directory) / "index.csv")
-    patches = PatchSet.load(validation, used.patch_px)
-    network = train(PatchSet.load(training, used.patch_px), patches, out, used)
+    rows = read_patches(directory, Path(directory) / INDEX)
+    training, validation = split_rows(rows, Path(directory) / INDEX)
+    patches = PatchSet.load(validation, options.patch_px)
+    network = train(PatchSet.load(training, options.patch_px), patches, out, options)
     target = Path(out) / MODEL_FILE
-    finish(network, patches, target, _card(training, validation, used), patch_px=used.patch_px, mpp=mpp)
+    finish(network, patches, target, make_card(training, validation, options, data), options, mpp=mpp)
     return target
 
 
@@ -103,7 +94,13 @@ def split_rows(rows: Sequence[PatchRow], index: Path) -> tuple[list[PatchRow], l
 
 
 def finish(
-    network: InceptionV1, validation: PatchSet, target: Path, card: dict[str, Any], *, patch_px: int, mpp: float
+    network: InceptionV1,
+    validation: PatchSet,
+    target: Path,
+    card: dict[str, Any],
+    options: TrainingOptions,
+    *,
+    mpp: float,
 ) -> None:
     """Choose temperature and threshold on the validation patches and export the model with its card.
 
@@ -117,67 +114,66 @@ def finish(
         ``.onnx`` file.
     card
         What is known of data and training.
-    patch_px, mpp
-        Of the input.
+    options
+        Patch size and classes.
+    mpp
+        µm per pixel of the patches.
     """
-    margins = predict_margins(network, validation.pixels)
-    temperature = fit_temperature(validation.labels, margins)
-    scores = 1.0 / (1.0 + np.exp(-margins / temperature))
-    turned = predict_margins(network, validation.pixels, flips=True)
+    logits = predict_logits(network, validation.pixels)
+    temperature = fit_temperature(validation.labels, logits)
+    truth = (validation.labels == options.tumour).astype(np.int64)
+    margins = margins_of(logits, options.tumour)
     choices = {
         "chosen_on": "validation patches; temperature: cross-entropy, classes weighing the same; threshold: "
-        "highest balanced accuracy",
+        "highest balanced accuracy of IDC against the rest",
         "balanced_accuracy_threshold_from_other_patients": cross_fitted_balanced_accuracy(
-            validation.labels, margins, validation.patients
+            truth, margins, validation.patients
         ),
-        "auc": rank_auc(validation.labels, margins),
-        "auc_eight_views": rank_auc(validation.labels, turned),
+        "auc": rank_auc(truth, margins),
+        "auc_eight_views": rank_auc(
+            truth, predict_margins(network, validation.pixels, tumour=options.tumour, flips=True)
+        ),
     }
+    scores = expit(margins_of(logits / temperature, options.tumour))
     export(
         network,
         target,
         card | {"validation": choices},
-        patch_px=patch_px,
+        patch_px=options.patch_px,
         mpp=mpp,
-        threshold=round(best_threshold(validation.labels, scores), 4),
+        threshold=_inside(best_threshold(truth, scores)),
         temperature=temperature,
+        classes=options.class_names,
     )
 
 
-def _card(training: Sequence[PatchRow], validation: Sequence[PatchRow], options: TrainingOptions) -> dict[str, Any]:
+def _inside(threshold: float) -> float:
+    """Round to what a card holds, and keep off 0 and 1, where everything or nothing would be called."""
+    return min(0.9999, max(0.0001, round(threshold, 4)))
+
+
+def make_card(
+    training: Sequence[PatchRow], validation: Sequence[PatchRow], options: TrainingOptions, data: str
+) -> dict[str, Any]:
+    """Return what a card says of architecture, data, split and training."""
     return {
         "name": "idc_inception_v1",
         "architecture": "GoogLeNet Inception v1 (Szegedy et al., CVPR 2015) with batch normalisation, "
         f"first stride {options.network.stem_stride}, width {options.network.width:g}; trained from scratch with "
         "both auxiliary heads, which are not exported",
         "licence": "research use",
-        "data": PUBLIC_SET,
-        "split": {
-            "by": "patient",
-            "training_patients": len({row.patient for row in training}),
-            "training_patches": len(training),
-            "validation_patients": len({row.patient for row in validation}),
-            "validation_patches": len(validation),
-        },
-        "probability": "refers to an even share of both classes, as drawn in training",
-        "training": {"command": "python -m ki67.idc.recipe PATCHES OUT", "options": asdict(options)},
-        "limits": "pixel size of the data is an estimate; DCIS, edges and fat inside tumour are not labelled apart",
+        "data": data,
+        "split": {"by": "patient", "training": _count(training), "validation": _count(validation)},
+        "probability": "refers to an even share of the classes, as drawn in training",
+        "training": {"command": "ki67 idc train PATCHES OUT", "options": asdict(options)},
+        "limits": "what the labels do not tell apart, the model does not either",
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the recipe from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m ki67.idc.recipe", description=train_model.__doc__)
-    parser.add_argument("patches", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=TrainingOptions().epochs)
-    parser.add_argument("--threads", type=int, default=None)
-    chosen = parser.parse_args(arguments)
-    configure(quiet=False)
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
-    train_model(chosen.patches, chosen.out, TrainingOptions(epochs=chosen.epochs))
-
-
-if __name__ == "__main__":
-    main()
+def _count(rows: Sequence[PatchRow]) -> dict[str, Any]:
+    labels = Counter(row.label for row in rows)
+    return {
+        "patients": len({row.patient for row in rows}),
+        "patches": len(rows),
+        "patches_by_label": {str(label): labels[label] for label in sorted(labels)},
+    }

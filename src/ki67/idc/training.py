@@ -7,86 +7,39 @@ from; AdamW with a warm-up and a cosine; an exponential average of the weights, 
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logsumexp, softmax
 from torch import Tensor
 from torch.nn import functional
 
 from ki67.errors import DataSetError
-from ki67.files import atomic_path, write_json
-from ki67.idc.augment import AugmentOptions, augment
+from ki67.idc.augment import augment
+from ki67.idc.checkpoint import (
+    BEST,
+    TrainingOptions,
+    TrainingState,
+    load_tensors,
+    log_epoch,
+    remember_best,
+    resume,
+    save,
+)
 from ki67.idc.dataset import PatchRow, load_pixels
-from ki67.idc.metrics import best_threshold, fit_temperature, rank_auc
-from ki67.idc.network import InceptionV1, NetworkOptions, normalise
-from ki67.progress import message, track
+from ki67.idc.metrics import fit_temperature, rank_auc
+from ki67.idc.model import TUMOUR_CLASS
+from ki67.idc.network import InceptionV1, normalise
+from ki67.progress import track
 
-CHECKPOINT = "checkpoint.pt"
-LOG = "log.csv"
 AUXILIARY_WEIGHT = 0.3
 """Weight of each auxiliary head's loss (Szegedy et al. 2015, section 5)."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """How to train.
-
-    Parameters
-    ----------
-    epochs, patches_per_epoch, batch
-        Length of the training; patches are drawn anew for each epoch.
-    learning_rate, weight_decay, warmup
-        AdamW; the rate climbs over the share ``warmup`` of all steps and then follows a cosine to zero.
-    label_smoothing, mixup
-        Share of the label given to all classes alike; parameter of the Beta distribution two patches are mixed by
-        (Zhang et al., ICLR 2018; 0 turns it off).
-    average_decay
-        Decay of the exponential average of the weights, per step.
-    balance_power
-        A patch is drawn with a weight of 1 / (patches of its patient and class) ** this: 0 lets large patients
-        dominate, 1 gives every patient the same say.
-    teacher_share
-        Share of each target that is the probability the network started from gives the patch, in place of the label
-        (self-distillation: Furlanello et al., "Born-again neural networks", ICML 2018); 0 takes labels alone.
-    patience
-        Stop after this many epochs without a better validation AUC and keep the best; 0 runs to the end and keeps
-        the last, which makes no choice on the validation patients at all.
-    precision
-        ``bfloat16`` or ``float32`` for the convolutions.
-    seed
-        Of everything random.
-    """
-
-    epochs: int = 18
-    patches_per_epoch: int = 11_000
-    batch: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.08
-    label_smoothing: float = 0.1
-    mixup: float = 0.2
-    average_decay: float = 0.998
-    balance_power: float = 0.5
-    teacher_share: float = 0.0
-    patience: int = 0
-    precision: str = "bfloat16"
-    seed: int = 2020
-    patch_px: int = 50
-    network: NetworkOptions = field(default_factory=NetworkOptions)
-    augment: AugmentOptions = field(default_factory=AugmentOptions)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches of one epoch."""
-        return max(1, self.patches_per_epoch // self.batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +59,6 @@ class PatchSet:
         """Read the pixels of labelled patches."""
         labels = np.array([row.label for row in rows], dtype=np.int64)
         return cls(load_pixels(rows, patch_px), labels, tuple(row.patient for row in rows))
-
-
-@dataclass(slots=True)
-class TrainingState:
-    """What a checkpoint holds."""
-
-    network: InceptionV1
-    average: InceptionV1
-    optimiser: torch.optim.AdamW
-    epoch: int = 0
-    best_auc: float = -1.0
-    epochs_since_best: int = 0
 
 
 def train(
@@ -156,26 +97,27 @@ def train(
     """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    _check(training, validation, folder)
+    _check(training, validation, folder, options)
+    state = resume(folder, options, start)
     targets = _targets(training, options, start)
-    state = _resume(folder, options, start)
     while state.epoch < options.epochs and not _exhausted(state, options):
         loss = _run_epoch(state, training, targets, options)
         state.epoch += 1
-        scores = predict_margins(state.average, validation.pixels)
-        auc = rank_auc(validation.labels, scores)
-        _remember_best(state, auc, folder)
-        _log(folder, state.epoch, loss, auc, scores, validation.labels)
-        _save(state, folder, options)
+        scores = predict_margins(state.average, validation.pixels, tumour=options.tumour)
+        truth = (validation.labels == options.tumour).astype(np.int64)
+        auc = rank_auc(truth, scores)
+        remember_best(state, auc, folder)
+        log_epoch(folder, state.epoch, loss, auc, scores, truth)
+        save(state, folder, options)
     if options.patience:
-        state.average.load_state_dict(_load(folder / "best.pt")["average"])
+        state.average.load_state_dict(load_tensors(folder / BEST)["average"])
     return state.average.eval()
 
 
-def predict_margins(
+def predict_logits(
     network: InceptionV1, pixels: NDArray[np.uint8], *, flips: bool = False, batch: int = 256
 ) -> NDArray[np.float64]:
-    """Logit of class 1 minus logit of class 0 for each patch.
+    """Logits of patches.
 
     Parameters
     ----------
@@ -191,18 +133,43 @@ def predict_margins(
     Returns
     -------
     numpy.ndarray
-        float64 (N,).
+        float64 (N, classes).
     """
     network.eval()
     device = next(network.parameters()).device
-    margins: list[NDArray[np.float64]] = []
+    found: list[NDArray[np.float64]] = []
     with torch.inference_mode():
         for start in range(0, len(pixels), batch):
             patches = torch.from_numpy(pixels[start : start + batch]).to(device)
             views = _symmetries(patches) if flips else [patches]
             logits = torch.stack([network(_channels_last(normalise(view))) for view in views]).mean(dim=0)
-            margins.append((logits[:, 1] - logits[:, 0]).double().cpu().numpy())
-    return np.concatenate(margins)
+            found.append(logits.double().cpu().numpy())
+    return np.concatenate(found)
+
+
+def predict_margins(
+    network: InceptionV1, pixels: NDArray[np.uint8], *, tumour: int = 1, flips: bool = False
+) -> NDArray[np.float64]:
+    """Log-odds of one class against all others; for two classes the difference of their logits.
+
+    Parameters
+    ----------
+    network, pixels, flips
+        As in :func:`predict_logits`.
+    tumour
+        Number of the class.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (N,).
+    """
+    return margins_of(predict_logits(network, pixels, flips=flips), tumour)
+
+
+def margins_of(logits: NDArray[np.float64], tumour: int) -> NDArray[np.float64]:
+    """Log-odds of one class against all others, (N,), from logits (N, classes)."""
+    return np.asarray(logits[:, tumour] - logsumexp(np.delete(logits, tumour, axis=1), axis=1), dtype=np.float64)
 
 
 def _symmetries(patches: Tensor) -> list[Tensor]:
@@ -215,15 +182,30 @@ def _channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def _check(training: PatchSet, validation: PatchSet, folder: Path) -> None:
+def _check(training: PatchSet, validation: PatchSet, folder: Path, options: TrainingOptions) -> None:
+    count = len(options.class_names)
+    if count != options.network.classes or count < 2 or TUMOUR_CLASS not in options.class_names:
+        msg = f"{options.network.classes} outputs for the classes {options.class_names}; one must be {TUMOUR_CLASS}"
+        raise ValueError(msg)
     shared = set(training.patients) & set(validation.patients)
     if shared:
         raise DataSetError(
             folder, f"patient {min(shared)} is in training and validation", "Split the patches by patient."
         )
     for name, patches in (("training", training), ("validation", validation)):
-        if len(set(patches.labels.tolist())) < 2:
-            raise DataSetError(folder, f"the {name} patches are all of one class", "Both classes are needed.")
+        missing = [options.class_names[label] for label in range(count) if not (patches.labels == label).any()]
+        if missing:
+            raise DataSetError(
+                folder,
+                f"the {name} patches hold none of class {', '.join(missing)}",
+                "Every class is needed on both sides; split the patients in another way or leave the class out.",
+            )
+        if int(patches.labels.max()) >= count:
+            raise DataSetError(
+                folder,
+                f"the {name} patches hold label {int(patches.labels.max())}, the classes are {count}",
+                "Name every class.",
+            )
 
 
 def _targets(training: PatchSet, options: TrainingOptions, start: InceptionV1 | None) -> Tensor:
@@ -233,10 +215,9 @@ def _targets(training: PatchSet, options: TrainingOptions, start: InceptionV1 | 
         return torch.from_numpy(labels)
     if start is None:
         raise ValueError("a teacher's share needs a network to start from")
-    margins = predict_margins(start, training.pixels, flips=True)
-    seen = 1.0 / (1.0 + np.exp(-margins / fit_temperature(training.labels, margins)))
-    soft = np.stack([1.0 - seen, seen], axis=1).astype(np.float32)
-    return torch.from_numpy(labels + np.float32(options.teacher_share) * (soft - labels))
+    logits = predict_logits(start, training.pixels, flips=True)
+    seen = softmax(logits / fit_temperature(training.labels, logits), axis=1).astype(np.float32)
+    return torch.from_numpy(labels + np.float32(options.teacher_share) * (seen - labels))
 
 
 def _run_epoch(state: TrainingState, training: PatchSet, targets: Tensor, options: TrainingOptions) -> float:
@@ -335,88 +316,5 @@ def _update_average(average: InceptionV1, network: InceptionV1, step: int, decay
             value.copy_(current[name])
 
 
-def _new_state(options: TrainingOptions, start: InceptionV1 | None) -> TrainingState:
-    torch.manual_seed(options.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = InceptionV1(options.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = InceptionV1(options.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if start is not None:
-        network.load_state_dict(start.state_dict())
-    average.load_state_dict(network.state_dict())
-    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    plain = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=options.learning_rate,
-    )
-    return TrainingState(network, average, optimiser)
-
-
-def _resume(folder: Path, options: TrainingOptions, start: InceptionV1 | None) -> TrainingState:
-    state = _new_state(options, start)
-    path = folder / CHECKPOINT
-    if not path.exists():
-        write_json(folder / "options.json", asdict(options))
-        (folder / LOG).unlink(missing_ok=True)
-        return state
-    stored = _load(path)
-    if stored["options"] != asdict(options):
-        raise DataSetError(
-            path, "belongs to a training with other options", "Use another folder, or remove this one to start anew."
-        )
-    state.network.load_state_dict(stored["network"])
-    state.average.load_state_dict(stored["average"])
-    state.optimiser.load_state_dict(stored["optimiser"])
-    state.epoch, state.best_auc = stored["epoch"], stored["best_auc"]
-    state.epochs_since_best = stored["epochs_since_best"]
-    message(f"Going on after epoch {state.epoch} of {options.epochs}")
-    return state
-
-
-def _load(path: Path) -> dict[str, Any]:
-    # weights_only: tensors and plain values, no code from the file is run.
-    stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return stored
-
-
-def _save(state: TrainingState, folder: Path, options: TrainingOptions) -> None:
-    with atomic_path(folder / CHECKPOINT) as path:
-        torch.save(
-            {
-                "network": state.network.state_dict(),
-                "average": state.average.state_dict(),
-                "optimiser": state.optimiser.state_dict(),
-                "epoch": state.epoch,
-                "best_auc": state.best_auc,
-                "epochs_since_best": state.epochs_since_best,
-                "options": asdict(options),
-            },
-            path,
-        )
-
-
-def _remember_best(state: TrainingState, auc: float, folder: Path) -> None:
-    state.epochs_since_best += 1
-    if auc > state.best_auc:
-        state.best_auc, state.epochs_since_best = auc, 0
-        with atomic_path(folder / "best.pt") as path:
-            torch.save({"average": state.average.state_dict()}, path)
-
-
 def _exhausted(state: TrainingState, options: TrainingOptions) -> bool:
     return options.patience > 0 and state.epochs_since_best >= options.patience
-
-
-def _log(
-    folder: Path, epoch: int, loss: float, auc: float, scores: NDArray[np.float64], labels: NDArray[np.int64]
-) -> None:
-    cut = best_threshold(labels, scores)
-    balanced = 0.5 * (np.mean(scores[labels == 1] >= cut) + np.mean(scores[labels == 0] < cut))
-    path = folder / LOG
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        if fresh:
-            writer.writerow(["epoch", "loss", "validation_auc", "validation_balanced_accuracy"])
-        writer.writerow([epoch, f"{loss:.5f}", f"{auc:.5f}", f"{balanced:.5f}"])
-    message(f"Epoch {epoch}: loss {loss:.4f}, validation AUC {auc:.4f}, balanced accuracy {balanced:.4f}")
