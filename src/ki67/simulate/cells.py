@@ -44,7 +44,7 @@ TUMOUR = (Kind.INVASIVE, Kind.DCIS)
 # nuclei per mm² of nest, by grade: labelled fields that are full of tumour hold 4000 to 7000
 NEST_DENSITY = {1: 6300.0, 2: 5700.0, 3: 4500.0}
 # mean nuclear diameter in µm and its relative spread, by grade (Nottingham: 1 small and regular, 3 pleomorphic)
-TUMOUR_NUCLEUS = {1: (7.9, 0.08), 2: (8.8, 0.13), 3: (10.8, 0.19)}
+TUMOUR_NUCLEUS = {1: (6.8, 0.08), 2: (7.6, 0.13), 3: (9.3, 0.19)}
 SPACING_UM = {
     Kind.LYMPHOCYTE: 8.6,
     Kind.FIBROBLAST: 30.0,
@@ -73,8 +73,8 @@ OTHER_POSITIVE = {
 }
 # haematoxylin amount (optical density along the stain vector) on H&E and on the Ki-67 section, and its spread
 HAEMATOXYLIN = {
-    Kind.INVASIVE: (0.62, 0.30, 0.22),
-    Kind.DCIS: (0.64, 0.30, 0.18),
+    Kind.INVASIVE: (0.45, 0.30, 0.22),
+    Kind.DCIS: (0.47, 0.30, 0.18),
     Kind.EPITHELIUM: (0.72, 0.36, 0.15),
     Kind.MYOEPITHELIUM: (0.70, 0.36, 0.18),
     Kind.LYMPHOCYTE: (0.92, 0.46, 0.15),

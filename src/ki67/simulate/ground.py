@@ -32,8 +32,8 @@ class Tints:
 
 HE_TINTS = Tints(
     stroma=(0.02, 0.30),
-    desmoplastic=(0.06, 0.27),
-    cytoplasm=(0.17, 0.23),
+    desmoplastic=(0.09, 0.24),
+    cytoplasm=(0.14, 0.23),
     membrane=(0.03, 0.22),
     necrosis=(0.09, 0.38),
     blood=(0.02, 0.55),
