@@ -162,8 +162,17 @@ def run_count(
         return _result(case)
 
 
-def run_idc(he_path: str | Path, out: str | Path, *, mpp: float | None = None) -> Summary:
+def run_idc(
+    he_path: str | Path,
+    out: str | Path,
+    *,
+    mpp: float | None = None,
+    model: str | Path | None = None,
+    stride_px: int | None = None,
+) -> Summary:
     """Find the invasive region of one H&E slide: heat map and outline.
+
+    ``model`` takes the place of the shipped one; ``stride_px`` is the distance of patches (:func:`ki67.idc.predict`).
 
     Returns
     -------
@@ -172,9 +181,9 @@ def run_idc(he_path: str | Path, out: str | Path, *, mpp: float | None = None) -
     """
     with (
         _section(he_path, mpp) as he,
-        open_case(out, "idc predict", {"he": he.facts}, _model_hashes(with_cells=False, with_idc=True)) as case,
+        open_case(out, "idc predict", {"he": he.facts}, {"idc": idc.load_model(model).sha256}) as case,
     ):
-        summary = _predict_idc(case, he)
+        summary = _predict_idc(case, he, model, stride_px)
         return summary | {"regions": str(case.path(REGIONS_HE)), "heatmap": str(case.path(HEATMAP))}
 
 
@@ -201,13 +210,9 @@ def run_register(
             return _quality(case) | {"transform": str(case.path(TRANSFORM)), "seconds": case.seconds()}
 
 
-def _model_hashes(*, with_cells: bool = True, with_idc: bool = False) -> dict[str, str]:
-    hashes: dict[str, str] = {}
-    if with_idc:
-        hashes["idc"] = idc.load_model().sha256
-    if with_cells:
-        hashes["cells"] = cells.load_model().sha256
-    return hashes
+def _model_hashes(*, with_idc: bool = False) -> dict[str, str]:
+    hashes = {"idc": idc.load_model().sha256} if with_idc else {}
+    return hashes | {"cells": cells.load_model().sha256}
 
 
 def _find_region(case: Case, he: Section, options: Options) -> None:
@@ -223,11 +228,13 @@ def _find_region(case: Case, he: Section, options: Options) -> None:
         raise RegionError(msg)
 
 
-def _predict_idc(case: Case, he: Section) -> Summary:
-    model = idc.load_model()
+def _predict_idc(
+    case: Case, he: Section, model_path: str | Path | None = None, stride_px: int | None = None
+) -> Summary:
+    model = idc.load_model(model_path)
 
     def work() -> Summary:
-        heatmap = idc.predict(he.slide, he.tissue, model)
+        heatmap = idc.predict(he.slide, he.tissue, model, stride_px=stride_px)
         regions = idc.outline(heatmap, model)
         with atomic_path(case.path(HEATMAP)) as path:
             idc.write_heatmap(path, heatmap)
@@ -239,8 +246,8 @@ def _predict_idc(case: Case, he: Section) -> Summary:
             "warnings": list(he.tissue.warnings),
         }
 
-    stage = Stage("idc", 1, (HEATMAP, REGIONS_HE))
-    return case.run_stage(stage, {"he": he.identity, "model": model.sha256}, (), work)
+    parameters = {"he": he.identity, "model": model.sha256} | ({"stride_px": stride_px} if stride_px else {})
+    return case.run_stage(Stage("idc", 1, (HEATMAP, REGIONS_HE)), parameters, (), work)
 
 
 def _take_regions(case: Case, section: Section, options: Options, target: str) -> None:

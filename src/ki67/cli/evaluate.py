@@ -28,14 +28,19 @@ def idc(
     index: Annotated[
         Path | None, typer.Option("--index", help="CSV with columns patient, label, file; default: every patch.")
     ] = None,
+    model: Annotated[Path | None, typer.Option("--model", help="Another model (.onnx) than the shipped one.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Folder for ROC curve, calibration and confusion as pictures.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """IDC patches: every row of the paper's Table 2 and the AUC, with intervals over patients."""
     from ki67.evaluation.idc import evaluate_idc
+    from ki67.idc import load_model
 
     begin(quiet=quiet)
-    result = evaluate_idc(directory, index)
+    result = evaluate_idc(directory, index, load_model(model), figures=figures)
     pooled, intervals = result["pooled"], result["intervals"]
     lines = [f"{'measure':28s} {'value':>8s}   95 % interval over patients"]
     for name, value in pooled.items():
@@ -43,6 +48,7 @@ def idc(
         lines.append(
             f"{name:28s} {_number(value):>8s}" + (f"   {low_high[0]:.3f}-{low_high[1]:.3f}" if low_high else "")
         )
+    lines += _confusion_lines(result["confusion"]) if len(result["confusion"]) > 2 else []
     emit(result, as_json=as_json, lines=lines)
 
 
@@ -115,6 +121,14 @@ def index(
     begin(quiet=quiet)
     result = evaluate_index(gold, scores)
     emit(result, as_json=as_json, lines=[f"{name}: {_number(value)}" for name, value in result.items()])
+
+
+def _confusion_lines(confusion: dict[str, dict[str, int]]) -> list[str]:
+    called = next(iter(confusion.values()))
+    lines = ["", f"{'labelled, called':>18s}" + "".join(f" {name:>9s}" for name in called)]
+    return lines + [
+        f"{name:>18s}" + "".join(f" {count:9,d}" for count in row.values()) for name, row in confusion.items()
+    ]
 
 
 def _number(value: Any) -> str:

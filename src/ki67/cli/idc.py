@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ki67.cli.common import Json, Mpp, Out, Quiet, begin, emit, warning_lines
+from ki67.errors import MissingExtraError
+
+ModelOption = Annotated[Path | None, typer.Option("--model", help="Another model (.onnx); default: the shipped one.")]
+
+
+class AdaptMethod(StrEnum):
+    """Ways to adapt a model."""
+
+    adabn = "adabn"
+    dann = "dann"
+
 
 app = typer.Typer(help="Find invasive ductal carcinoma (IDC) on H&E slides.", no_args_is_help=True)
 
@@ -22,14 +35,23 @@ def predict(
     he: Annotated[Path, typer.Argument(help="The H&E slide.")],
     out: Out,
     mpp: Mpp = None,
+    model: ModelOption = None,
+    stride_px: Annotated[
+        int | None,
+        typer.Option("--stride-px", help="Distance of patches in pixels of the model's resolution; default: half."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the IDC heat map and the outline of the invasive region."""
+    from ki67.idc import load_model
     from ki67.pipeline import run_idc
 
     begin(quiet=quiet)
-    result = run_idc(he, out, mpp=mpp)
+    edge = load_model(model).card.patch_px
+    if stride_px is not None and (stride_px < 1 or edge % stride_px):
+        raise typer.BadParameter(f"--stride-px must divide the patch's edge of {edge} px, found {stride_px}")
+    result = run_idc(he, out, mpp=mpp, model=model, stride_px=stride_px)
     lines = [
         f"invasive carcinoma: {result['area_mm2']:.2f} mm² in {result['polygons']} region(s)",
         f"tissue: {result['tissue_mm2']:.2f} mm²",
@@ -38,3 +60,157 @@ def predict(
         f"heat map: {result['heatmap']}",
     ]
     emit(result, as_json=as_json, lines=lines)
+
+
+@app.command()
+def sample(
+    slides: Annotated[
+        Path, typer.Argument(help="CSV with columns patient, slide, regions and perhaps split (train/val/test), mpp.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder for the patches, index.csv and patches.json.")],
+    classes: Annotated[
+        str, typer.Option("--classes", help="Labels of regions that are classes, commas between; one is IDC.")
+    ] = "IDC",
+    rest: Annotated[
+        str, typer.Option("--rest", help="Name of the class for tissue outside all of them; '' for none.")
+    ] = "other",
+    patch_px: Annotated[int, typer.Option("--patch-px", help="Edge of a patch in pixels.")] = 128,
+    mpp: Annotated[float, typer.Option("--mpp", help="Resolution of the patches in µm per pixel.")] = 2.0,
+    stride_px: Annotated[
+        int | None, typer.Option("--stride-px", help="Distance of neighbouring patches; default: their edge.")
+    ] = None,
+    per_class: Annotated[int, typer.Option("--per-class", help="Most patches per class and slide.")] = 2000,
+    cover: Annotated[float, typer.Option("--cover", help="Share of a patch that a class must cover.")] = 0.75,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the draws.")] = 2020,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Cut labelled patches out of slides with outlined regions, split by patient."""
+    from ki67.idc.sampling import SampleOptions, sample
+    from ki67.idc.slide_list import read_slide_list, split_by_patient
+
+    begin(quiet=quiet)
+    names = tuple(name.strip() for name in classes.split(",") if name.strip())
+    entries = read_slide_list(slides)
+    try:
+        options = SampleOptions(names, rest.strip() or None, patch_px, mpp, stride_px, per_class, cover, seed)
+        entries = split_by_patient(entries, seed=seed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    result = sample(entries, out, options)
+    header = f"{'split':8s} {'patients':>8s} {'slides':>8s} {'patches':>9s}"
+    lines = [header + "".join(f" {name:>9s}" for name in options.names)]
+    for row in result["table"]:
+        counts = "".join(f" {row['classes'][name]:9,d}" for name in options.names)
+        lines.append(f"{row['split']:8s} {row['patients']:8d} {row['slides']:8d} {row['patches']:9,d}" + counts)
+    emit(result, as_json=as_json, lines=[*lines, *warning_lines(result), f"index: {result['index']}"])
+
+
+@app.command()
+def train(
+    patches: Annotated[Path, typer.Argument(help="Folder of patches with an index.csv that has a column split.")],
+    out: Annotated[
+        Path, typer.Argument(help="Folder for checkpoint, log and model; a killed training goes on in it.")
+    ],
+    mpp: Annotated[
+        float | None,
+        typer.Option("--mpp", help="µm per pixel of the patches, where 'ki67 idc sample' did not say it."),
+    ] = None,
+    patch_px: Annotated[int, typer.Option("--patch-px", help="Edge of a patch, likewise.")] = 50,
+    data: Annotated[str, typer.Option("--data", help="What the patches are, for the model's card.")] = "own patches",
+    epochs: Annotated[int, typer.Option("--epochs", help="Length of the training.")] = 18,
+    patches_per_epoch: Annotated[int, typer.Option("--patches-per-epoch", help="Drawn anew each epoch.")] = 11_000,
+    batch: Annotated[int, typer.Option("--batch", help="Patches per step.")] = 64,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Highest learning rate.")] = 2e-3,
+    width: Annotated[float, typer.Option("--width", help="Factor on the network's channels.")] = 1.0,
+    patience: Annotated[
+        int, typer.Option("--patience", help="Stop after so many epochs without a better AUC; 0: never.")
+    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 2020,
+    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads; default: all cores.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train Inception v1 on labelled patches, from scratch, and export it with its card."""
+    begin(quiet=quiet)
+    _need_training()
+    import torch
+
+    from ki67.idc.checkpoint import TrainingOptions, network_for
+    from ki67.idc.dataset import PatchFacts, read_facts
+    from ki67.idc.model import PUBLIC_CLASSES, read_card
+    from ki67.idc.recipe import train_model
+
+    facts = read_facts(patches)
+    if facts is None:
+        if mpp is None:
+            raise typer.BadParameter("the patches do not say their resolution; give it with --mpp")
+        facts = PatchFacts(patch_px, mpp, PUBLIC_CLASSES)
+    if threads:
+        torch.set_num_threads(threads)
+    options = TrainingOptions(
+        epochs=epochs,
+        patches_per_epoch=patches_per_epoch,
+        batch=batch,
+        learning_rate=learning_rate,
+        patience=patience,
+        seed=seed,
+        patch_px=facts.patch_px,
+        class_names=facts.classes,
+        network=network_for(facts.patch_px, len(facts.classes), width),
+    )
+    model = train_model(patches, out, options, mpp=facts.mpp, data=data)
+    card = read_card(model.with_suffix(".json")).details
+    figures = card["validation"]
+    result: dict[str, Any] = {"model": str(model), "classes": list(facts.classes), "threshold": card["threshold"]}
+    result |= {"temperature": card["temperature"], "validation": figures, "split": card["split"]}
+    lines = [
+        f"validation AUC: {figures['auc']:.4f} (threshold {card['threshold']:.3f})",
+        f"model: {model}",
+    ]
+    emit(result, as_json=as_json, lines=lines)
+
+
+@app.command()
+def adapt(
+    model: Annotated[Path, typer.Argument(help="Model to adapt (.onnx), or 'shipped'.")],
+    slides: Annotated[list[Path], typer.Argument(help="Unlabelled H&E slides of the other laboratory.")],
+    out: Annotated[Path, typer.Option("--out", help="The adapted model (.onnx); its card goes beside it.")],
+    method: Annotated[AdaptMethod, typer.Option("--method", help="How to adapt.")] = AdaptMethod.adabn,
+    source: Annotated[
+        Path | None, typer.Option("--source", help="Labelled patches the model was trained on (dann needs them).")
+    ] = None,
+    patches: Annotated[int, typer.Option("--patches", help="Patches drawn per slide.")] = 1000,
+    steps: Annotated[int, typer.Option("--steps", help="Steps of dann.")] = 400,
+    mpp: Mpp = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the draws.")] = 2020,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a model to another laboratory's slides, without any label of theirs."""
+    begin(quiet=quiet)
+    _need_training()
+    from ki67.idc import load_model, read_patches
+    from ki67.idc.adaptation import AdaptOptions, adapt_model, draw_slides
+    from ki67.idc.recipe import INDEX, split_rows
+    from ki67.idc.training import PatchSet
+
+    if method is AdaptMethod.dann and source is None:
+        raise typer.BadParameter("dann learns on from labelled patches; name them with --source")
+    if out.suffix != ".onnx":
+        raise typer.BadParameter(f"the adapted model must end in .onnx, found {out.name}")
+    base = load_model(None if str(model) == "shipped" else model)
+    options = AdaptOptions(method.value, patches=patches, steps=steps, seed=seed)
+    pixels, seen = draw_slides(slides, base.card, options, mpp)
+    labelled = None
+    if source is not None:
+        training, _ = split_rows(read_patches(source, source / INDEX), source / INDEX)
+        labelled = PatchSet.load(training, base.card.patch_px)
+    target = adapt_model(base, pixels, out, options, source=labelled, slides=seen)
+    result = {"model": str(target), "method": method.value, "patches": len(pixels), "slides": seen}
+    emit(result, as_json=as_json, lines=[f"{len(pixels)} patches of {len(seen)} slide(s)", f"model: {target}"])
+
+
+def _need_training() -> None:
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "onnx")):
+        raise MissingExtraError("train", "Training a model")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ki67.errors import DataSetError
+from ki67.evaluation.idc_figures import draw_figures
 from ki67.idc import IdcModel, load_model, load_pixels, read_patches
 from ki67.idc.metrics import rank_auc
 
@@ -42,7 +44,12 @@ Rates = dict[str, float | None]
 
 
 def evaluate_idc(
-    directory: str | Path, index: str | Path | None = None, model: IdcModel | None = None, *, seed: int = SEED
+    directory: str | Path,
+    index: str | Path | None = None,
+    model: IdcModel | None = None,
+    *,
+    seed: int = SEED,
+    figures: str | Path | None = None,
 ) -> dict[str, Any]:
     """Compare a model with the labels of patches.
 
@@ -58,29 +65,65 @@ def evaluate_idc(
         None takes the shipped one. Patches are called invasive at and above its card's threshold.
     seed
         Of the bootstrap.
+    figures
+        Folder for pictures of the ROC curve, the calibration and the confusion; None draws none.
 
     Returns
     -------
     dict
         ``pooled``: the rows of Table 2, ``brier``, ``calibration_error`` (weighted by the patches' own share of
         classes), counts and ``threshold``; ``intervals``: 95 % percentile intervals over patients of the same
-        names; ``per_patient``: one entry per patient. What is undefined (one class only, division by zero) is None.
+        names; ``per_patient``: one entry per patient; ``confusion``: patches by label and by the class with the
+        highest probability. What is undefined (one class only, division by zero) is None.
 
     Raises
     ------
     DataSetError
-        Where the folder, the index (with the line) or an image is missing or malformed.
+        Where the folder, the index (with the line) or an image is missing or malformed, or a label is unknown to
+        the model.
     ModelError
         Where the model is missing or damaged.
     """
     used = load_model() if model is None else model
     rows = read_patches(directory, index)
-    scores = used.probabilities(load_pixels(rows, used.card.patch_px)).astype(np.float64)
-    labels = np.array([row.label for row in rows], dtype=np.int64)
+    classes = used.card.classes
+    numbers = np.array([row.label for row in rows], dtype=np.int64)
+    if numbers.max() >= len(classes):
+        raise DataSetError(
+            directory if index is None else index,
+            f"holds label {numbers.max()}, the model knows the classes {', '.join(classes)}",
+            "Name the model that was trained on these classes with --model.",
+        )
+    probabilities = used.all_probabilities(load_pixels(rows, used.card.patch_px)).astype(np.float64)
+    tumour = used.card.tumour_output
+    labels, scores = (numbers == tumour).astype(np.int64), probabilities[:, tumour]
     patients = np.array([row.patient for row in rows])
-    return summarise(labels, scores, patients, used.card.threshold, seed=seed) | {
+    result = summarise(labels, scores, patients, used.card.threshold, seed=seed) | {
+        "confusion": confusion(numbers, probabilities, classes),
         "model": used.card.name,
         "model_sha256": used.sha256,
+    }
+    if figures is not None:
+        draw_figures(figures, labels, scores, result)
+    return result
+
+
+def confusion(
+    numbers: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Count patches by label (outer) and by the class with the highest probability (inner).
+
+    Parameters
+    ----------
+    numbers, probabilities
+        Label, (N,), and probability of each class, (N, classes).
+    classes
+        Names.
+    """
+    called = probabilities.argmax(axis=1)
+    return {
+        name: {other: int(((numbers == i) & (called == j)).sum()) for j, other in enumerate(classes)}
+        for i, name in enumerate(classes)
     }
 
 

@@ -23,6 +23,9 @@ CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
 LOG = "log.csv"
 
+SMALL_PATCH_PX = 64
+"""Up to this size the last block would see 2 x 2 positions or fewer with the paper's first stride."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
@@ -86,6 +89,11 @@ class TrainingOptions:
     def steps_per_epoch(self) -> int:
         """Batches of one epoch."""
         return max(1, self.patches_per_epoch // self.batch)
+
+
+def network_for(patch_px: int, classes: int, width: float = 1.0) -> NetworkOptions:
+    """Return the network for a patch size; the first stride is left out where patches are small."""
+    return NetworkOptions(classes=classes, width=width, stem_stride=1 if patch_px <= SMALL_PATCH_PX else 2)
 
 
 @dataclass(slots=True)

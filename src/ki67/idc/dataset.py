@@ -8,6 +8,7 @@ The published layout (Cruz-Roa et al., SPIE 9041, 2014; Janowczyk and Madabhushi
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,11 @@ from PIL import Image, UnidentifiedImageError
 
 from ki67.errors import DataSetError
 from ki67.progress import track
+
+INDEX_FILE, FACTS_FILE = "index.csv", "patches.json"
+"""What lies beside sampled patches: their index, and their size, resolution and classes."""
+
+FACTS_SCHEMA = 1
 
 INDEX_COLUMNS = ("patient", "label", "file")
 """Columns an index must have."""
@@ -50,6 +56,35 @@ class PatchRow:
     label: int
     path: Path
     columns: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchFacts:
+    """What ``patches.json`` says: edge in pixels, µm per pixel, classes in the order of their labels."""
+
+    patch_px: int
+    mpp: float
+    classes: tuple[str, ...]
+
+
+def read_facts(directory: str | Path) -> PatchFacts | None:
+    """Read what patches are, as ``ki67 idc sample`` left it; None where it left nothing.
+
+    Raises
+    ------
+    DataSetError
+        Where the file is damaged.
+    """
+    path = Path(directory) / FACTS_FILE
+    if not path.exists():
+        return None
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        if fields["schema"] != FACTS_SCHEMA:
+            raise ValueError(f"schema {fields['schema']}, expected {FACTS_SCHEMA}")
+        return PatchFacts(int(fields["patch_px"]), float(fields["mpp"]), tuple(map(str, fields["classes"])))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataSetError(path, f"cannot be read ({error})", "Sample the patches again.") from error
 
 
 def read_patches(directory: str | Path, index: str | Path | None = None) -> list[PatchRow]:

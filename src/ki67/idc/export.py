@@ -37,8 +37,8 @@ def export(
 ) -> None:
     """Write the graph and its card.
 
-    Batch normalisation is folded into the convolutions. Weights are stored in half precision and widened when the
-    graph is loaded, which halves the file; computation stays in single precision.
+    Batch normalisation stays apart, so that a model can be adapted; the runtime folds it in when it loads. Weights
+    are stored in half precision and widened then too, which halves the file; computation stays in single precision.
 
     Parameters
     ----------
@@ -72,6 +72,9 @@ def export(
                 output_names=[OUTPUT_NAME],
                 dynamic_axes={INPUT_NAME: {0: "count"}, OUTPUT_NAME: {0: "count"}},
                 opset_version=OPSET,
+                # Leaves batch normalisation as it is.
+                training=torch.onnx.TrainingMode.PRESERVE,
+                do_constant_folding=False,
                 dynamo=False,
             )
         graph = onnx.load(str(temporary))

@@ -36,6 +36,10 @@ BLOCKS: dict[str, tuple[int, int, int, int, int, int, int]] = {
 """Channels of each block: in, 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection (Table 1 of the paper)."""
 
 
+POOLED_BEFORE = ("4a", "5a")
+"""Blocks whose input is pooled first."""
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
     """What a network looks like; stored in the checkpoint and in the model's card.
@@ -159,14 +163,18 @@ class InceptionV1(nn.Module):
         side: list[Tensor] = []
         x = self.stem(x)
         for name, block in self.blocks.items():
-            if name in {"4a", "5a"}:
-                x = self.pool(x)
-            x = block(x)
+            x = block(self.pool(x) if name in POOLED_BEFORE else x)
             if auxiliary and name in self.auxiliary:
                 side.append(self.auxiliary[name](x))
-        features = x.mean(dim=(2, 3))
-        logits: Tensor = self.head(self.dropout(features))
+        logits: Tensor = self.head(self.dropout(x.mean(dim=(2, 3))))
         return logits, side
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map normalised patches (N, 3, H, W) to what the last layer sees, (N, channels)."""
+        x = self.stem(x)
+        for name, block in self.blocks.items():
+            x = block(self.pool(x) if name in POOLED_BEFORE else x)
+        return x.mean(dim=(2, 3))
 
 
 class PatchClassifier(nn.Module):

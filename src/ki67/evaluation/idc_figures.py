@@ -1,0 +1,113 @@
+"""Pictures of an IDC evaluation: ROC curve, calibration, confusion of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ki67.files import atomic_path
+
+BINS = 10
+SIZE_INCHES = (5.0, 4.6)
+DPI = 110
+INK, FAINT, MARK = "#1f4e79", "#9a9a9a", "#c0392b"
+
+
+def draw_figures(
+    folder: str | Path, labels: NDArray[np.int64], scores: NDArray[np.float64], result: Mapping[str, Any]
+) -> None:
+    """Write ``roc.png``, ``calibration.png`` and ``confusion.png``.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    labels, scores
+        1 for IDC, and its probability, (N,).
+    result
+        What :func:`ki67.evaluation.idc.evaluate_idc` found.
+    """
+    drawn = {
+        "roc": _roc(labels, scores, result),
+        "calibration": _calibration(labels, scores, result),
+        "confusion": _confusion(result["confusion"]),
+    }
+    for name, figure in drawn.items():
+        with atomic_path(Path(folder) / f"{name}.png") as path:
+            figure.savefig(path, dpi=DPI)
+
+
+def roc_points(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """False and true positive rate at every threshold, from (0, 0) to (1, 1), (M, 2).
+
+    Parameters
+    ----------
+    labels, scores
+        1 for IDC, and its probability, (N,); both classes are there.
+    """
+    order = np.argsort(-scores, kind="stable")
+    truth = labels[order] == 1
+    # Equal scores are called together: only the last of them is a point.
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    false, true = np.cumsum(~truth)[last] / (~truth).sum(), np.cumsum(truth)[last] / truth.sum()
+    return np.concatenate([[[0.0, 0.0]], np.stack([false, true], axis=1)])
+
+
+def _axes(title: str, x: str, y: str) -> tuple[Figure, Any]:
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    axes = figure.subplots()
+    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _roc(labels: NDArray[np.int64], scores: NDArray[np.float64], result: Mapping[str, Any]) -> Figure:
+    pooled, interval = result["pooled"], result["intervals"]["auc"]
+    if pooled["auc"] is None:
+        title = "No ROC curve: the patches are of one class"
+    else:
+        title = f"AUC {pooled['auc']:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
+    figure, axes = _axes(title, "1 - specificity", "sensitivity")
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
+    if pooled["auc"] is not None:
+        axes.plot(*roc_points(labels, scores).T, color=INK, linewidth=1.8)
+        axes.plot(pooled["fpr"], pooled["sensitivity"], "o", color=MARK, label=f"threshold {pooled['threshold']:.3f}")
+        axes.legend(loc="lower right", frameon=False)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    return figure
+
+
+def _calibration(labels: NDArray[np.int64], scores: NDArray[np.float64], result: Mapping[str, Any]) -> Figure:
+    error = result["pooled"]["calibration_error"]
+    figure, axes = _axes(f"Calibration error {error:.3f}", "probability of IDC", "share of IDC by label")
+    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
+    count = np.bincount(bins, minlength=BINS)
+    filled = count > 0
+    mean = np.bincount(bins, weights=scores, minlength=BINS)[filled] / count[filled]
+    share = np.bincount(bins, weights=labels, minlength=BINS)[filled] / count[filled]
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
+    axes.plot(mean, share, color=INK, linewidth=1, zorder=1)
+    axes.scatter(mean, share, s=12 + 240 * count[filled] / count.max(), color=INK, zorder=2)
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+    axes.text(0.0, 0.97, "area of a point: patches in its bin", fontsize=8, color=FAINT)
+    return figure
+
+
+def _confusion(confusion: Mapping[str, Mapping[str, int]]) -> Figure:
+    names = list(confusion)
+    counts = np.array([[confusion[name][other] for other in names] for name in names])
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    figure, axes = _axes("Confusion", "called", "labelled")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    for (row, column), count in np.ndenumerate(counts):
+        color = "white" if shares[row, column] > 0.5 else "black"
+        text = f"{count:,}\n{shares[row, column]:.0%}"
+        axes.text(column, row, text, ha="center", va="center", color=color)
+    return figure

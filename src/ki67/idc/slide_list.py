@@ -1,0 +1,174 @@
+"""The list of slides that patches are drawn from, and its split by patient."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ki67.errors import DataSetError
+
+SPLITS = ("train", "val", "test")
+
+PAPER_SHARES = (677 / 1017, 153 / 1017, 187 / 1017)
+"""Slides in training, validation and test (Table 1 of Feng et al. 2020)."""
+
+NEEDED = ("patient", "slide", "regions")
+SAFE_NAME = re.compile(r"[A-Za-z0-9._ -]*[A-Za-z0-9_-]")
+"""Patients become folders, so they hold letters, digits, dots, dashes, underscores and spaces only."""
+
+WAY_OUT = "Expected a CSV file with the columns patient, slide, regions and, if wanted, split and mpp."
+
+
+@dataclass(frozen=True, slots=True)
+class SlideEntry:
+    """One slide with its outlines.
+
+    Parameters
+    ----------
+    patient
+        Splits go by it.
+    slide, regions
+        Files.
+    split
+        ``train``, ``val`` or ``test``; empty where none was given.
+    mpp
+        Pixel size of level 0, where the file has none.
+    number
+        Place in the list, from 1 on; makes names unique.
+    """
+
+    patient: str
+    slide: Path
+    regions: Path
+    split: str = ""
+    mpp: float | None = None
+    number: int = 1
+
+    @property
+    def name(self) -> str:
+        """Name of the slide among all of the list; safe in a file name."""
+        return f"{self.patient}-{self.number}".replace(" ", "_")
+
+
+def read_slide_list(path: str | Path) -> list[SlideEntry]:
+    """Read a list of slides.
+
+    Parameters
+    ----------
+    path
+        CSV with the columns ``patient``, ``slide``, ``regions`` and perhaps ``split`` and ``mpp``; file names are
+        relative to the list's folder.
+
+    Returns
+    -------
+    list of SlideEntry
+
+    Raises
+    ------
+    DataSetError
+        Where it cannot be read, a column or value is missing or wrong (with the line), or a patient is in two
+        splits.
+    """
+    source = Path(path)
+    try:
+        lines = csv.DictReader(source.read_text(encoding="utf-8-sig").splitlines())
+        missing = [name for name in NEEDED if name not in (lines.fieldnames or ())]
+        if missing:
+            raise DataSetError(source, f"line 1: lacks the column(s) {', '.join(missing)}", WAY_OUT)
+        entries = [_entry(source, lines.line_num, columns, place) for place, columns in enumerate(lines, start=1)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataSetError(source, f"cannot be read ({error})", WAY_OUT) from error
+    if not entries:
+        raise DataSetError(source, "names no slide", WAY_OUT)
+    check_split(entries, source)
+    return entries
+
+
+def _entry(source: Path, line: int, columns: dict[str, str], place: int) -> SlideEntry:
+    def wrong(what: str) -> DataSetError:
+        return DataSetError(source, f"line {line}: {what}", WAY_OUT)
+
+    values = {name: (columns.get(name) or "").strip() for name in (*NEEDED, "split", "mpp")}
+    for name in NEEDED:
+        if not values[name]:
+            raise wrong(f"the {name} is empty")
+    if not SAFE_NAME.fullmatch(values["patient"]):
+        raise wrong(f"the patient {values['patient']!r} cannot be a folder's name")
+    if values["split"] not in {"", *SPLITS}:
+        raise wrong(f"the split is {values['split']!r}, expected {', '.join(SPLITS)} or nothing")
+    try:
+        mpp = float(values["mpp"]) if values["mpp"] else None
+    except ValueError as error:
+        raise wrong(f"the mpp is {values['mpp']!r}, expected a number of µm") from error
+    folder = source.parent
+    return SlideEntry(
+        values["patient"], folder / values["slide"], folder / values["regions"], values["split"], mpp, place
+    )
+
+
+def check_split(entries: Sequence[SlideEntry], source: Path) -> None:
+    """Refuse a split that cuts through a patient, or covers only some of the slides.
+
+    Raises
+    ------
+    DataSetError
+        With the patient.
+    """
+    seen: dict[str, str] = {}
+    for entry in entries:
+        if seen.setdefault(entry.patient, entry.split) != entry.split:
+            raise DataSetError(
+                source,
+                f"patient {entry.patient} is in split '{seen[entry.patient]}' and in '{entry.split}'",
+                "Give all slides of a patient the same split.",
+            )
+    if len({bool(entry.split) for entry in entries}) > 1:
+        raise DataSetError(
+            source, "some slides have a split and others have none", "Give every slide a split, or none."
+        )
+
+
+def split_by_patient(
+    entries: Sequence[SlideEntry], shares: tuple[float, float, float] = PAPER_SHARES, *, seed: int = 2020
+) -> list[SlideEntry]:
+    """Draw a split by patient where the list has none.
+
+    Parameters
+    ----------
+    entries
+        Slides, none with a split (others are returned as they are).
+    shares
+        Shares of patients in training, validation and test.
+    seed
+        Of the draw.
+
+    Returns
+    -------
+    list of SlideEntry
+        Every one with its split; training and validation get at least one patient each.
+
+    Raises
+    ------
+    ValueError
+        Where the shares are negative or training or validation gets none, or there are fewer than two patients.
+    """
+    if all(entry.split for entry in entries):
+        return list(entries)
+    patients = sorted({entry.patient for entry in entries})
+    if min(shares) < 0 or min(shares[:2]) <= 0:
+        msg = f"the shares of training and validation must be above 0, found {shares}"
+        raise ValueError(msg)
+    if len(patients) < 2:
+        raise ValueError("a split by patient needs at least two patients")
+    order = np.random.default_rng(seed).permutation(patients)
+    count = len(patients)
+    test = min(round(count * shares[2] / sum(shares)), count - 2)
+    validation = min(max(1, round(count * shares[1] / sum(shares))), count - test - 1)
+    drawn = ["test"] * test + ["val"] * validation + ["train"] * (count - test - validation)
+    split = dict(zip(order.tolist(), drawn, strict=True))
+    return [replace(entry, split=split[entry.patient]) for entry in entries]
