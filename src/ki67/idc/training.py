@@ -192,13 +192,14 @@ def _check(training: PatchSet, validation: PatchSet, folder: Path, options: Trai
         raise DataSetError(
             folder, f"patient {min(shared)} is in training and validation", "Split the patches by patient."
         )
+    needed = {"training": range(count), "validation": [options.tumour]}
     for name, patches in (("training", training), ("validation", validation)):
-        missing = [options.class_names[label] for label in range(count) if not (patches.labels == label).any()]
-        if missing:
+        missing = [options.class_names[label] for label in needed[name] if not (patches.labels == label).any()]
+        if missing or (patches.labels == options.tumour).all():
             raise DataSetError(
                 folder,
-                f"the {name} patches hold none of class {', '.join(missing)}",
-                "Every class is needed on both sides; split the patients in another way or leave the class out.",
+                f"the {name} patches hold none of class {', '.join(missing) or f'other than {TUMOUR_CLASS}'}",
+                "Training needs every class, validation IDC and another; split the patients in another way.",
             )
         if int(patches.labels.max()) >= count:
             raise DataSetError(

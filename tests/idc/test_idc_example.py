@@ -1,0 +1,30 @@
+"""The example's way from outlines to a model of three classes and the rest is open from end to end."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+from ki67.idc import load_model, read_heatmap
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "idc_three_classes.py"
+
+
+def test_from_outlines_to_a_model_a_map_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    threads = torch.get_num_threads()
+    try:
+        result = runpy.run_path(str(EXAMPLE))["main"]([str(tmp_path), "--small"])
+    finally:
+        torch.set_num_threads(threads)
+    model = load_model(tmp_path / "training" / "idc_inception_v1.onnx")
+    assert model.card.classes == ("other", "Normal", "DCIS", "IDC")
+    assert model.card.patch_um == pytest.approx(48)
+    assert result["validation_auc"] > 0.6
+    assert read_heatmap(tmp_path / "case" / "idc" / "heatmap.tif").mpp == pytest.approx(24)
+    shown = capsys.readouterr().out
+    assert "labelled, called" in shown
+    for name in ("roc", "calibration", "confusion"):
+        assert (tmp_path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
