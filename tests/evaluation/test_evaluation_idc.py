@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import roc_curve
 
 from ki67.errors import DataSetError
-from ki67.evaluation.idc import RATE_ROWS, evaluate_idc
+from ki67.evaluation.idc import RATE_ROWS, called_classes, confusion, evaluate_idc
+from ki67.evaluation.idc_figures import calibration_points, roc_points
 from ki67.evaluation.idc_sections import assemble, evaluate_section
 from ki67.idc import load_model, read_patches
 
@@ -62,6 +64,40 @@ def test_patches_of_one_class_have_no_auc(folder: Path) -> None:
     result = evaluate_idc(folder, index)
     assert result["pooled"]["auc"] is None
     assert result["intervals"]["specificity"] is None
+
+
+def test_confusion_calls_idc_at_its_threshold_and_else_the_most_probable_other_class() -> None:
+    probabilities = np.array([[0.5, 0.1, 0.4], [0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.1, 0.0, 0.9]])
+    called = called_classes(probabilities, tumour=2, threshold=0.35)
+    assert called.tolist() == [2, 1, 0, 2]
+    table = confusion(np.array([2, 1, 1, 2]), called, ("other", "DCIS", "IDC"))
+    assert table["DCIS"] == {"other": 1, "DCIS": 1, "IDC": 0}
+    assert table["IDC"]["IDC"] == 2
+
+
+def test_the_roc_curve_of_the_figure_has_the_auc_and_its_points_those_of_scikit_learn() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 300)
+    scores = np.clip(generator.normal(0.4 + 0.2 * labels, 0.2), 0, 1).round(1)
+    false, true, _ = roc_curve(labels, scores, drop_intermediate=False)
+    np.testing.assert_allclose(roc_points(labels, scores), np.stack([false, true], axis=1))
+
+
+def test_a_calibrated_test_lies_on_the_diagonal() -> None:
+    generator = np.random.default_rng(0)
+    scores = generator.random(60_000)
+    labels = (generator.random(60_000) < scores).astype(np.int64)
+    mean, share, weight = calibration_points(labels, scores, np.ones(60_000))
+    np.testing.assert_allclose(share, mean, atol=0.02)
+    assert weight.sum() == 60_000
+
+
+def test_a_label_the_model_does_not_know_is_refused(folder: Path) -> None:
+    index = folder / "unknown.csv"
+    row = read_patches(folder)[0]
+    index.write_text(f"patient,label,file\n7001,5,{row.path.relative_to(folder)}\n")
+    with pytest.raises(DataSetError, match="holds label 5, the model knows the classes other, IDC"):
+        evaluate_idc(folder, index)
 
 
 def test_a_wrong_folder_is_one_line(ki67: Callable[..., object], tmp_path: Path) -> None:

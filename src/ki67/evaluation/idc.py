@@ -73,8 +73,8 @@ def evaluate_idc(
     dict
         ``pooled``: the rows of Table 2, ``brier``, ``calibration_error`` (weighted by the patches' own share of
         classes), counts and ``threshold``; ``intervals``: 95 % percentile intervals over patients of the same
-        names; ``per_patient``: one entry per patient; ``confusion``: patches by label and by the class with the
-        highest probability. What is undefined (one class only, division by zero) is None.
+        names; ``per_patient``: one entry per patient; ``confusion``: patches by label and by the class called. What
+        is undefined (one class only, division by zero) is None.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def evaluate_idc(
     labels, scores = (numbers == tumour).astype(np.int64), probabilities[:, tumour]
     patients = np.array([row.patient for row in rows])
     result = summarise(labels, scores, patients, used.card.threshold, seed=seed) | {
-        "confusion": confusion(numbers, probabilities, classes),
+        "confusion": confusion(numbers, called_classes(probabilities, tumour, used.card.threshold), classes),
         "model": used.card.name,
         "model_sha256": used.sha256,
     }
@@ -108,19 +108,33 @@ def evaluate_idc(
     return result
 
 
-def confusion(
-    numbers: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str]
-) -> dict[str, dict[str, int]]:
-    """Count patches by label (outer) and by the class with the highest probability (inner).
+def called_classes(probabilities: NDArray[np.float64], tumour: int, threshold: float) -> NDArray[np.int64]:
+    """Call IDC at and above its threshold, else the most probable other class, (N,).
 
     Parameters
     ----------
-    numbers, probabilities
-        Label, (N,), and probability of each class, (N, classes).
+    probabilities
+        Of each class, (N, classes).
+    tumour, threshold
+        Number of IDC, and the probability it is called at.
+    """
+    others = probabilities.copy()
+    others[:, tumour] = -1.0
+    return np.where(probabilities[:, tumour] >= threshold, tumour, others.argmax(axis=1)).astype(np.int64)
+
+
+def confusion(
+    numbers: NDArray[np.int64], called: NDArray[np.int64], classes: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Count patches by label (outer) and by the class called (inner).
+
+    Parameters
+    ----------
+    numbers, called
+        Label and called class of each patch, (N,).
     classes
         Names.
     """
-    called = probabilities.argmax(axis=1)
     return {
         name: {other: int(((numbers == i) & (called == j)).sum()) for j, other in enumerate(classes)}
         for i, name in enumerate(classes)

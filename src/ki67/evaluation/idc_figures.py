@@ -58,6 +58,24 @@ def roc_points(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArra
     return np.concatenate([[[0.0, 0.0]], np.stack([false, true], axis=1)])
 
 
+def calibration_points(
+    labels: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean probability, share of IDC and weight of each bin that holds patches.
+
+    Parameters
+    ----------
+    labels, scores, weights
+        1 for IDC, its probability, and weight of each patch, (N,).
+    """
+    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
+    weight = np.bincount(bins, weights=weights, minlength=BINS).astype(np.float64)
+    filled = weight > 0
+    mean = np.bincount(bins, weights=weights * scores, minlength=BINS)[filled] / weight[filled]
+    share = np.bincount(bins, weights=weights * labels, minlength=BINS)[filled] / weight[filled]
+    return mean, share, weight[filled]
+
+
 def _axes(title: str, x: str, y: str) -> tuple[Figure, Any]:
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.subplots()
@@ -85,16 +103,18 @@ def _roc(labels: NDArray[np.int64], scores: NDArray[np.float64], result: Mapping
 def _calibration(labels: NDArray[np.int64], scores: NDArray[np.float64], result: Mapping[str, Any]) -> Figure:
     error = result["pooled"]["calibration_error"]
     figure, axes = _axes(f"Calibration error {error:.3f}", "probability of IDC", "share of IDC by label")
-    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
-    count = np.bincount(bins, minlength=BINS)
-    filled = count > 0
-    mean = np.bincount(bins, weights=scores, minlength=BINS)[filled] / count[filled]
-    share = np.bincount(bins, weights=labels, minlength=BINS)[filled] / count[filled]
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
-    axes.plot(mean, share, color=INK, linewidth=1, zorder=1)
-    axes.scatter(mean, share, s=12 + 240 * count[filled] / count.max(), color=INK, zorder=2)
+    # The probabilities refer to an even share of the classes, so that is what they are to be held against, too.
+    even = np.where(labels == 1, 0.5 / max(1, labels.sum()), 0.5 / max(1, (1 - labels).sum()))
+    for weights, color, name in (
+        (even, MARK, "classes weighing the same"),
+        (np.ones(len(labels)), INK, "as they are"),
+    ):
+        mean, share, weight = calibration_points(labels, scores, weights)
+        axes.plot(mean, share, color=color, linewidth=1)
+        axes.scatter(mean, share, s=12 + 200 * weight / weight.max(), color=color, label=name)
+    axes.legend(loc="upper left", frameon=False, title="area: patches in a bin", markerscale=0.6)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
-    axes.text(0.0, 0.97, "area of a point: patches in its bin", fontsize=8, color=FAINT)
     return figure
 
 
