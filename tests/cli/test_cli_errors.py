@@ -60,12 +60,20 @@ def test_a_missing_slide_is_named(ki67: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "case").exists()
 
 
-def test_a_truncated_slide_is_refused(ki67: Run, data: Path, tmp_path: Path) -> None:
-    good = (data / "slides" / "cmu-1-small-region.svs").read_bytes()
-    slide = tmp_path / "cut.svs"
-    slide.write_bytes(good[: len(good) // 2])
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.97, 0.995])
+@pytest.mark.parametrize("name", ["cmu-1-small-region.svs", "os2_ki67_nanozoomer.ome.tif"])
+def test_a_truncated_slide_is_refused(ki67: Run, data: Path, tmp_path: Path, name: str, kept: float) -> None:
+    good = (data / "slides" / name).read_bytes()
+    slide = tmp_path / f"cut-{name}"
+    slide.write_bytes(good[: int(len(good) * kept)])
 
-    assert_known_error(ki67("count", slide, "--out", tmp_path / "case", "--quiet"), "cut.svs")
+    assert_known_error(ki67("count", slide, "--out", tmp_path / "case", "--quiet"), slide.name, "copy it again")
+
+
+def test_a_fluorescence_slide_is_refused(ki67: Run, data: Path, tmp_path: Path) -> None:
+    slide = data / "slides" / "fluorescence.ndpi"
+
+    assert_known_error(ki67("count", slide, "--out", tmp_path / "case", "--quiet"), slide.name, "bright-field")
 
 
 def test_a_field_without_pixel_size_names_the_option(ki67: Run, field: Path, tmp_path: Path) -> None:

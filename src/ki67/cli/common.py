@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +23,12 @@ Label = Annotated[str | None, typer.Option("--label", help="Label of the regions
 
 
 def begin(*, quiet: bool) -> None:
-    """Switch progress and messages on, or off under ``--quiet``; every command calls it first."""
+    """Switch progress and messages on, or off under ``--quiet``; every command calls it first.
+
+    What tifffile logs on damaged files is kept off stderr: the error that follows says it in one line.
+    """
     progress.configure(quiet=quiet)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 
 def emit(result: Mapping[str, Any], *, as_json: bool, lines: list[str]) -> None:

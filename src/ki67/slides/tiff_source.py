@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,16 @@ from ki67.slides.tiff_colour import colour_problem, to_rgb
 from ki67.slides.tile_cache import TileCache
 
 # What tifffile and imagecodecs raise on damaged or unsupported data; imagecodecs' errors are RuntimeErrors.
-DECODER_ERRORS: Final = (RuntimeError, ValueError, OSError, TypeError, IndexError, KeyError, NotImplementedError)
+DECODER_ERRORS: Final = (
+    RuntimeError,
+    ValueError,
+    OSError,
+    TypeError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    struct.error,
+)
 PLANAR_CONTIG: Final = 1
 
 
@@ -71,6 +81,23 @@ def check_complete(path: Path, tiff: tifffile.TiffFile) -> None:
             needed = max(needed, int(ends.max(initial=0)))
     if needed > size:
         raise SlideError(path, f"is cut short: it has {size} bytes, its tiles need {needed}", REPAIR)
+    following = _next_directory(tiff)
+    if following >= size:
+        raise SlideError(
+            path, f"is cut short: it has {size} bytes, a further level begins at byte {following}", REPAIR
+        )
+
+
+def _next_directory(tiff: tifffile.TiffFile) -> int:
+    """Return where the last directory that can be read says that another one begins; 0 where it is the last."""
+    if not len(tiff.pages):
+        return 0
+    layout, handle = tiff.tiff, tiff.filehandle
+    handle.seek(tiff.pages[-1].offset)
+    (tags,) = struct.unpack(layout.tagnoformat, handle.read(layout.tagnosize))
+    handle.seek(tags * layout.tagsize, os.SEEK_CUR)
+    (following,) = struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))
+    return int(following)
 
 
 def direct_problem(page: tifffile.TiffPage) -> str | None:

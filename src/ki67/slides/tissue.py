@@ -44,6 +44,9 @@ PALE_SPREAD: Final = 0.009  # of tissue beside what is surely stained
 LARGEST_THRESHOLD: Final = 0.045
 NOISE_FACTOR: Final = 5.0
 
+# Median of each pixel's brightest channel: 170 and more on stained sections, about 20 on fluorescence slides.
+DARKEST_BRIGHT_FIELD: Final = 50
+
 CLOSING_UM: Final = 56.0  # radius: fat cells are up to 100 µm across
 OPENING_UM: Final = 24.0  # radius: lines thinner than about 50 µm are edges, fibres, scratches
 SMALLEST_PIECE_MM2: Final = 0.02
@@ -106,10 +109,13 @@ def tissue_mask(slide: Slide, mpp: float = DEFAULT_MPP) -> TissueMask:
     Raises
     ------
     TissueError
-        Where there is none.
+        Where there is none, or the slide was not scanned in bright field.
     """
     mpp = max(mpp, slide.mpp)
     pixels = slide.thumbnail(mpp)
+    if np.median(pixels.max(axis=2)) < DARKEST_BRIGHT_FIELD:
+        found = "is mostly black, expected light where nothing is stained"
+        raise TissueError(slide.path, found, "Only bright-field scans can be used, not fluorescence")
     mask, warnings = find_tissue(pixels, mpp)
     if not mask.any():
         found = "has no tissue on it" + (f" ({'; '.join(warnings)})" if warnings else "")
