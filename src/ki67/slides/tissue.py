@@ -1,9 +1,9 @@
 """Where on a slide there is tissue.
 
 Stained tissue absorbs the three colours unequally, while dust, coverslip edges and shadows are grey: the mask is made
-from the spread of optical density between the colours, not from darkness. Gaps as wide as fat cells are then
-closed, thin lines opened, and specks dropped. Collagen with a breath of counterstain is nearly grey too: it counts where
-it hangs together with tissue that is surely stained. Pen marks are told by colours that no stain has and by their size.
+from the spread of optical density between the colours, not from darkness. Gaps as wide as fat cells are then closed,
+thin lines opened, and specks dropped. Collagen with a breath of counterstain is nearly grey too: it counts where it
+hangs together with tissue that is surely stained. Pen marks are told by colours that no stain has and by their size.
 """
 
 from __future__ import annotations
