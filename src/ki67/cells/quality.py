@@ -11,8 +11,10 @@ from ki67.cells.stains import Stains
 # Pixels nearer to eosin than to haematoxylin and DAB: below 1 % on every Ki-67 field at hand, most of an H&E.
 _EOSIN_SHARE = 0.25
 # Colours of stained pixels spread less than this (summed over three channels of a unit vector) on a grey picture; the
-# least on a Ki-67 field at hand is 0.10.
+# least on a Ki-67 field at hand is 0.10. So do those of a field of one stain: only near grey is colour missing. The
+# cosine with grey is 0.95 to 0.98 for haematoxylin.
 _COLOUR_SPREAD = 0.04
+_GREY_COSINE = 0.99
 # 99.5th percentile of the density sum's gradient, in OD per pixel: 0.15 to 0.9 on sharp fields.
 _SHARP_EDGE = 0.06
 _EDGE_PERCENTILE = 99.5
@@ -29,7 +31,7 @@ def stain_warnings(sample: Sample, stains: Stains) -> tuple[str, ...]:
         )
     elif not stains.hematoxylin_estimated and not stains.dab_estimated:
         found.append("neither haematoxylin nor DAB could be recognised: this does not look like a Ki-67 slide")
-    elif stains.colour_spread < _COLOUR_SPREAD:
+    elif stains.colour_spread < _COLOUR_SPREAD and _is_grey(stains):
         found.append("haematoxylin and DAB cannot be told apart: the picture has hardly any colour contrast")
     elif not stains.dab_estimated:
         found.append("DAB is nearly absent: its colour is taken from the literature, check that the stain worked")
@@ -39,6 +41,10 @@ def stain_warnings(sample: Sample, stains: Stains) -> tuple[str, ...]:
     if sharpness < _SHARP_EDGE:
         found.append(f"the picture is out of focus or empty (edge strength {sharpness:.2f}, expected {_SHARP_EDGE})")
     return tuple(found)
+
+
+def _is_grey(stains: Stains) -> bool:
+    return float(np.sum(stains.hematoxylin)) / np.sqrt(3) > _GREY_COSINE
 
 
 def edge_sharpness(sample: Sample, stains: Stains) -> float:

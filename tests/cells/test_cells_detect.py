@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import shapely
+import synthetic
+
+from ki67.cells import cell_schema, detect_cells
+from ki67.cells.matching import count_matches
+from ki67.errors import RegionError, TissueError
+from ki67.slides import open_slide
+
+MPP = 0.25
+
+
+def detect(path, region=None, mpp=MPP, **options):
+    with open_slide(path, mpp) as slide:
+        return detect_cells(slide, region, **options)
+
+
+def places(table, label):
+    rows = table.filter(np.array(table["label"].to_pylist()) == label)
+    return np.column_stack([rows["x_um"].to_numpy(), rows["y_um"].to_numpy()])
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return synthetic.field()
+
+
+def test_every_drawn_nucleus_is_found_once_with_its_class(drawn, save):
+    picture, centres, positive = drawn
+    table = detect(save(picture)).table
+    for label, own in (("positive", positive), ("negative", ~positive)):
+        found = places(table, label)
+        hits = count_matches(centres[own] * MPP, found, 2.0)
+        assert hits >= 0.95 * own.sum()
+        assert len(found) <= 1.05 * own.sum()
+
+
+def test_table_has_the_documented_columns_units_order_and_numbers(drawn, save):
+    table = detect(save(drawn[0])).table
+    assert table.schema.equals(cell_schema(), check_metadata=True)
+    assert table.schema.names[:9] == [
+        "cell_id", "x_um", "y_um", "label", "probability", "area_um2", "dab_od_mean", "region_id", "in_region",
+    ]  # fmt: skip
+    assert table.schema.field("Mean_DAB").metadata == {b"unit": b"OD"}
+    assert table["cell_id"].to_pylist() == list(range(1, len(table) + 1))
+    order = np.lexsort((table["x_um"].to_numpy(), table["y_um"].to_numpy()))
+    assert np.array_equal(order, np.arange(len(table)))
+    assert set(table["label"].to_pylist()) <= {"positive", "negative", "other"}
+
+
+def test_measurements_are_those_of_the_drawn_discs(drawn, save):
+    table = detect(save(drawn[0])).table
+    rows = table.filter(np.array(table["label"].to_pylist()) == "positive")
+    # Outlines of dark nuclei run up to half a micrometre outside, where the blurred edge fades.
+    assert 13 * MPP <= np.median(np.sqrt(rows["area_um2"].to_numpy() / np.pi)) <= 13 * MPP + 0.5
+    assert np.median(rows["dab_od_mean"].to_numpy()) == pytest.approx(0.9, abs=0.25)
+    assert np.median(rows["Circ."].to_numpy()) > 0.85
+    assert np.median(rows["Solidity"].to_numpy()) > 0.9
+    # ImageJ measures Feret's diameter between pixel corners: a pixel's diagonal (0.5 µm pixels) longer than the disc.
+    across = 2 * np.sqrt(rows["area_um2"].to_numpy() / np.pi) + 0.5 * np.sqrt(2)
+    assert np.median(rows["Feret"].to_numpy() / across) == pytest.approx(1, abs=0.06)
+
+
+def test_outlines_surround_their_centres(drawn, save):
+    table = detect(save(drawn[0])).table
+    inside = [
+        shapely.Polygon(np.reshape(points, (-1, 2))).buffer(0.5).contains(shapely.Point(x, y))
+        for points, x, y in zip(
+            table["outline_um"].to_pylist(), table["x_um"].to_pylist(), table["y_um"].to_pylist(), strict=True
+        )
+    ]
+    assert np.mean(inside) > 0.95
+
+
+@pytest.mark.parametrize("core_px", [64, 100, 148])
+def test_table_is_the_same_to_the_last_bit_however_the_field_is_tiled(drawn, save, core_px):
+    path = save(drawn[0])
+    assert detect(path, core_px=core_px).table.equals(detect(path).table)
+
+
+def test_real_field_is_counted_the_same_however_it_is_tiled(cell_data):
+    path = cell_data / "ki67_cells" / "bcdata" / "images" / "5.png"
+    assert detect(path, core_px=100).table.equals(detect(path).table)
+
+
+def test_the_number_of_workers_changes_nothing(drawn, save):
+    path = save(drawn[0])
+    assert detect(path, core_px=64, workers=3).table.equals(detect(path, core_px=64, workers=1).table)
+
+
+def test_cells_are_in_the_region_by_their_centre_and_kept_in_the_margin(drawn, save):
+    region = shapely.box(40, 30, 110, 90).difference(shapely.box(60, 50, 80, 70))
+    found = detect(save(drawn[0]), region, margin_um=10)
+    table = found.table
+    x, y = table["x_um"].to_numpy(), table["y_um"].to_numpy()
+    assert np.array_equal(table["in_region"].to_numpy(zero_copy_only=False), shapely.contains_xy(region, x, y))
+    assert (~table["in_region"].to_numpy(zero_copy_only=False)).any()
+    assert shapely.contains_xy(region.buffer(10.01), x, y).all()
+    assert found.area_mm2 == pytest.approx(region.area / 1e6)
+
+
+def test_a_moved_region_changes_no_cell(drawn, save):
+    path = save(drawn[0])
+    whole = {(row["x_um"], row["y_um"], row["label"]) for row in detect(path).table.to_pylist()}
+    part = detect(path, shapely.box(31.7, 22.3, 101, 93), margin_um=0, core_px=64).table.to_pylist()
+    assert part
+    assert {(row["x_um"], row["y_um"], row["label"]) for row in part} <= whole
+
+
+def test_region_ids_say_which_polygon(drawn, save):
+    region = shapely.MultiPolygon([shapely.box(10, 10, 60, 100), shapely.box(90, 10, 150, 100)])
+    table = detect(save(drawn[0]), region, margin_um=0).table
+    x = table["x_um"].to_numpy()
+    assert table["region_id"].to_pylist() == ["1" if value < 75 else "2" for value in x]
+
+
+def test_area_counts_only_what_lies_on_the_slide(drawn, save):
+    found = detect(save(drawn[0]), shapely.box(-1000, 0, 80, 120))
+    assert found.area_mm2 == pytest.approx(80 * 120 / 1e6)
+
+
+def test_region_outside_the_slide_is_refused(drawn, save):
+    with pytest.raises(RegionError, match="outside the slide"):
+        detect(save(drawn[0]), shapely.box(5000, 5000, 6000, 6000))
+
+
+def test_empty_region_is_refused(drawn, save):
+    with pytest.raises(RegionError, match="empty"):
+        detect(save(drawn[0]), shapely.Polygon())
+
+
+@pytest.mark.parametrize("colour", [(228, 224, 214), (255, 255, 255), (0, 0, 0), (120, 70, 40), (80, 90, 160)])
+def test_plain_pictures_are_refused_for_want_of_tissue(save, colour):
+    with pytest.raises(TissueError, match="no tissue"):
+        detect(save(np.full((200, 300, 3), colour, np.uint8)))
+
+
+def test_position_does_not_depend_on_the_pixel_size(drawn, save):
+    import cv2
+
+    picture, centres, positive = drawn
+    doubled = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    table = detect(save(doubled), mpp=MPP / 2).table
+    assert count_matches(centres[positive] * MPP, places(table, "positive"), 1.0) >= 0.95 * positive.sum()
