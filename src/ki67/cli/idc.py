@@ -74,14 +74,14 @@ def sample(
     rest: Annotated[
         str, typer.Option("--rest", help="Name of the class for tissue outside all of them; '' for none.")
     ] = "other",
-    patch_px: Annotated[int, typer.Option("--patch-px", help="Edge of a patch in pixels.")] = 128,
+    patch_px: Annotated[int, typer.Option("--patch-px", min=1, help="Edge of a patch in pixels.")] = 128,
     mpp: Annotated[float, typer.Option("--mpp", help="Resolution of the patches in µm per pixel.")] = 2.0,
     stride_px: Annotated[
         int | None, typer.Option("--stride-px", help="Distance of neighbouring patches; default: their edge.")
     ] = None,
     per_class: Annotated[int, typer.Option("--per-class", help="Most patches per class and slide.")] = 2000,
     cover: Annotated[float, typer.Option("--cover", help="Share of a patch that a class must cover.")] = 0.75,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the draws.")] = 2020,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")] = 2020,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -116,18 +116,20 @@ def train(
         float | None,
         typer.Option("--mpp", help="µm per pixel of the patches, where 'ki67 idc sample' did not say it."),
     ] = None,
-    patch_px: Annotated[int, typer.Option("--patch-px", help="Edge of a patch, likewise.")] = 50,
+    patch_px: Annotated[int, typer.Option("--patch-px", min=8, help="Edge of a patch, likewise.")] = 50,
     data: Annotated[str, typer.Option("--data", help="What the patches are, for the model's card.")] = "own patches",
-    epochs: Annotated[int, typer.Option("--epochs", help="Length of the training.")] = 18,
-    patches_per_epoch: Annotated[int, typer.Option("--patches-per-epoch", help="Drawn anew each epoch.")] = 11_000,
-    batch: Annotated[int, typer.Option("--batch", help="Patches per step.")] = 64,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Highest learning rate.")] = 2e-3,
-    width: Annotated[float, typer.Option("--width", help="Factor on the network's channels.")] = 1.0,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Length of the training.")] = 18,
+    patches_per_epoch: Annotated[
+        int, typer.Option("--patches-per-epoch", min=1, help="Drawn anew each epoch.")
+    ] = 11_000,
+    batch: Annotated[int, typer.Option("--batch", min=2, help="Patches per step.")] = 64,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", min=1e-8, help="Highest learning rate.")] = 2e-3,
+    width: Annotated[float, typer.Option("--width", min=0.01, help="Factor on the network's channels.")] = 1.0,
     patience: Annotated[
-        int, typer.Option("--patience", help="Stop after so many epochs without a better AUC; 0: never.")
+        int, typer.Option("--patience", min=0, help="Stop after so many epochs without a better AUC; 0: never.")
     ] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 2020,
-    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads; default: all cores.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 2020,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: all cores.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -180,10 +182,10 @@ def adapt(
     source: Annotated[
         Path | None, typer.Option("--source", help="Labelled patches the model was trained on (dann needs them).")
     ] = None,
-    patches: Annotated[int, typer.Option("--patches", help="Patches drawn per slide.")] = 1000,
-    steps: Annotated[int, typer.Option("--steps", help="Steps of dann.")] = 400,
+    patches: Annotated[int, typer.Option("--patches", min=2, help="Patches drawn per slide.")] = 1000,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of dann.")] = 400,
     mpp: Mpp = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the draws.")] = 2020,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")] = 2020,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -73,8 +73,10 @@ def read_facts(directory: str | Path) -> PatchFacts | None:
     Raises
     ------
     DataSetError
-        Where the file is damaged.
+        Where the folder is missing or the file damaged.
     """
+    if not Path(directory).is_dir():
+        raise DataSetError(directory, "is not a folder", "Name the folder that holds the patches.")
     path = Path(directory) / FACTS_FILE
     if not path.exists():
         return None

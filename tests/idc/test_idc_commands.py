@@ -1,0 +1,81 @@
+"""The commands of the IDC room answer wrong use in one line, and right use with JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from idc_scene import PINK
+
+WriteSlide = Callable[..., Path]
+Run = Callable[..., object]
+
+
+@pytest.fixture
+def slide(write_slide: WriteSlide) -> Path:
+    pixels = np.full((300, 300, 3), 255, np.uint8)
+    pixels[50:250, 50:250] = np.clip(np.array(PINK) + np.random.default_rng(0).normal(0, 6, (200, 200, 3)), 0, 255)
+    return write_slide(pixels)
+
+
+def one_line(outcome: object) -> str:
+    lines = outcome.stderr.strip().splitlines()
+    assert outcome.code == 1
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_train_names_what_is_missing(ki67: Run, tmp_path: Path, patch_folder: Path) -> None:
+    assert "is not a folder" in one_line(ki67("idc", "train", tmp_path / "nowhere", tmp_path / "out"))
+    unsaid = ki67("idc", "train", patch_folder, tmp_path / "out")
+    assert unsaid.code == 2
+    assert "--mpp" in unsaid.stderr
+    (patch_folder / "index.csv").unlink()
+    assert "index.csv: is missing" in one_line(ki67("idc", "train", patch_folder, tmp_path / "out", "--mpp", 4))
+
+
+def test_train_refuses_a_damaged_note_beside_the_patches(ki67: Run, tmp_path: Path, patch_folder: Path) -> None:
+    (patch_folder / "patches.json").write_text("{}")
+    assert "patches.json: cannot be read" in one_line(ki67("idc", "train", patch_folder, tmp_path / "out"))
+
+
+def test_train_goes_from_patches_to_a_model_that_predicts(
+    ki67: Run, tmp_path: Path, patch_folder: Path, slide: Path
+) -> None:
+    words = ("idc", "train", patch_folder, tmp_path / "out", "--mpp", 4, "--patch-px", 20, "--width", 0.125)
+    length = ("--epochs", 2, "--patches-per-epoch", 64, "--batch", 16, "--threads", 1, "--quiet", "--json")
+    outcome = ki67(*words, *length)
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.stderr == ""
+    assert outcome.json["classes"] == ["other", "IDC"]
+    assert outcome.json["split"]["validation"]["patients"] == 1
+    found = ki67("idc", "predict", slide, "--out", tmp_path / "case", "--model", outcome.json["model"], "--json")
+    assert found.code == 0, found.stderr
+    assert found.json["tissue_mm2"] == pytest.approx(0.64, abs=0.1)
+
+
+def test_predict_takes_a_stride_that_divides_the_patch(ki67: Run, tmp_path: Path, slide: Path) -> None:
+    assert ki67("idc", "predict", slide, "--out", tmp_path / "a", "--stride-px", 50, "--quiet").code == 0
+    wrong = ki67("idc", "predict", slide, "--out", tmp_path / "b", "--stride-px", 7)
+    assert wrong.code == 2
+    assert "must divide" in wrong.stderr
+    missing = ki67("idc", "predict", slide, "--out", tmp_path / "c", "--model", tmp_path / "none.onnx")
+    assert "none.onnx: is missing" in one_line(missing)
+
+
+def test_adapt_names_a_slide_that_cannot_be_read(ki67: Run, tmp_path: Path, slide: Path) -> None:
+    bad = tmp_path / "bad.svs"
+    bad.write_bytes(b"nothing")
+    assert "bad.svs" in one_line(ki67("idc", "adapt", "shipped", bad, "--out", tmp_path / "new.onnx"))
+    wrong = ki67("idc", "adapt", "shipped", slide, "--out", tmp_path / "new")
+    assert wrong.code == 2
+    assert ".onnx" in wrong.stderr
+
+
+def test_sample_names_the_list_and_the_slide(ki67: Run, tmp_path: Path) -> None:
+    assert "nowhere.csv" in one_line(ki67("idc", "sample", tmp_path / "nowhere.csv", tmp_path / "out"))
+    listed = tmp_path / "slides.csv"
+    listed.write_text("patient,slide,regions,split\np1,a.svs,a.geojson,train\n")
+    assert "a.svs" in one_line(ki67("idc", "sample", listed, tmp_path / "out"))
