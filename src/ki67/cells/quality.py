@@ -44,7 +44,7 @@ def stain_warnings(sample: Sample, stains: Stains) -> tuple[str, ...]:
 
 
 def _is_grey(stains: Stains) -> bool:
-    return float(np.sum(stains.hematoxylin)) / np.sqrt(3) > _GREY_COSINE
+    return bool(np.sum(stains.hematoxylin) / np.sqrt(3) > _GREY_COSINE)
 
 
 def edge_sharpness(sample: Sample, stains: Stains) -> float:

@@ -54,9 +54,9 @@ INFILTRATE_SPACING_UM = 24.0  # of the loose lymphocytes, before thinning
 LEAST_GAP = 0.70  # of the mean diameter: nuclei closer than this lie in one another
 # mean diameter, relative spread, mean and spread of length / width, by kind
 NUCLEUS = {
-    Kind.EPITHELIUM: (7.6, 0.09, 1.25, 0.12),
-    Kind.MYOEPITHELIUM: (6.2, 0.10, 1.9, 0.3),
-    Kind.LYMPHOCYTE: (6.6, 0.08, 1.08, 0.06),
+    Kind.EPITHELIUM: (6.6, 0.09, 1.25, 0.12),
+    Kind.MYOEPITHELIUM: (5.6, 0.10, 1.9, 0.3),
+    Kind.LYMPHOCYTE: (5.7, 0.08, 1.08, 0.06),
     Kind.FIBROBLAST: (5.5, 0.16, 4.0, 1.1),
     Kind.ENDOTHELIUM: (5.0, 0.12, 3.2, 0.7),
     Kind.ADIPOCYTE: (5.2, 0.12, 2.4, 0.5),
