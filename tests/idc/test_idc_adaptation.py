@@ -67,6 +67,15 @@ def test_the_network_comes_back_from_the_exported_graph(model: IdcModel) -> None
     np.testing.assert_allclose(model.probabilities(VALIDATION.pixels), expected, atol=0.01)
 
 
+def test_the_shipped_model_can_be_adapted() -> None:
+    shipped = load_model()
+    network = load_network(shipped)
+    patches = speckled(PURPLE, 8, 50, 3)
+    logits = predict_logits(network, patches) / shipped.card.details["temperature"]
+    expected = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+    np.testing.assert_allclose(shipped.probabilities(patches), expected, atol=0.01)
+
+
 def test_a_model_without_its_weights_by_name_is_refused(green_model: IdcModel) -> None:
     with pytest.raises(ModelError, match="does not say how it was built"):
         load_network(green_model)
