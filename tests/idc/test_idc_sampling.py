@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -125,9 +124,6 @@ def test_a_class_that_no_slide_shows_is_told(entry: Callable[..., SlideEntry], t
 
 def test_regions_that_are_no_class_are_named(entry: Callable[..., SlideEntry], tmp_path: Path) -> None:
     one = entry()
-    extra = json.loads(one.regions.read_text())
-    extra["features"][0]["properties"]["classification"]["name"] = "Necrosis"
-    extra["features"][0]["properties"].pop("name", None)
     options = replace(OPTIONS, classes=("DCIS", "IDC"), rest=None)
     assert sample([one], tmp_path / "a", options)["warnings"] == []
     regions = Regions([Region("IDC", IDC_BOX, "1"), Region("DCIS", DCIS_BOX, "2"), Region("Fat", DCIS_BOX, "3")])

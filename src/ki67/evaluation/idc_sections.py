@@ -19,7 +19,7 @@ from ki67.idc import HeatMap, IdcModel, OutlineOptions, PatchRow, load_pixels, o
 from ki67.idc.metrics import rank_auc
 from ki67.slides import open_slide, tissue_mask, write_pyramid
 
-PLACE = re.compile(r"_x(\d+)_y(\d+)_class[01]\.png$")
+PLACE = re.compile(r"_x(\d+)_y(\d+)_class\d+\.png$")
 """The published file names hold a patch's place: (x - 1, y - 1) in pixels of the downsampled slide."""
 
 UNLABELLED, OTHER, INVASIVE = -1, 0, 1

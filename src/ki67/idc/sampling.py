@@ -278,7 +278,7 @@ def _write_patches(
     for label, (rect, pixels) in shown:
         # As published: 1 + the place in pixels of the patches' resolution.
         x_px, y_px = round(rect.x_um / options.mpp) + 1, round(rect.y_um / options.mpp) + 1
-        name = f"{entry.patient}/{label}/{entry.name}_idx5_x{x_px}_y{y_px}_class{label}.png"
+        name = f"{entry.patient}/{label}/{entry.name}_x{x_px}_y{y_px}_class{label}.png"
         # Not one by one to the disk: the index, written last, is what makes the set whole.
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / name)
