@@ -103,7 +103,7 @@ def compare(
     for name, places in by_patient(np.array(test.patients)).items():
         normalised[places] = restain(test.pixels[places], macenko(unlabelled.pixels[own[name]][:200]), reference)
     rows["macenko"] = measure(load_network(model), model, normalised, test.labels)
-    for mix in (0.3, 1.0):
+    for mix in (0.3, 0.6, 1.0):
         network = load_network(model)
         adapt_statistics(network, unlabelled.pixels, mix=mix)
         rows[f"adabn, mix {mix}"] = measure(network, model, test.pixels, test.labels)

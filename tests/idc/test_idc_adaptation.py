@@ -84,7 +84,9 @@ def test_a_model_without_its_weights_by_name_is_refused(green_model: IdcModel) -
 def test_new_statistics_win_back_what_another_stain_cost(model: IdcModel, tmp_path: Path) -> None:
     assert balanced(model, VALIDATION) > 0.95
     before = balanced(model, THEIRS)
-    target = adapt_model(model, THEIRS.pixels, tmp_path / "new.onnx", AdaptOptions(), slides=[{"slide": "a.svs"}])
+    target = adapt_model(
+        model, THEIRS.pixels, tmp_path / "new.onnx", AdaptOptions(mix=1.0), slides=[{"slide": "a.svs"}]
+    )
     adapted = load_model(target, threads=1)
     assert balanced(adapted, THEIRS) > before + 0.2
     card = adapted.card.details["adaptation"]
@@ -104,7 +106,7 @@ def test_on_the_same_slides_new_statistics_change_little(model: IdcModel) -> Non
 
 
 def test_the_adversarial_way_needs_and_uses_labelled_patches(model: IdcModel, tmp_path: Path) -> None:
-    options = AdaptOptions("dann", steps=20, batch=32)
+    options = AdaptOptions("dann", mix=1.0, steps=20, batch=32)
     with pytest.raises(ValueError, match="labelled patches"):
         adapt_model(model, THEIRS.pixels, tmp_path / "none.onnx", options)
     first = load_model(adapt_model(model, THEIRS.pixels, tmp_path / "a.onnx", options, source=OURS), threads=1)

@@ -51,7 +51,12 @@ def test_train_goes_from_patches_to_a_model_that_predicts(
     assert outcome.stderr == ""
     assert outcome.json["classes"] == ["other", "IDC"]
     assert outcome.json["split"]["validation"]["patients"] == 1
-    found = ki67("idc", "predict", slide, "--out", tmp_path / "case", "--model", outcome.json["model"], "--json")
+    first = outcome.json["model"]
+    again = ("idc", "train", patch_folder, tmp_path / "again", *words[4:], *length, "--start", first)
+    assert ki67(*again, "--teacher-share", 0.5).code == 0
+    assert ki67(*words[:3], tmp_path / "b", "--mpp", 4, "--start", first).code == 2
+    assert ki67(*words[:3], tmp_path / "c", "--mpp", 4, "--teacher-share", 0.5).code == 2
+    found = ki67("idc", "predict", slide, "--out", tmp_path / "case", "--model", first, "--json")
     assert found.code == 0, found.stderr
     assert found.json["tissue_mm2"] == pytest.approx(0.64, abs=0.1)
 

@@ -128,16 +128,28 @@ def train(
     patience: Annotated[
         int, typer.Option("--patience", min=0, help="Stop after so many epochs without a better AUC; 0: never.")
     ] = 0,
+    start: Annotated[
+        Path | None, typer.Option("--start", help="Model (.onnx) to go on from, or 'shipped'; default: from scratch.")
+    ] = None,
+    label_smoothing: Annotated[
+        float, typer.Option("--label-smoothing", min=0, max=0.9, help="Share of a label given to all classes alike.")
+    ] = 0.1,
+    mixup: Annotated[float, typer.Option("--mixup", min=0, help="Strength of mixing patches; 0: none.")] = 0.2,
+    teacher_share: Annotated[
+        float, typer.Option("--teacher-share", min=0, max=1, help="Share of a label the starting model has a say in.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 2020,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: all cores.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train Inception v1 on labelled patches, from scratch, and export it with its card."""
+    """Train Inception v1 on labelled patches, from scratch unless told otherwise, and export it with its card."""
     begin(quiet=quiet)
     _need_training()
     import torch
 
+    from ki67.idc import load_model
+    from ki67.idc.adaptation import load_network
     from ki67.idc.checkpoint import TrainingOptions, network_for
     from ki67.idc.dataset import PatchFacts, read_facts
     from ki67.idc.model import PUBLIC_CLASSES, read_card
@@ -156,12 +168,22 @@ def train(
         batch=batch,
         learning_rate=learning_rate,
         patience=patience,
+        label_smoothing=label_smoothing,
+        mixup=mixup,
+        teacher_share=teacher_share,
         seed=seed,
         patch_px=facts.patch_px,
         class_names=facts.classes,
         network=network_for(facts.patch_px, len(facts.classes), width),
     )
-    model = train_model(patches, out, options, mpp=facts.mpp, data=data)
+    begun = None if start is None else load_network(load_model(None if str(start) == "shipped" else start))
+    if begun is None and teacher_share > 0:
+        raise typer.BadParameter("--teacher-share needs a model to start from (--start)")
+    if begun is not None and begun.options != options.network:
+        raise typer.BadParameter(
+            f"{start} has another network ({begun.options}) than these patches ({options.network})"
+        )
+    model = train_model(patches, out, options, mpp=facts.mpp, data=data, start=begun)
     card = read_card(model.with_suffix(".json")).details
     figures = card["validation"]
     result: dict[str, Any] = {"model": str(model), "classes": list(facts.classes), "threshold": card["threshold"]}
@@ -183,6 +205,9 @@ def adapt(
         Path | None, typer.Option("--source", help="Labelled patches the model was trained on (dann needs them).")
     ] = None,
     patches: Annotated[int, typer.Option("--patches", min=2, help="Patches drawn per slide.")] = 1000,
+    mix: Annotated[
+        float, typer.Option("--mix", min=0, max=1, help="Weight of the new slides' statistics; 1 forgets the old.")
+    ] = 0.3,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of dann.")] = 400,
     mpp: Mpp = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")] = 2020,
@@ -202,7 +227,7 @@ def adapt(
     if out.suffix != ".onnx":
         raise typer.BadParameter(f"the adapted model must end in .onnx, found {out.name}")
     base = load_model(None if str(model) == "shipped" else model)
-    options = AdaptOptions(method.value, patches=patches, steps=steps, seed=seed)
+    options = AdaptOptions(method.value, patches=patches, mix=mix, steps=steps, seed=seed)
     pixels, seen = draw_slides(slides, base.card, options, mpp)
     labelled = None
     if source is not None:

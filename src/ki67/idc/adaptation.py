@@ -60,7 +60,8 @@ class AdaptOptions:
     patches
         Patches drawn from the tissue of each slide.
     mix
-        Weight of the new slides' statistics against the model's own in ``adabn``; 1 forgets the old ones.
+        Weight of the new slides' statistics against the model's own; 1 forgets the old ones. The default is the
+        one that never cost anything where it was measured (``benchmarks/idc_adaptation.py``).
     steps, batch, learning_rate, strength
         Of ``dann``: ``strength`` is the weight of the reversed gradient, which climbs to it as in the paper.
     seed
@@ -69,7 +70,7 @@ class AdaptOptions:
 
     method: Method = "adabn"
     patches: int = 1000
-    mix: float = 1.0
+    mix: float = 0.3
     steps: int = 400
     batch: int = 64
     learning_rate: float = 2e-4
@@ -285,7 +286,7 @@ def adapt_adversarial(
         optimiser.step()
     network.eval()
     # The running statistics are those of both kinds mixed; prediction is on the new kind only.
-    adapt_statistics(network, pixels)
+    adapt_statistics(network, pixels, mix=options.mix)
 
 
 def adapt_model(

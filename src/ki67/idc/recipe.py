@@ -28,7 +28,15 @@ MODEL_FILE = "idc_inception_v1.onnx"
 INDEX = "index.csv"
 
 
-def train_model(directory: str | Path, out: str | Path, options: TrainingOptions, *, mpp: float, data: str) -> Path:
+def train_model(
+    directory: str | Path,
+    out: str | Path,
+    options: TrainingOptions,
+    *,
+    mpp: float,
+    data: str,
+    start: InceptionV1 | None = None,
+) -> Path:
     """Train on labelled patches, calibrate, and export.
 
     Parameters
@@ -43,6 +51,8 @@ def train_model(directory: str | Path, out: str | Path, options: TrainingOptions
         µm per pixel of the patches.
     data
         What the patches are, for the model's card.
+    start
+        Network to go on from; None starts from random weights.
 
     Returns
     -------
@@ -57,7 +67,7 @@ def train_model(directory: str | Path, out: str | Path, options: TrainingOptions
     rows = read_patches(directory, Path(directory) / INDEX)
     training, validation = split_rows(rows, Path(directory) / INDEX)
     patches = PatchSet.load(validation, options.patch_px)
-    network = train(PatchSet.load(training, options.patch_px), patches, out, options)
+    network = train(PatchSet.load(training, options.patch_px), patches, out, options, start=start)
     target = Path(out) / MODEL_FILE
     finish(network, patches, target, make_card(training, validation, options, data), options, mpp=mpp)
     return target
