@@ -69,7 +69,8 @@ def train_model(
     patches = PatchSet.load(validation, options.patch_px)
     network = train(PatchSet.load(training, options.patch_px), patches, out, options, start=start)
     target = Path(out) / MODEL_FILE
-    finish(network, patches, target, make_card(training, validation, options, data), options, mpp=mpp)
+    card = make_card(training, validation, options, data, from_scratch=start is None)
+    finish(network, patches, target, card, options, mpp=mpp)
     return target
 
 
@@ -163,14 +164,19 @@ def _inside(threshold: float) -> float:
 
 
 def make_card(
-    training: Sequence[PatchRow], validation: Sequence[PatchRow], options: TrainingOptions, data: str
+    training: Sequence[PatchRow],
+    validation: Sequence[PatchRow],
+    options: TrainingOptions,
+    data: str,
+    *,
+    from_scratch: bool = True,
 ) -> dict[str, Any]:
     """Return what a card says of architecture, data, split and training."""
     return {
         "name": "idc_inception_v1",
         "architecture": "GoogLeNet Inception v1 (Szegedy et al., CVPR 2015) with batch normalisation, "
-        f"first stride {options.network.stem_stride}, width {options.network.width:g}; trained from scratch with "
-        "both auxiliary heads, which are not exported",
+        f"first stride {options.network.stem_stride}, width {options.network.width:g}; trained "
+        f"{'from scratch' if from_scratch else 'on from another model'} with both auxiliary heads, not exported",
         "licence": "research use",
         "data": data,
         "split": {"by": "patient", "training": _count(training), "validation": _count(validation)},
