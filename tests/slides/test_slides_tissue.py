@@ -102,3 +102,24 @@ def test_an_outline_keeps_area_and_holes():
     geometry = outline_um(mask, 2.0)
     assert geometry.is_valid
     assert geometry.area == pytest.approx(mask.sum() * 4, rel=0.005)
+
+
+def test_pale_collagen_beside_stained_tissue_is_tissue_and_alone_on_glass_is_not():
+    collagen = np.array([0.056, 0.052, 0.043])
+    rng = np.random.default_rng(2)
+    y, x = np.mgrid[:500, :700]
+    around = (x - 250) ** 2 + (y - 250) ** 2 < 200**2
+    alone = (x - 600) ** 2 + (y - 250) ** 2 < 70**2
+    density = np.zeros((500, 700, 3))
+    density[around | alone] = collagen
+    density[(x - 250) ** 2 + (y - 250) ** 2 < 100**2] = PALE_IHC
+    light = np.array([235, 236, 230]) * 10**-density + rng.normal(0, 1.2, density.shape)
+    mask, _ = find_tissue(np.clip(light, 0, 255).astype(np.uint8), 8.0)
+    assert (mask & around).sum() / around.sum() > 0.97
+    assert not (mask & alone).any()
+
+
+def test_a_slide_that_is_mostly_black_is_refused(tmp_path):
+    Image.fromarray(np.full((300, 300, 3), (2, 1, 30), np.uint8)).save(tmp_path / "dark.png")
+    with open_slide(tmp_path / "dark.png", 4.0) as slide, pytest.raises(TissueError, match="bright-field"):
+        tissue_mask(slide)
