@@ -11,6 +11,7 @@ a brown one).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,11 +59,15 @@ FEATURE_NAMES: tuple[str, ...] = (
 """Names of the columns of :attr:`Candidates.features`, in order; densities in OD, lengths in µm."""
 
 
+MOST_IN_16_BITS = 0xFFFF
+"""Tiles hold fewer candidates a level; a labelled section measured in one piece may hold more."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """The candidates of one level of one map: label image (H, W), 0 where there is none."""
 
-    labels: NDArray[np.uint16]
+    labels: NDArray[np.unsignedinteger[Any]]
     boxes: NDArray[np.int32]
 
 
@@ -136,7 +141,7 @@ def _layer(mask: NDArray[np.bool_]) -> Layer | None:
     found = int(kept.sum())
     if found == 0:
         return None
-    renumber = np.zeros(count, np.uint16)
+    renumber = np.zeros(count, np.uint16 if found <= MOST_IN_16_BITS else np.uint32)
     renumber[kept] = np.arange(1, found + 1)
     return Layer(renumber[labels], stats[kept, :4])
 
