@@ -2,8 +2,8 @@
 
 Candidates of every field are measured exactly as in counting. A candidate takes the class of the labelled point it is
 centred on; one that covers two points, or none, is "other". Every data set weighs the same, however many fields it
-has. Lymphocytes and stroma labelled as such weigh more than what is merely unlabelled: they are few, and of all things
-they look most like tumour. Thresholds are chosen by grouped cross-validation on the real training fields alone.
+has. Lymphocytes and stroma labelled as such weigh more than what is merely unlabelled: they are few, and they
+look most like tumour. Thresholds are chosen by grouped cross-validation on the real training fields alone.
 """
 
 from __future__ import annotations
