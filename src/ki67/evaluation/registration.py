@@ -51,7 +51,7 @@ def evaluate_registration(
     -------
     ``median_tre_um``, ``p90_tre_um``, ``median_tre_px``, ``p90_tre_px`` (fixed pixels), ``median_rtre``,
     ``median_rtre_before`` (images superimposed), ``landmarks``, ``ncc``, ``seconds``, ``accepted``, ``reasons``,
-    ``warnings`` and the whole ``quality``.
+    ``warnings`` and ``quality`` (without the map of local agreement).
 
     Raises
     ------
@@ -91,7 +91,7 @@ def evaluate_registration(
         "accepted": quality.accepted,
         "reasons": list(quality.reasons),
         "warnings": warnings + list(quality.warnings),
-        "quality": quality.to_dict(),
+        "quality": {name: value for name, value in quality.to_dict().items() if name != "local"},
     }
 
 

@@ -71,13 +71,14 @@ OTHER_POSITIVE = {
     Kind.ENDOTHELIUM: 0.01,
     Kind.ADIPOCYTE: 0.0,
 }
-# haematoxylin amount (optical density along the stain vector) on H&E and on the Ki-67 section, and its spread
+# haematoxylin amount (optical density along the stain vector) on H&E and on the Ki-67 section, and its spread: within
+# a labelled field negative tumour nuclei differ by 0.39 to 0.43 of their mean, which is 0.14 (BCData) to 0.30 (SHIDC)
 HAEMATOXYLIN = {
-    Kind.INVASIVE: (0.45, 0.30, 0.22),
-    Kind.DCIS: (0.47, 0.30, 0.18),
-    Kind.EPITHELIUM: (0.72, 0.36, 0.15),
+    Kind.INVASIVE: (0.45, 0.24, 0.38),
+    Kind.DCIS: (0.47, 0.24, 0.32),
+    Kind.EPITHELIUM: (0.72, 0.30, 0.20),
     Kind.MYOEPITHELIUM: (0.70, 0.36, 0.18),
-    Kind.LYMPHOCYTE: (0.92, 0.46, 0.15),
+    Kind.LYMPHOCYTE: (0.92, 0.40, 0.20),
     Kind.FIBROBLAST: (0.60, 0.25, 0.25),
     Kind.ENDOTHELIUM: (0.65, 0.33, 0.2),
     Kind.ADIPOCYTE: (0.6, 0.30, 0.2),
