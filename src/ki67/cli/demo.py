@@ -11,7 +11,7 @@ import typer
 from ki67.cli.common import Json, Quiet, begin, emit, index_line, warning_lines
 from ki67.simulate.options import SimulationOptions
 
-OPTIONS = SimulationOptions(seed=2020, size_mm=(4.0, 3.0), mpp=0.5, index_percent=22.0)
+OPTIONS = SimulationOptions(seed=2023, size_mm=(4.0, 3.0), mpp=0.5, index_percent=22.0)
 
 
 def demo(
