@@ -52,9 +52,9 @@ def test_table_has_the_documented_columns_units_order_and_numbers(drawn, save):
 def test_measurements_are_those_of_the_drawn_discs(drawn, save):
     table = detect(save(drawn[0])).table
     rows = table.filter(np.array(table["label"].to_pylist()) == "positive")
-    # Outlines of dark nuclei run up to half a micrometre outside, where the blurred edge fades.
-    assert 13 * MPP <= np.median(np.sqrt(rows["area_um2"].to_numpy() / np.pi)) <= 13 * MPP + 0.5
-    assert np.median(rows["dab_od_mean"].to_numpy()) == pytest.approx(0.9, abs=0.25)
+    # Alone on an even ground, dark nuclei are outlined a good pixel (0.5 µm) outside, where the blurred edge fades.
+    assert 13 * MPP <= np.median(np.sqrt(rows["area_um2"].to_numpy() / np.pi)) <= 13 * MPP + 0.65
+    assert np.median(rows["dab_od_mean"].to_numpy()) == pytest.approx(0.75, abs=0.2)
     assert np.median(rows["Circ."].to_numpy()) > 0.85
     assert np.median(rows["Solidity"].to_numpy()) > 0.9
     # ImageJ measures Feret's diameter between pixel corners: a pixel's diagonal (0.5 µm pixels) longer than the disc.
