@@ -16,9 +16,11 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
-from ki67.cells.forest import CLASSES, SHIPPED_MODEL
+from ki67.cells.card import CLASSES
+from ki67.cells.forest import SHIPPED_MODEL
 from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
-from ki67.cells.training import SIMULATED, TrainingField, TrainingOptions, measure_field, train
+from ki67.cells.thresholds import SIMULATED
+from ki67.cells.training import TrainingField, TrainingOptions, measure_field, train
 from ki67.progress import configure
 from ki67.simulate import SimulationOptions, simulate_pair
 

@@ -53,6 +53,12 @@ class Options:
         Go on with a registration that is not believable.
     allow_few_cells
         Report an index on fewer tumour cells than the recommended minimum.
+    engine
+        What finds the cells: ``network`` or ``forest``.
+    cell_model
+        Another model of that engine (``ki67 cells train``); None takes the shipped one.
+    dab_threshold
+        Mean DAB density of a tumour nucleus from which it is positive; None leaves that to the engine.
     """
 
     regions: Path | None = None
@@ -60,6 +66,9 @@ class Options:
     mode: registration.Mode = "deformable"
     use_unaccepted_registration: bool = False
     allow_few_cells: bool = False
+    engine: cells.EngineName = cells.DEFAULT_ENGINE
+    cell_model: Path | None = None
+    dab_threshold: float | None = None
 
 
 @dataclass
@@ -127,15 +136,15 @@ def run_score(
     """
     options = options or Options()
     with _section(he_path, he_mpp) as he, _section(ki67_path, ki67_mpp) as ki67:
-        models = _model_hashes(with_idc=options.regions is None)
+        models = _model_hashes(options, with_idc=options.regions is None)
         with open_case(out, "score", {"he": he.facts, "ki67": ki67.facts}, models) as case:
             _find_region(case, he, options)
             _register(case, he, ki67, options.mode)
             _require_believable(case, options)
             _map_region(case, he, ki67)
-            _count_cells(case, ki67, REGIONS_KI67)
+            _count_cells(case, ki67, REGIONS_KI67, options)
             _score(case, options)
-            _report(case, he, ki67)
+            _report(case, he, ki67, options)
             return _result(case)
 
 
@@ -153,12 +162,15 @@ def run_count(
         ``area_mm2``, ``warnings``, ``report``.
     """
     options = options or Options()
-    with _section(ki67_path, mpp) as ki67, open_case(out, "count", {"ki67": ki67.facts}, _model_hashes()) as case:
+    with (
+        _section(ki67_path, mpp) as ki67,
+        open_case(out, "count", {"ki67": ki67.facts}, _model_hashes(options)) as case,
+    ):
         if options.regions is not None:
             _take_regions(case, ki67, options, REGIONS_KI67)
-        _count_cells(case, ki67, REGIONS_KI67 if options.regions is not None else None)
+        _count_cells(case, ki67, REGIONS_KI67 if options.regions is not None else None, options)
         _score(case, Options(allow_few_cells=True), zero_cells_allowed=True)
-        _report(case, None, ki67)
+        _report(case, None, ki67, options)
         return _result(case)
 
 
@@ -210,9 +222,9 @@ def run_register(
             return _quality(case) | {"transform": str(case.path(TRANSFORM)), "seconds": case.seconds()}
 
 
-def _model_hashes(*, with_idc: bool = False) -> dict[str, str]:
+def _model_hashes(options: Options, *, with_idc: bool = False) -> dict[str, str]:
     hashes = {"idc": idc.load_model().sha256} if with_idc else {}
-    return hashes | {"cells": cells.load_model().sha256}
+    return hashes | {"cells": cells.load_engine(options.engine, options.cell_model).card.sha256}
 
 
 def _find_region(case: Case, he: Section, options: Options) -> None:
@@ -348,19 +360,24 @@ def _map_region(case: Case, he: Section, ki67: Section) -> None:
     case.run_stage(Stage("regions_ki67", 1, (REGIONS_KI67,)), parameters, reads, work)
 
 
-def _count_cells(case: Case, ki67: Section, region_file: str | None) -> None:
-    model = cells.load_model()
+def _count_cells(case: Case, ki67: Section, region_file: str | None, options: Options) -> None:
+    engine = cells.load_engine(options.engine, options.cell_model)
 
     def work() -> Summary:
         region = read_regions(case.path(region_file), ki67.slide.mpp).union() if region_file else None
-        found = cells.detect_cells(ki67.slide, region, model=model)
+        found = cells.detect_cells(ki67.slide, region, engine=engine, dab_threshold=options.dab_threshold)
         with atomic_path(case.path(CELLS)) as path:
             pq.write_table(found.table, path)
         return {"area_mm2": found.area_mm2, "stains": found.stains.to_dict(), "warnings": list(found.warnings)}
 
-    parameters = {"ki67": ki67.identity, "model": model.sha256, "region": region_file}
+    parameters = {
+        "ki67": ki67.identity,
+        "model": engine.card.sha256,
+        "dab_threshold": options.dab_threshold,
+        "region": region_file,
+    }
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage("cells", 1, (CELLS,)), parameters, reads, work)
+    case.run_stage(Stage("cells", 2, (CELLS,)), parameters, reads, work)
 
 
 def _score(case: Case, options: Options, *, zero_cells_allowed: bool = False) -> None:
@@ -384,7 +401,7 @@ def _score(case: Case, options: Options, *, zero_cells_allowed: bool = False) ->
     case.run_stage(Stage("score", 1, (SCORE,)), parameters, (CELLS,), work)
 
 
-def _report(case: Case, he: Section | None, ki67: Section) -> None:
+def _report(case: Case, he: Section | None, ki67: Section, options: Options) -> None:
     present = case.written()
 
     def work() -> Summary:
@@ -401,7 +418,7 @@ def _report(case: Case, he: Section | None, ki67: Section) -> None:
             cells=pq.read_table(case.path(CELLS)),
             score=_read_json(case, SCORE),
             run=case.manifest,
-            model_cards=_model_cards(case.manifest["models"]),
+            model_cards=_model_cards(case.manifest["models"], options),
         )
         report.write_report(case.path(REPORT), data)
         return {"warnings": []}
@@ -409,9 +426,12 @@ def _report(case: Case, he: Section | None, ki67: Section) -> None:
     case.run_stage(Stage("report", 1, (REPORT,)), {}, tuple(present), work)
 
 
-def _model_cards(models: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    loaders: dict[str, Callable[[], Any]] = {"idc": idc.load_model, "cells": cells.load_model}
-    return {name: loaders[name]().card.details for name in models}
+def _model_cards(models: Mapping[str, str], options: Options) -> dict[str, Mapping[str, Any]]:
+    cards: dict[str, Callable[[], Any]] = {
+        "idc": lambda: idc.load_model().card.details,
+        "cells": lambda: cells.load_engine(options.engine, options.cell_model).card.details,
+    }
+    return {name: cards[name]() for name in models}
 
 
 def _warnings(case: Case) -> list[str]:

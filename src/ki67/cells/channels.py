@@ -80,7 +80,7 @@ def make_channels(rgb: NDArray[np.uint8], stains: Stains) -> Channels:
     H and W must be multiples of :data:`CONTEXT_STEP`.
     """
     od = _densities(rgb, stains.background_rgb)
-    density: Map = od[..., 0] + od[..., 1] + od[..., 2]
+    density = _total(od)
     blueness: Map = od[..., 0] + np.uint16(BLUENESS_OFFSET) - od[..., 2]
     compressed = _compress(od[..., 0])
     low, high = (int(BLUENESS_OFFSET + bound * DENSITY_SCALE) for bound in _BLUENESS_BOUNDS)
@@ -100,6 +100,15 @@ def make_channels(rgb: NDArray[np.uint8], stains: Stains) -> Channels:
         texture=_smooth(rough, 2.0, 6),
         context=_context(od, density, blueness, red_band, edge),
     )
+
+
+def density_sum(rgb: NDArray[np.uint8], stains: Stains) -> Map:
+    """Sum of the densities of red, green and blue (H, W), :data:`DENSITY_SCALE` per unit."""
+    return _total(_densities(rgb, stains.background_rgb))
+
+
+def _total(od: Map) -> Map:
+    return np.asarray(od[..., 0] + od[..., 1] + od[..., 2], np.uint16)
 
 
 def _densities(rgb: NDArray[np.uint8], background_rgb: tuple[float, float, float]) -> Map:

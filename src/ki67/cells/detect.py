@@ -13,11 +13,11 @@ import pyarrow as pa
 from shapely.geometry.base import BaseGeometry
 
 from ki67 import slides
+from ki67.cells.card import NEGATIVE, OTHER, POSITIVE
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.counted_region import CountedRegion, counted_region
-from ki67.cells.engine import Engine, ForestEngine
-from ki67.cells.forest import ForestModel, load_model
-from ki67.cells.measurements import measure
+from ki67.cells.engine import Engine, load_engine
+from ki67.cells.measurements import MEASUREMENT_UNITS, measure
 from ki67.cells.quality import stain_warnings
 from ki67.cells.sampling import is_field, sample_slide
 from ki67.cells.stains import Stains, estimate_stains
@@ -46,7 +46,8 @@ def detect_cells(
     region: BaseGeometry | None,
     *,
     margin_um: float = MARGIN_UM,
-    model: ForestModel | None = None,
+    engine: Engine | None = None,
+    dab_threshold: float | None = None,
     workers: int = 2,
     core_px: int = CORE_PX,
 ) -> CellDetection:
@@ -60,8 +61,11 @@ def detect_cells(
         Polygon or multipolygon in µm; None for all tissue (all of the picture where it is a field).
     margin_um
         Cells this far outside the region are kept with ``in_region`` False.
-    model
-        The forest; None for the shipped one.
+    engine
+        What finds the nuclei (:func:`ki67.cells.load_engine`); None for the default.
+    dab_threshold
+        Mean DAB density (OD) of a tumour nucleus from which it is positive; None leaves that to the engine, which
+        calls any brown nuclear stain positive.
     workers
         Tiles worked on at once. The result does not depend on it.
     core_px
@@ -76,8 +80,7 @@ def detect_cells(
     ModelError, SlideError
         Where the model or the slide cannot be read.
     """
-    model = model or load_model()
-    engine: Engine = ForestEngine(model)
+    engine = engine or load_engine()
     tissue = None if is_field(slide) else slides.tissue_mask(slide)
     if region is not None:
         counted = counted_region(region, slide.bounds_um, margin_um)
@@ -87,22 +90,39 @@ def detect_cells(
         counted = counted_region(tissue.geometry, slide.bounds_um, margin_um)
     sample = sample_slide(slide, tissue)
     stains = estimate_stains(sample.pixels)
+    job = _Job(engine, stains, counted, dab_threshold)
     tiles = plan_tiles(slide.bounds_um, counted.kept, engine.halo_px, core_px)
-    tables = list(track(_in_parallel(slide, tiles, engine, stains, counted, workers), "Counting cells", len(tiles)))
+    tables = list(track(_in_parallel(slide, tiles, job, workers), "Counting cells", len(tiles)))
     warnings = (*(tissue.warnings if tissue else ()), *stain_warnings(sample, stains))
-    parameters = {"mpp": WORKING_MPP, "margin_um": margin_um, "model": model.card.name, "model_sha256": model.sha256}
+    card = engine.card
+    parameters = {
+        "mpp": WORKING_MPP,
+        "margin_um": margin_um,
+        "dab_threshold": dab_threshold,
+        "engine": card.engine,
+        "model": card.name,
+        "model_sha256": card.sha256,
+    }
     return CellDetection(number_cells(tables), counted.area_mm2, stains, warnings, parameters)
 
 
-def _in_parallel(
-    slide: Slide, tiles: Sequence[Tile], engine: Engine, stains: Stains, counted: CountedRegion, workers: int
-) -> Iterator[pa.Table]:
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for every tile."""
+
+    engine: Engine
+    stains: Stains
+    counted: CountedRegion
+    dab_threshold: float | None
+
+
+def _in_parallel(slide: Slide, tiles: Sequence[Tile], job: _Job, workers: int) -> Iterator[pa.Table]:
     """Tables in the order of the tiles; one more tile than there are workers is under way, so memory stays flat."""
     under_way: deque[Future[pa.Table]] = deque()
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="cells") as pool:
         try:
             for tile in tiles:
-                under_way.append(pool.submit(_count_tile, slide, tile, engine, stains, counted))
+                under_way.append(pool.submit(_count_tile, slide, tile, job))
                 if len(under_way) > workers:
                     yield under_way.popleft().result()
             while under_way:
@@ -112,21 +132,25 @@ def _in_parallel(
                 future.cancel()
 
 
-def _count_tile(slide: Slide, tile: Tile, engine: Engine, stains: Stains, counted: CountedRegion) -> pa.Table:
+def _count_tile(slide: Slide, tile: Tile, job: _Job) -> pa.Table:
     rgb = slide.read(tile.rect, WORKING_MPP)
-    found = engine.find(rgb, stains, tile.core)
+    found = job.engine.find(rgb, job.stains, tile.core)
     x_um = (found.x_px + tile.left_px) * WORKING_MPP
     y_um = (found.y_px + tile.top_px) * WORKING_MPP
-    kept = np.flatnonzero(counted.keeps(x_um, y_um))
-    measurements, outlines = measure(rgb, stains, [found.masks[index] for index in kept.tolist()])
+    kept = np.flatnonzero(job.counted.keeps(x_um, y_um))
+    measurements, outlines = measure(rgb, job.stains, [found.masks[index] for index in kept.tolist()])
+    label = found.label[kept]
+    if job.dab_threshold is not None:
+        brown = measurements[:, list(MEASUREMENT_UNITS).index("Mean_DAB")] >= job.dab_threshold
+        label = np.where(label == OTHER, OTHER, np.where(brown, POSITIVE, NEGATIVE)).astype(np.int8)
     origin = np.array([tile.left_px, tile.top_px], np.float32)
     rows = CellRows(
         x_um[kept],
         y_um[kept],
-        found.label[kept],
+        label,
         found.probability[kept],
-        counted.locate(x_um[kept], y_um[kept]),
+        job.counted.locate(x_um[kept], y_um[kept]),
         measurements,
         [(outline + origin) * np.float32(WORKING_MPP) for outline in outlines],
     )
-    return make_table(rows, counted.region_ids)
+    return make_table(rows, job.counted.region_ids)

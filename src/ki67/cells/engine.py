@@ -1,18 +1,30 @@
-"""What finds the nuclei of a tile; today the forest, behind an interface that another engine can fit."""
+"""What finds the nuclei of a tile: the network or the forest, behind one interface."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ki67.cells.calibration import probability
 from ki67.cells.candidates import find_candidates
-from ki67.cells.channels import WORKING_MPP, make_channels
-from ki67.cells.forest import NEGATIVE, OTHER, POSITIVE, ForestModel
+from ki67.cells.card import NEGATIVE, OTHER, POSITIVE, CellCard
+from ki67.cells.channels import WORKING_MPP, density_sum, make_channels
+from ki67.cells.forest import ForestModel, load_model
+from ki67.cells.masks import Mask
+from ki67.cells.network import STRIDE, NetworkModel, load_network
+from ki67.cells.peaks import find_peaks, tumour_labels
+from ki67.cells.segmentation import segment
 from ki67.cells.stains import Stains
 from ki67.cells.suppression import suppress
+from ki67.cells.tiling import Core
+
+EngineName = Literal["network", "forest"]
+DEFAULT_ENGINE: Final[EngineName] = "network"
+"""The better one on the validation fields of both labelled sets."""
 
 # Candidates less likely than this to be a tumour nucleus are neither counted nor kept as "other" nuclei.
 _MINIMUM_SCORE = 0.10
@@ -21,19 +33,10 @@ _CENTROID_STEPS = 1024.0
 
 
 @dataclass(frozen=True)
-class Mask:
-    """Pixels of one nucleus in its bounding box; ``left``, ``top`` is the box's first pixel in the tile."""
-
-    pixels: NDArray[np.bool_]
-    left: int
-    top: int
-
-
-@dataclass(frozen=True)
 class FoundNuclei:
     """Nuclei of one tile: centres in pixels (centre of the first pixel: 0.5), class, probability, masks.
 
-    ``label`` is an index into :data:`ki67.cells.forest.CLASSES`, ``probability`` that of the label among the three,
+    ``label`` is an index into :data:`ki67.cells.card.CLASSES`, ``probability`` that of the label among the three,
     for ``other`` that of not being a tumour nucleus.
     """
 
@@ -44,25 +47,16 @@ class FoundNuclei:
     masks: tuple[Mask, ...]
 
 
-@dataclass(frozen=True)
-class Core:
-    """The part of a tile that owns nuclei, in pixels of the tile: left and top included, right and bottom not."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    def owns(self, x_px: NDArray[np.float64], y_px: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether centres lie in the core."""
-        return (x_px >= self.left) & (x_px < self.right) & (y_px >= self.top) & (y_px < self.bottom)
-
-
 class Engine(Protocol):
     """Finds nuclei in a tile; what it finds in the core must not depend on where the tile ends.
 
     ``halo_px`` is how much of the slide it must see around the core for that.
     """
+
+    @property
+    def card(self) -> CellCard:
+        """The card of its model."""
+        ...
 
     @property
     def halo_px(self) -> int:
@@ -81,6 +75,11 @@ class ForestEngine:
     model: ForestModel
 
     @property
+    def card(self) -> CellCard:
+        """The card of the forest."""
+        return self.model.card
+
+    @property
     def halo_px(self) -> int:
         """Largest nucleus, the maps' support, and two steps of suppression between neighbours."""
         return 160
@@ -88,22 +87,66 @@ class ForestEngine:
     def find(self, rgb: NDArray[np.uint8], stains: Stains, core: Core) -> FoundNuclei:
         """Nuclei centred in the core of a tile (H, W, 3) at the working resolution."""
         candidates = find_candidates(make_channels(rgb, stains), stains)
-        probability = self.model.probabilities(candidates.features)
-        score = probability[:, POSITIVE] + probability[:, NEGATIVE]
+        shares = self.model.probabilities(candidates.features)
+        score = shares[:, POSITIVE] + shares[:, NEGATIVE]
         likely = np.flatnonzero(score >= _MINIMUM_SCORE)
-        x_px = np.round(candidates.x_px[likely] * _CENTROID_STEPS) / _CENTROID_STEPS
-        y_px = np.round(candidates.y_px[likely] * _CENTROID_STEPS) / _CENTROID_STEPS
+        x_px, y_px = _on_grid(candidates.x_px[likely]), _on_grid(candidates.y_px[likely])
         radius_um = candidates.radius_px[likely] * WORKING_MPP
-        best = suppress(x_px * WORKING_MPP, y_px * WORKING_MPP, radius_um, score[likely], self.model.card.overlap)
+        best = suppress(x_px * WORKING_MPP, y_px * WORKING_MPP, radius_um, score[likely], self.model.overlap)
         best = best[core.owns(x_px[best], y_px[best])]
-        label, certainty = self._labels(probability[likely[best]])
+        label = tumour_labels(shares[likely[best]], self.card.positive_threshold, self.card.negative_threshold)
+        certainty = shares[likely[best], label].astype(np.float32)
         masks = tuple(Mask(*candidates.mask(index)) for index in likely[best].tolist())
         return FoundNuclei(x_px[best], y_px[best], label, certainty, masks)
 
-    def _labels(self, probability: NDArray[np.float64]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        card = self.model.card
-        positive = probability[:, POSITIVE] >= probability[:, NEGATIVE]
-        score = probability[:, POSITIVE] + probability[:, NEGATIVE]
-        threshold = np.where(positive, card.positive_threshold, card.negative_threshold)
-        label = np.where(score < threshold, OTHER, np.where(positive, POSITIVE, NEGATIVE)).astype(np.int8)
-        return label, probability[np.arange(len(label)), label].astype(np.float32)
+
+@dataclass(frozen=True)
+class NetworkEngine:
+    """A fully convolutional network finds the centres and their class; the outline follows from the centre."""
+
+    model: NetworkModel
+
+    @property
+    def card(self) -> CellCard:
+        """The card of the network."""
+        return self.model.card
+
+    @property
+    def halo_px(self) -> int:
+        """What the network sees around a pixel (85), and the reach of peaks (8) and of neighbours' outlines (36)."""
+        return 144
+
+    def find(self, rgb: NDArray[np.uint8], stains: Stains, core: Core) -> FoundNuclei:
+        """Nuclei centred in the core of a tile (H, W, 3) at the working resolution."""
+        peaks = find_peaks(self.model.maps(rgb, stains.background_rgb))
+        x_px, y_px = _on_grid(peaks.x_px * STRIDE), _on_grid(peaks.y_px * STRIDE)
+        own = np.flatnonzero(core.owns(x_px, y_px))
+        label, certainty = self._labels(peaks.values[own])
+        masks = segment(density_sum(rgb, stains), x_px, y_px, own)
+        return FoundNuclei(x_px[own], y_px[own], label, certainty, tuple(masks))
+
+    def _labels(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """Labels and how likely they are right; "other" is what the likelier tumour class is not."""
+        label = tumour_labels(scores, self.card.positive_threshold, self.card.negative_threshold)
+        tumour = scores[:, POSITIVE] + scores[:, NEGATIVE]
+        likelier = np.where(scores[:, POSITIVE] >= scores[:, NEGATIVE], POSITIVE, NEGATIVE)
+        certainty = np.empty(len(label))
+        for number, curve in self.card.curves.items():
+            own = likelier == number
+            certainty[own] = probability(tumour[own], curve)
+        return label, np.where(label == OTHER, 1.0 - certainty, certainty).astype(np.float32)
+
+
+def _on_grid(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.round(values * _CENTROID_STEPS) / _CENTROID_STEPS
+
+
+def load_engine(name: EngineName = DEFAULT_ENGINE, model: str | Path | None = None) -> Engine:
+    """Load an engine with the shipped model, or with one trained on other fields.
+
+    Raises
+    ------
+    ModelError
+        Where the model cannot be used.
+    """
+    return ForestEngine(load_model(model)) if name == "forest" else NetworkEngine(load_network(model))

@@ -3,7 +3,11 @@
 ``bcdata``: ``DIR/images/N.png`` with ``DIR/annotations/{positive,negative}/N.h5`` (dataset ``coordinates``: x, y).
 ``shidc``: ``NAME.jpg`` with ``NAME.json``, a list of ``{x, y, label_id}``; 1 positive, 2 negative, 3 lymphocyte.
 ``points``: an image with a CSV of the same name beside it, columns ``x,y,label``.
-Coordinates are pixels; the centre of the first pixel is (0, 0), so half a pixel is added on the way to µm.
+``qupath``: an image with a GeoJSON of the same name beside it, points or detections; classes whose name holds
+"positive" or "negative" are tumour cells, every other class is other, "Ignore*" is passed over.
+``simulated``: ``DIR/NAME/`` as ``ki67 simulate`` writes it: its Ki-67 section and all its cells.
+Coordinates are pixels; the centre of the first pixel is (0, 0), so half a pixel is added on the way to µm (QuPath
+counts from the corner and is read as it counts).
 """
 
 from __future__ import annotations
@@ -16,17 +20,24 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ki67.cells.forest import CLASSES
+from ki67.annotations import read_points, read_regions
+from ki67.cells.card import CLASSES
 from ki67.errors import DataSetError
+from ki67.slides import open_slide
 
 Points = NDArray[np.float64]
 
 FIELD_MPP = 0.25
 """Pixel size of the public sets in µm; their authors do not give it, it follows from the size of nuclei."""
 
-DEFAULT_RADIUS_UM = {"bcdata": 2.5, "shidc": 4.0, "points": 2.5}
+LAYOUTS = ("bcdata", "shidc", "points", "qupath", "simulated")
+"""Layouts of labelled fields."""
+
+DEFAULT_RADIUS_UM = {"bcdata": 2.5, "shidc": 4.0, "points": 2.5, "qupath": 2.5, "simulated": 2.5}
 """How far from a labelled point a nucleus may be found: 10 px in BCData, 16 px in SHIDC."""
 
 _SHIDC_LABELS = {1: "positive", 2: "negative", 3: "other"}
@@ -53,9 +64,9 @@ def read_fields(
     directory
         The data set.
     layout
-        ``bcdata``, ``shidc`` or ``points``.
+        One of :data:`LAYOUTS`.
     mpp
-        Pixel size; :data:`FIELD_MPP` where None.
+        Pixel size; where None, simulated sections know theirs and others take :data:`FIELD_MPP`.
     images
         Names (without suffix) of the fields to use; all where None.
 
@@ -69,19 +80,23 @@ def read_fields(
         "bcdata": (_bcdata_images, _bcdata_points),
         "shidc": (_beside(".json"), _shidc_points),
         "points": (_beside(".csv"), _csv_points),
+        "qupath": (_beside(".geojson"), _qupath_points),
+        "simulated": (_simulated_sections, _simulated_points),
     }
     if layout not in readers:
         raise DataSetError(folder, f"layout '{layout}' is not known", f"Choose one of {', '.join(readers)}.")
     if not folder.is_dir():
         raise DataSetError(folder, "is not a folder", "Name the folder of the data set.")
     find, read = readers[layout]
-    found = {path.stem: path for path in find(folder)}
+    found = {path.parent.name if layout == "simulated" else path.stem: path for path in find(folder)}
     if not found:
         raise DataSetError(folder, f"holds no labelled field in the '{layout}' layout", "Check --layout.")
     missing = sorted(set(images or ()) - set(found))
     if missing:
         raise DataSetError(folder, f"has no labelled field {', '.join(missing)}", "Check the names given.")
     names = list(images) if images is not None else sorted(found, key=_natural)
+    if layout == "simulated":
+        return [LabelledField(n, found[n], _own_mpp(found[n]), read(folder, found[n])) for n in names]
     size = FIELD_MPP if mpp is None else mpp
     return [_in_um(name, found[name], size, read(folder, found[name])) for name in names]
 
@@ -159,6 +174,54 @@ def _csv_points(_folder: Path, image: Path) -> dict[str, Points]:
     except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise DataSetError(path, f"is no list of points ({error})", "Expected columns x, y, label.") from error
     return _by_class(path, rows)
+
+
+def _qupath_points(_folder: Path, image: Path) -> dict[str, Points]:
+    path = image.with_suffix(".geojson")
+    rows = [
+        (x - 0.5, y - 0.5, label)
+        for points in read_points(path, 1.0)
+        if (label := _class_of(path, points.label)) is not None
+        for x, y in points.xy_um.tolist()
+    ]
+    rows += [
+        (region.geometry.centroid.x - 0.5, region.geometry.centroid.y - 0.5, label)
+        for region in read_regions(path, 1.0)
+        if (label := _class_of(path, region.label)) is not None
+    ]
+    return _by_class(path, rows)
+
+
+def _class_of(path: Path, name: str) -> str | None:
+    lower = name.lower()
+    if not lower:
+        raise DataSetError(path, "has a cell without a class", "Classify every point or detection in QuPath.")
+    if lower.startswith("ignore"):
+        return None
+    return next((label for label in ("positive", "negative") if label in lower), "other")
+
+
+_SECTION, _SECTION_CELLS = "ki67.tif", "ki67_cells.parquet"
+
+
+def _simulated_sections(folder: Path) -> list[Path]:
+    return [path / _SECTION for path in sorted(folder.iterdir()) if (path / _SECTION_CELLS).is_file()]
+
+
+def _own_mpp(image: Path) -> float:
+    with open_slide(image) as slide:
+        return slide.mpp
+
+
+def _simulated_points(_folder: Path, image: Path) -> dict[str, Points]:
+    path = image.with_name(_SECTION_CELLS)
+    try:
+        table = pq.read_table(path, columns=["x_um", "y_um", "label"])
+    except (OSError, pa.ArrowException) as error:
+        raise DataSetError(path, f"is no table of simulated cells ({error})", "Simulate the pair again.") from error
+    places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
+    labels = np.array(table["label"].to_pylist(), dtype=object)
+    return {name: places[labels == name] for name in CLASSES}
 
 
 def _by_class(path: Path, rows: list[tuple[float, float, str]]) -> dict[str, Points]:

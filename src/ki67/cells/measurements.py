@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.cells.channels import WORKING_MPP
-from ki67.cells.engine import Mask
+from ki67.cells.masks import Mask
 from ki67.cells.outlines import drawn_outline, shape_of
 from ki67.cells.stains import Stains, optical_density, stain_amounts
 

@@ -9,10 +9,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ki67.cells.forest import CLASSES
+from ki67.cells.card import CLASSES, OTHER, POSITIVE
 from ki67.cells.measurements import MEASUREMENT_UNITS
 
 _FIXED_UNITS = {"x_um": "um", "y_um": "um", "area_um2": "um2", "dab_od_mean": "OD", "outline_um": "um"}
+
+INTENSITIES = ("", "0", "1+", "2+", "3+")
+"""Intensity classes: none for what is not a tumour cell, 0 for negative ones, and three of positive ones."""
+
+INTENSITY_CUTS_OD = (0.4, 0.6)
+"""Mean DAB density of a nucleus from which a positive cell is 2+ and 3+: QuPath's defaults (Bankhead et al. 2017)."""
 
 _FIELDS = [
     ("cell_id", pa.int64()), ("x_um", pa.float64()), ("y_um", pa.float64()), ("label", pa.string()),
@@ -27,6 +33,7 @@ def cell_schema() -> pa.Schema:
     ``outline_um`` holds x, y, x, y, … of the outline's corners in µm.
     """
     fields = [pa.field(name, kind, metadata=_unit(_FIXED_UNITS.get(name))) for name, kind in _FIELDS]
+    fields.append(pa.field("intensity", pa.string()))
     fields += [pa.field(name, pa.float32(), metadata=_unit(unit)) for name, unit in MEASUREMENT_UNITS.items()]
     fields.append(pa.field("outline_um", pa.list_(pa.float32()), metadata=_unit("um")))
     return pa.schema(fields, metadata={"coordinates": "micrometres in the slide's frame, origin top left, y down"})
@@ -69,10 +76,19 @@ def make_table(rows: CellRows, region_ids: Sequence[str]) -> pa.Table:
         pa.array(rows.measurements[:, names.index("Mean_DAB")]),
         pa.array(ids[rows.region_index], pa.string()),
         pa.array(rows.region_index >= 0),
+        pa.array(np.array(INTENSITIES, dtype=object)[_intensity(rows)], pa.string()),
         *(pa.array(np.ascontiguousarray(column)) for column in rows.measurements.T),
         pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), pa.array(points, pa.float32())),
     ]
     return pa.table(columns, schema=cell_schema())
+
+
+def _intensity(rows: CellRows) -> NDArray[np.int64]:
+    """Index into :data:`INTENSITIES` of each nucleus."""
+    dab = rows.measurements[:, list(MEASUREMENT_UNITS).index("Mean_DAB")]
+    grade = np.searchsorted(INTENSITY_CUTS_OD, dab, side="right") + INTENSITIES.index("1+")
+    grade = np.where(rows.label == POSITIVE, grade, INTENSITIES.index("0"))
+    return np.where(rows.label == OTHER, INTENSITIES.index(""), grade)
 
 
 def number_cells(tables: Sequence[pa.Table]) -> pa.Table:

@@ -6,14 +6,31 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from ki67.cells.channels import CONTEXT_STEP, WORKING_MPP
-from ki67.cells.engine import Core
 from ki67.geometry import RectUm
 
-CORE_PX = 1536
-"""Edge of a tile's core in pixels of the working resolution: 0.77 mm; memory goes with its square."""
+CORE_PX = 1024
+"""Edge of a tile's core in pixels of the working resolution: 0.51 mm; memory goes with its square."""
+
+GRID_PX = 16
+"""Tiles begin at multiples of this, so that every engine's coarsest grid falls alike in each of them."""
+
+
+@dataclass(frozen=True)
+class Core:
+    """The part of a tile that owns nuclei, in pixels of the tile: left and top included, right and bottom not."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def owns(self, x_px: NDArray[np.float64], y_px: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether centres lie in the core."""
+        return (x_px >= self.left) & (x_px < self.right) & (y_px >= self.top) & (y_px < self.bottom)
 
 
 @dataclass(frozen=True)
@@ -39,12 +56,12 @@ def plan_tiles(bounds_um: RectUm, wanted: BaseGeometry | None, halo_px: int, cor
     wanted
         Geometry in µm that the cores must cover; None for the whole slide.
     halo_px
-        Overlap in pixels of the working resolution, a multiple of :data:`CONTEXT_STEP`.
+        Overlap in pixels of the working resolution, a multiple of :data:`GRID_PX`.
     core_px
-        Edge of a core, a multiple of :data:`CONTEXT_STEP`.
+        Edge of a core, a multiple of :data:`GRID_PX`.
     """
-    if halo_px % CONTEXT_STEP or core_px % CONTEXT_STEP:
-        msg = f"halo and core must be multiples of {CONTEXT_STEP} px, got {halo_px} and {core_px}"
+    if halo_px % GRID_PX or core_px % GRID_PX:
+        msg = f"halo and core must be multiples of {GRID_PX} px, got {halo_px} and {core_px}"
         raise ValueError(msg)
     width = _whole_cells(bounds_um.width_um)
     height = _whole_cells(bounds_um.height_um)

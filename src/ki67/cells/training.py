@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ki67.cells.candidates import FEATURE_NAMES, find_candidates
+from ki67.cells.card import CARD_SCHEMA, CLASSES, NEGATIVE, OTHER, POSITIVE
 from ki67.cells.channels import WORKING_MPP, make_channels
-from ki67.cells.forest import CARD_SCHEMA, CLASSES, NEGATIVE, OTHER, POSITIVE
 from ki67.cells.labelled_fields import LabelledField
 from ki67.cells.matching import count_matches
 from ki67.cells.sampling import sample_slide
 from ki67.cells.stains import estimate_stains
 from ki67.cells.suppression import suppress
+from ki67.cells.thresholds import SIMULATED, Counts, choose_thresholds
 from ki67.cells.tiling import plan_tiles
 from ki67.errors import DataSetError, MissingExtraError
 from ki67.files import atomic_path, sha256_of, write_json
@@ -36,11 +37,8 @@ _CENTRED_SHARE = 0.6
 _CENTRED_UM = 1.5
 # A second point within this share of its radius makes it a clump.
 _CLUMP_SHARE = 0.8
-# A cross-validated F1 this much below the best is not measurably worse on a score of fields.
-_NEARLY_AS_GOOD = 0.006
-SIMULATED = "simulated"
-"""Group of drawn fields: they teach what stroma is, but have no say in the thresholds."""
-
+# Thresholds that cross-validation chooses among.
+FOREST_STEPS = tuple(round(0.20 + 0.05 * step, 2) for step in range(8))
 # Larger than any field: fields are measured in one piece.
 _WHOLE_FIELD_PX = 1 << 20
 
@@ -144,7 +142,11 @@ def train(
             path, "cannot be trained: the fields lack positive or negative cells", "Add labelled fields."
         )
     probabilities = _cross_validated(fields, options)
-    thresholds, figures = _choose_thresholds(fields, probabilities, options)
+
+    def counts(label: int, threshold: float) -> Counts:
+        return _counts_by_group(fields, probabilities, label, threshold, options.overlap)
+
+    thresholds, figures = choose_thresholds(counts, FOREST_STEPS)
     forest = _fit(fields, options)
     from ki67.cells.export import as_onnx
 
@@ -153,6 +155,7 @@ def train(
         temporary.write_bytes(as_onnx(forest))
     full = card | {
         "schema": CARD_SCHEMA,
+        "engine": "forest",
         "mpp": WORKING_MPP,
         "classes": list(CLASSES),
         "features": list(FEATURE_NAMES),
@@ -204,40 +207,13 @@ def _fit(fields: Sequence[TrainingField], options: TrainingOptions) -> Any:
     return forest.fit(np.concatenate([field.features for field in fields]), labels, weights * len(labels))
 
 
-def _choose_thresholds(
-    fields: Sequence[TrainingField], probabilities: Sequence[NDArray[np.float64]], options: TrainingOptions
-) -> tuple[tuple[float, float], dict[str, Any]]:
-    """Thresholds of both classes: F1 nearly the best over the real data sets, and as many cells found as there are.
-
-    Where F1 hardly changes, the number of cells decides: it is what the index is made of.
-    """
-    steps = [round(0.20 + 0.05 * step, 2) for step in range(8)]
-    chosen = []
-    figures: dict[str, Any] = {}
-    for label in (POSITIVE, NEGATIVE):
-        scores, imbalance = {}, {}
-        for step in steps:
-            counts = _counts_by_group(fields, probabilities, label, step, options.overlap)
-            by_group = {name: 2 * hits / max(found + truth, 1) for name, (hits, found, truth) in counts.items()}
-            real = [name for name in counts if name != SIMULATED]
-            scores[step] = float(np.mean([by_group[name] for name in real]))
-            imbalance[step] = abs(float(np.mean([np.log((counts[n][1] + 1) / (counts[n][2] + 1)) for n in real])))
-            figures[f"{CLASSES[label]} at {step}"] = {name: round(value, 4) for name, value in by_group.items()}
-        best = max(scores.values())
-        chosen.append(min((s for s in steps if scores[s] >= best - _NEARLY_AS_GOOD), key=lambda s: (imbalance[s], s)))
-    kept = {
-        f"{CLASSES[label]}": figures[f"{CLASSES[label]} at {chosen[label - 1]}"] for label in (POSITIVE, NEGATIVE)
-    }
-    return (chosen[0], chosen[1]), {"f1": kept, "by_threshold": figures}
-
-
 def _counts_by_group(
     fields: Sequence[TrainingField],
     probabilities: Sequence[NDArray[np.float64]],
     label: int,
     threshold: float,
     overlap: float,
-) -> dict[str, tuple[float, float, float]]:
+) -> Counts:
     """Hits, cells found and cells labelled, by data set."""
     counts: dict[str, NDArray[np.float64]] = {}
     for field, probability in zip(fields, probabilities, strict=True):

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from ki67.cli import count, demo, doctor, evaluate, idc, register, score, simulate
+from ki67.cli import cells, count, demo, doctor, evaluate, idc, register, score, simulate
 from ki67.errors import Ki67Error
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("register")(register.register)
 app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)
 app.add_typer(idc.app, name="idc")
+app.add_typer(cells.app, name="cells")
 app.add_typer(evaluate.app, name="evaluate")
 
 

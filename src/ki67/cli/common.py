@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import sys
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ki67 import progress
+from ki67.errors import MissingExtraError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no messages on stderr.")]
@@ -22,6 +25,40 @@ Ki67Mpp = Annotated[float | None, typer.Option("--ki67-mpp", help="Pixel size in
 Label = Annotated[str | None, typer.Option("--label", help="Label of the regions to count (default: IDC).")]
 
 
+class Engine(StrEnum):
+    """What finds the cells."""
+
+    network = "network"
+    forest = "forest"
+
+
+class Layout(StrEnum):
+    """How labelled cells are stored."""
+
+    bcdata = "bcdata"
+    shidc = "shidc"
+    points = "points"
+    qupath = "qupath"
+    simulated = "simulated"
+
+
+EngineOption = Annotated[
+    Engine, typer.Option("--engine", help="What finds the cells: the network, or the paper's random forest.")
+]
+
+CellModel = Annotated[
+    Path | None, typer.Option("--cell-model", help="Another model of the engine, from `ki67 cells train`.")
+]
+DabThreshold = Annotated[
+    float | None,
+    typer.Option(
+        "--dab-threshold",
+        min=0,
+        help="Mean DAB density (OD) from which a tumour nucleus is positive; default: any brown.",
+    ),
+]
+
+
 def begin(*, quiet: bool) -> None:
     """Switch progress and messages on, or off under ``--quiet``; every command calls it first.
 
@@ -29,6 +66,18 @@ def begin(*, quiet: bool) -> None:
     """
     progress.configure(quiet=quiet)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+
+
+def require_training(what: str) -> None:
+    """Stop where the training extra is not installed.
+
+    Raises
+    ------
+    MissingExtraError
+        Says how to install it.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "onnx", "sklearn")):
+        raise MissingExtraError("train", what)
 
 
 def emit(result: Mapping[str, Any], *, as_json: bool, lines: list[str]) -> None:

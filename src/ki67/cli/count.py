@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from ki67.cli.common import Json, Label, Mpp, Out, Quiet, begin, emit, index_line, warning_lines
+from ki67.cli.common import (
+    CellModel,
+    DabThreshold,
+    Engine,
+    EngineOption,
+    Json,
+    Label,
+    Mpp,
+    Out,
+    Quiet,
+    begin,
+    emit,
+    index_line,
+    warning_lines,
+)
 
 
 def count(
@@ -18,6 +32,9 @@ def count(
     ] = None,
     label: Label = None,
     mpp: Mpp = None,
+    engine: EngineOption = Engine.network,
+    cell_model: CellModel = None,
+    dab_threshold: DabThreshold = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -25,6 +42,9 @@ def count(
     from ki67.pipeline import Options, run_count
 
     begin(quiet=quiet)
-    result = run_count(ki67, out, Options(regions=regions, label=label), mpp=mpp)
+    options = Options(
+        regions=regions, label=label, engine=engine.value, cell_model=cell_model, dab_threshold=dab_threshold
+    )
+    result = run_count(ki67, out, options, mpp=mpp)
     lines = [index_line(result), *warning_lines(result), f"report: {result['report']}"]
     emit(result, as_json=as_json, lines=lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -91,9 +92,14 @@ def _models(problems: list[str]) -> dict[str, str]:
     from ki67 import cells, idc
 
     states: dict[str, str] = {}
-    for name, load in (("idc", idc.load_model), ("cells", cells.load_model)):
+    cards: dict[str, Callable[[], str]] = {
+        "idc": lambda: idc.load_model().sha256,
+        "cells, network": lambda: cells.load_engine("network").card.sha256,
+        "cells, forest": lambda: cells.load_engine("forest").card.sha256,
+    }
+    for name, sha256 in cards.items():
         try:
-            states[name] = f"sha256 {load().sha256[:16]}, intact"
+            states[name] = f"sha256 {sha256()[:16]}, intact"
         except Ki67Error as error:
             states[name] = "unusable"
             problems.append(str(error))

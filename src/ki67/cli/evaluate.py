@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ki67.cli.common import Json, Quiet, begin, emit
+from ki67.cli.common import Engine, EngineOption, Json, Layout, Quiet, begin, emit
 from ki67.cli.score import Mode, ModeOption
 
 app = typer.Typer(help="Compare with a gold standard.", no_args_is_help=True)
-
-
-class Layout(StrEnum):
-    """Layouts of labelled cell data sets."""
-
-    bcdata = "bcdata"
-    shidc = "shidc"
-    points = "points"
 
 
 @app.command()
@@ -65,15 +56,26 @@ def cells(
         Path | None,
         typer.Option("--pictures", help="Folder for a picture of hits, misses and false alarms per field."),
     ] = None,
+    engine: EngineOption = Engine.network,
+    model: Annotated[Path | None, typer.Option("--model", help="Another model of this engine, ONNX.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Cells: precision, recall and F1 per class, and the error of the index."""
+    from ki67.cells import load_engine
     from ki67.evaluation.cells import evaluate_cells
 
     begin(quiet=quiet)
     chosen = [name.strip() for name in images.split(",")] if images else None
-    result = evaluate_cells(directory, layout.value, mpp=mpp, radius_um=radius_um, images=chosen, pictures=pictures)
+    result = evaluate_cells(
+        directory,
+        layout.value,
+        mpp=mpp,
+        radius_um=radius_um,
+        images=chosen,
+        pictures=pictures,
+        engine=load_engine(engine.value, model),
+    )
     lines = [f"{result['images']} fields, {result['cells']} labelled tumour cells"]
     for name, row in result["classes"].items():
         lines.append(f"{name:9s} precision {row['precision']:.3f}  recall {row['recall']:.3f}  F1 {row['f1']:.3f}")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ki67.cli.common import Json, Mpp, Out, Quiet, begin, emit, warning_lines
-from ki67.errors import MissingExtraError
+from ki67.cli.common import Json, Mpp, Out, Quiet, begin, emit, require_training, warning_lines
 
 ModelOption = Annotated[Path | None, typer.Option("--model", help="Another model (.onnx); default: the shipped one.")]
 
@@ -145,7 +143,7 @@ def train(
 ) -> None:
     """Train Inception v1 on labelled patches, from scratch unless told otherwise, and export it with its card."""
     begin(quiet=quiet)
-    _need_training()
+    require_training("Training a model")
     import torch
 
     from ki67.idc import load_model
@@ -216,7 +214,7 @@ def adapt(
 ) -> None:
     """Fit a model to another laboratory's slides, without any label of theirs."""
     begin(quiet=quiet)
-    _need_training()
+    require_training("Training a model")
     from ki67.idc import load_model, read_patches
     from ki67.idc.adaptation import AdaptOptions, adapt_model, draw_slides
     from ki67.idc.recipe import INDEX, split_rows
@@ -236,8 +234,3 @@ def adapt(
     target = adapt_model(base, pixels, out, options, source=labelled, slides=seen)
     result = {"model": str(target), "method": method.value, "patches": len(pixels), "slides": seen}
     emit(result, as_json=as_json, lines=[f"{len(pixels)} patches of {len(seen)} slide(s)", f"model: {target}"])
-
-
-def _need_training() -> None:
-    if any(importlib.util.find_spec(name) is None for name in ("torch", "onnx")):
-        raise MissingExtraError("train", "Training a model")

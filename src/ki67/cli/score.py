@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from ki67.cli.common import HeMpp, Json, Ki67Mpp, Label, Out, Quiet, begin, emit, index_line, warning_lines
+from ki67.cli.common import (
+    CellModel,
+    DabThreshold,
+    Engine,
+    EngineOption,
+    HeMpp,
+    Json,
+    Ki67Mpp,
+    Label,
+    Out,
+    Quiet,
+    begin,
+    emit,
+    index_line,
+    warning_lines,
+)
 
 
 class Mode(StrEnum):
@@ -41,6 +56,9 @@ def score(
     mode: ModeOption = Mode.deformable,
     use_unaccepted_registration: Unaccepted = False,
     allow_few_cells: FewCells = False,
+    engine: EngineOption = Engine.network,
+    cell_model: CellModel = None,
+    dab_threshold: DabThreshold = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -54,6 +72,9 @@ def score(
         mode=mode.value,
         use_unaccepted_registration=use_unaccepted_registration,
         allow_few_cells=allow_few_cells,
+        engine=engine.value,
+        cell_model=cell_model,
+        dab_threshold=dab_threshold,
     )
     result = run_score(he, ki67, out, options, he_mpp=he_mpp, ki67_mpp=ki67_mpp)
     lines = [

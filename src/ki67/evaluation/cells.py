@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells import ForestModel, detect_cells, load_model
+from ki67.cells import Engine, detect_cells, load_engine
 from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
 from ki67.cells.matching import match
 from ki67.evaluation.cell_pictures import draw_field
@@ -25,6 +25,7 @@ BOOTSTRAP_DRAWS: Final = 2000
 """Draws of whole fields with replacement; cells of one field are not independent."""
 
 _BOOTSTRAP_SEED: Final = 1
+_RELIABILITY_BINS: Final = 10
 _INTERVAL: Final = (2.5, 97.5)
 
 
@@ -32,6 +33,8 @@ _INTERVAL: Final = (2.5, 97.5)
 class _FieldResult:
     field: LabelledField
     found: dict[str, NDArray[np.float64]]
+    probability: NDArray[np.float64]
+    right: NDArray[np.bool_]
     counts: dict[str, NDArray[np.int64]]
 
     @property
@@ -50,7 +53,7 @@ def evaluate_cells(
     radius_um: float | None = None,
     images: Sequence[str] | None = None,
     pictures: str | Path | None = None,
-    model: ForestModel | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Count labelled fields and compare the cells with the labels.
 
@@ -71,8 +74,8 @@ def evaluate_cells(
         Names (without suffix) of the fields to use; all where None.
     pictures
         Folder for one PNG per field with hits, misses and false alarms.
-    model
-        The forest; None for the shipped one.
+    engine
+        What finds the cells (:func:`ki67.cells.load_engine`); None for the default.
 
     Returns
     -------
@@ -80,6 +83,7 @@ def evaluate_cells(
         ``classes``: precision, recall, f1, tp, fp, fn and the 95 % bootstrap interval of f1 over fields, for
         positive and negative; ``index_mae_points``, ``index_rmse_points``, ``index_icc`` (ICC(2,1)),
         ``index_bias_points`` with its limits of agreement, over the fields that have tumour cells;
+        ``reliability``: how often counted cells are right, by probability;
         ``index_pooled_percent`` and ``gold_pooled_percent`` over all cells; ``images``, ``cells`` (labelled tumour
         cells), ``per_image``.
 
@@ -90,26 +94,31 @@ def evaluate_cells(
     """
     fields = read_fields(directory, layout, mpp, images)
     radius = DEFAULT_RADIUS_UM[layout] if radius_um is None else radius_um
-    model = model or load_model()
-    results = [_count(field, radius, model) for field in track(fields, "Counting fields", len(fields))]
+    engine = engine or load_engine()
+    results = [_count(field, radius, engine) for field in track(fields, "Counting fields", len(fields))]
     if pictures is not None:
         for result in results:
             with atomic_path(Path(pictures) / f"{result.field.name}.png") as path:
                 draw_field(path, result.field, result.found, radius)
-    return _summary(results) | {"radius_um": radius, "model_sha256": model.sha256}
+    return _summary(results) | {"radius_um": radius, "engine": engine.card.engine, "model_sha256": engine.card.sha256}
 
 
-def _count(field: LabelledField, radius_um: float, model: ForestModel) -> _FieldResult:
+def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResult:
     with open_slide(field.image, field.mpp) as slide:
-        table = detect_cells(slide, None, model=model).table
+        table = detect_cells(slide, None, engine=engine).table
     places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
     labels = np.array(table["label"].to_pylist(), dtype=object)
     found = {name: places[labels == name] for name in TUMOUR_CLASSES}
-    counts = {}
+    probability = table["probability"].to_numpy()
+    counts, probabilities, rights = {}, [], []
     for name in TUMOUR_CLASSES:
-        hits = len(match(field.points[name], found[name], radius_um)[0])
-        counts[name] = np.array([hits, len(found[name]) - hits, len(field.points[name]) - hits])
-    return _FieldResult(field, found, counts)
+        right = np.zeros(len(found[name]), np.bool_)
+        right[match(field.points[name], found[name], radius_um)[1]] = True
+        hits = int(right.sum())
+        counts[name] = np.array([hits, len(right) - hits, len(field.points[name]) - hits])
+        probabilities.append(probability[labels == name])
+        rights.append(right)
+    return _FieldResult(field, found, np.concatenate(probabilities), np.concatenate(rights), counts)
 
 
 def _summary(results: Sequence[_FieldResult]) -> dict[str, Any]:
@@ -121,10 +130,30 @@ def _summary(results: Sequence[_FieldResult]) -> dict[str, Any]:
         "gold_pooled_percent": _percent(
             *(sum(len(r.field.points[name]) for r in results) for name in TUMOUR_CLASSES)
         ),
+        "reliability": _reliability(results),
         "images": len(results),
         "cells": sum(len(r.field.points[name]) for r in results for name in TUMOUR_CLASSES),
         "per_image": [_image_figures(result) for result in results],
     }
+
+
+def _reliability(results: Sequence[_FieldResult]) -> dict[str, Any]:
+    """How often cells are right, by the probability they were given; the expected error weighs by cells."""
+    probability = np.concatenate([result.probability for result in results]).astype(np.float64)
+    right = np.concatenate([result.right for result in results])
+    place = np.minimum((probability * _RELIABILITY_BINS).astype(int), _RELIABILITY_BINS - 1)
+    bins = [
+        {
+            "from": index / _RELIABILITY_BINS,
+            "cells": int(own.sum()),
+            "probability": float(probability[own].mean()),
+            "right": float(right[own].mean()),
+        }
+        for index in range(_RELIABILITY_BINS)
+        if (own := place == index).any()
+    ]
+    error = sum(row["cells"] * abs(row["probability"] - row["right"]) for row in bins) / max(len(right), 1)
+    return {"expected_calibration_error": error, "bins": bins}
 
 
 def _class_figures(counts: NDArray[np.int64]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,8 +115,3 @@ def store_in_half_precision(graph: onnx.ModelProto) -> None:
         casts.append(helper.make_node("Cast", [half.name], [name], name=name + ".widen", to=TensorProto.FLOAT))
     for place, node in enumerate(casts):
         graph.graph.node.insert(place, node)
-
-
-def training_is_possible() -> bool:
-    """Tell whether the training extra is installed."""
-    return all(importlib.util.find_spec(name) is not None for name in ("torch", "onnx"))

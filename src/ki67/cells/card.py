@@ -1,0 +1,117 @@
+"""What every cell model has: classes, a card beside its graph, and a check that the two belong together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from ki67.cells.channels import WORKING_MPP
+from ki67.errors import ModelError
+from ki67.files import sha256_of
+
+CARD_SCHEMA = 1
+"""Version of the card's fields."""
+
+CLASSES = ("other", "positive", "negative")
+"""Classes in the order of the models' outputs."""
+
+OTHER, POSITIVE, NEGATIVE = range(3)
+
+REINSTALL = "Reinstall the package, or train the model again with `ki67 cells train`."
+
+
+@dataclass(frozen=True, slots=True)
+class CellCard:
+    """What a cell model is and how its outputs are read; stored as JSON beside the graph.
+
+    ``positive_threshold`` and ``negative_threshold``: least score of being a tumour nucleus at which a nucleus of
+    that class is counted. ``curves`` turn a network's scores into probabilities, by class; a forest has none, its
+    scores are shares of its trees.
+    """
+
+    name: str
+    sha256: str
+    engine: str
+    mpp: float
+    positive_threshold: float
+    negative_threshold: float
+    curves: dict[int, tuple[float, float]]
+    details: dict[str, Any] = field(repr=False)
+
+
+def checked_card(graph: Path, engine: str) -> CellCard:
+    """Read a model's card and check it against the graph and this program.
+
+    Raises
+    ------
+    ModelError
+        Where the graph or the card is missing or damaged, the two do not belong together, or the model belongs to
+        another engine or another version of the program.
+    """
+    if not graph.is_file():
+        raise ModelError(graph, "is missing", REINSTALL)
+    card = _read(graph.with_suffix(".json"))
+    found = sha256_of(graph)
+    if found != card.sha256:
+        raise ModelError(
+            graph,
+            f"does not belong to its card: SHA-256 {found[:12]}…, the card says {card.sha256[:12]}…",
+            REINSTALL,
+        )
+    if card.engine != engine:
+        raise ModelError(graph, f"is a {card.engine} model, not a {engine}", "Name a model of that engine.")
+    return card
+
+
+def _read(path: Path) -> CellCard:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        card = CellCard(
+            name=str(fields["name"]),
+            sha256=str(fields["sha256"]),
+            engine=str(fields["engine"]),
+            mpp=float(fields["mpp"]),
+            positive_threshold=float(fields["positive_threshold"]),
+            negative_threshold=float(fields["negative_threshold"]),
+            curves={
+                CLASSES.index(label): (float(slope), float(intercept))
+                for label, (slope, intercept) in fields.get("calibration", {}).items()
+            },
+            details=fields,
+        )
+        schema, classes = int(fields["schema"]), tuple(fields["classes"])
+    except FileNotFoundError as error:
+        raise ModelError(path, "is missing; a model is not used without its card", REINSTALL) from error
+    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
+        raise ModelError(path, f"is not a model card ({error})", REINSTALL) from error
+    except KeyError as error:
+        raise ModelError(path, f"lacks the field {error}", REINSTALL) from error
+    if schema != CARD_SCHEMA:
+        raise ModelError(path, f"has schema {schema}, this program reads {CARD_SCHEMA}", REINSTALL)
+    if classes != CLASSES or card.mpp != WORKING_MPP:
+        raise ModelError(path, "belongs to another version: other classes or another resolution", REINSTALL)
+    return card
+
+
+def run_session(graph: Path) -> onnxruntime.InferenceSession:
+    """Load a graph into ONNX Runtime, on one thread, because tiles are what runs side by side.
+
+    Raises
+    ------
+    ModelError
+        Where the graph cannot be run.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    # What a tile's size needs is given back after it: memory stays that of the tiles under way.
+    options.enable_cpu_mem_arena = False
+    try:
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime raises a class of its own for each defect of a graph
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(graph, f"cannot be run ({reason})", REINSTALL) from error

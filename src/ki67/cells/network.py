@@ -1,0 +1,73 @@
+"""The cell network as it ships: a small U-Net as an ONNX graph, from pixels to proximity maps, and its card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ki67.cells.card import NEGATIVE, POSITIVE, REINSTALL, CellCard, checked_card, run_session
+from ki67.cells.tiling import GRID_PX
+from ki67.errors import ModelError
+
+SHIPPED_NETWORK = Path(__file__).parent.parent / "weights" / "cells_network.onnx"
+"""The network that comes with the package."""
+
+INPUT_NAME, OUTPUT_NAME = "light", "proximity"
+"""Names in the graph: float32 (1, 3, H, W) in, 1 for the background; float32 (1, 3, H/2, W/2) out, 0 to 1."""
+
+STRIDE = 2
+"""Pixels of the input per pixel of the maps."""
+
+MOST_LIGHT = 1.1
+"""Light brighter than this share of the background is a reflection, not tissue."""
+
+
+@dataclass(frozen=True)
+class NetworkModel:
+    """A network ready to run; made by :func:`load_network`. Runs from several threads at once."""
+
+    path: Path
+    card: CellCard
+
+    @cached_property
+    def session(self) -> onnxruntime.InferenceSession:
+        """The ONNX Runtime session."""
+        return run_session(self.path)
+
+    def maps(self, rgb: NDArray[np.uint8], background_rgb: tuple[float, float, float]) -> NDArray[np.float32]:
+        """Proximity maps (3, ⌈H/2⌉, ⌈W/2⌉), in the order of the classes, of pixels (H, W, 3)."""
+        height, width = rgb.shape[:2]
+        light = transmitted(rgb, background_rgb)
+        rest = ((0, -height % GRID_PX), (0, -width % GRID_PX), (0, 0))
+        if any(after for _, after in rest):
+            light = np.pad(light, rest, mode="edge")
+        inputs = {INPUT_NAME: np.ascontiguousarray(light.transpose(2, 0, 1))[None]}
+        maps: NDArray[np.float32] = self.session.run([OUTPUT_NAME], inputs)[0][0]
+        return maps[:, : -(-height // STRIDE), : -(-width // STRIDE)]
+
+
+def transmitted(rgb: NDArray[np.uint8], background_rgb: tuple[float, float, float]) -> NDArray[np.float32]:
+    """Transmitted light (H, W, 3) as a share of the background's, whatever the colour of the lamp."""
+    steps = np.arange(256, dtype=np.float32)[:, None] / np.array(background_rgb, np.float32)
+    table = np.minimum(steps, np.float32(MOST_LIGHT))
+    return np.stack([table[:, channel][rgb[..., channel]] for channel in range(3)], axis=-1)
+
+
+def load_network(path: str | Path | None = None) -> NetworkModel:
+    """Load a network and check it against its card; None takes the shipped one.
+
+    Raises
+    ------
+    ModelError
+        Where the graph or the card is missing or damaged, or the two do not belong together.
+    """
+    graph = SHIPPED_NETWORK if path is None else Path(path)
+    card = checked_card(graph, "network")
+    if set(card.curves) != {POSITIVE, NEGATIVE}:
+        raise ModelError(graph.with_suffix(".json"), "lacks the calibration of both classes", REINSTALL)
+    return NetworkModel(graph, card)

@@ -1,0 +1,214 @@
+"""The whole way from labelled fields to a cell model that can be shipped (needs the ``train`` extra).
+
+``ki67 cells train OUT.onnx --set LAYOUT=DIR …``: cross-validation first, by patient, which chooses the thresholds and
+gives honest figures; then the model, on all fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ki67.cells.calibration import Curve, fit_curve
+from ki67.cells.card import CLASSES, NEGATIVE, OTHER, POSITIVE
+from ki67.cells.channels import WORKING_MPP
+from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
+from ki67.cells.matching import count_matches, match
+from ki67.cells.network import STRIDE
+from ki67.cells.network_export import export_network
+from ki67.cells.network_training import NetworkField, NetworkOptions, read_network_field, train_network
+from ki67.cells.peaks import Peaks, find_peaks
+from ki67.cells.thresholds import SIMULATED, Counts, choose_thresholds
+from ki67.cells.tiling import GRID_PX
+from ki67.cells.training import TrainingOptions, measure_field, train
+from ki67.cells.unet import CellNetwork
+from ki67.progress import message, track
+
+NETWORK_STEPS = tuple(round(0.25 + 0.05 * step, 2) for step in range(11))
+"""Thresholds that cross-validation chooses among."""
+
+FULLY_LABELLED = ("points", "qupath", SIMULATED)
+"""Layouts whose fields label every nucleus where they label any that is not tumour."""
+
+
+@dataclass(frozen=True)
+class FieldSet:
+    """Labelled fields of one layout; ``images`` None takes all."""
+
+    layout: str
+    directory: Path
+    images: Sequence[str] | None = None
+    mpp: float | None = None
+
+
+def patient_of(name: str) -> str:
+    """Patient of a field: its name up to the last underscore ("p1_0299_1" is of "p1_0299"), or all of it."""
+    return name.rpartition("_")[0] or name
+
+
+def train_cells(
+    sets: Sequence[FieldSet],
+    out: str | Path,
+    engine: str,
+    card: dict[str, Any],
+    *,
+    patient: Callable[[str], str] = patient_of,
+    folds: int = 3,
+    network: NetworkOptions | None = None,
+    fold_steps: int = 2000,
+) -> dict[str, Any]:
+    """Train a cell model on labelled fields; returns its card.
+
+    Parameters
+    ----------
+    sets
+        The fields.
+    out
+        The ``.onnx`` file; the card goes beside it, a network's checkpoints into ``OUT.training/``, from where a
+        training that was cut short goes on.
+    engine
+        ``network`` or ``forest``.
+    card
+        Further fields of the card: name, data, licence.
+    patient
+        Gives the patient a field belongs to, by which cross-validation splits.
+    folds
+        Parts of the cross-validation.
+    network
+        How a network is trained.
+    fold_steps
+        Steps of each network of the cross-validation.
+
+    Raises
+    ------
+    DataSetError
+        Where a set is not as described or there is nothing to learn from.
+    """
+    named = [(chosen, field) for chosen in sets for field in _read(chosen)]
+    if engine == "forest":
+        measured = [
+            measure_field(field, chosen.layout, DEFAULT_RADIUS_UM[chosen.layout], patient(field.name))
+            for chosen, field in track(named, "Measuring fields", len(named))
+        ]
+        return train(measured, out, card, TrainingOptions(folds=folds))
+    fields = [
+        read_network_field(
+            field,
+            chosen.layout,
+            patient(field.name),
+            others_complete=chosen.layout in FULLY_LABELLED and len(field.points[CLASSES[OTHER]]) > 0,
+        )
+        for chosen, field in track(named, "Reading fields", len(named))
+    ]
+    return _train_network(fields, Path(out), card, folds, network or NetworkOptions(), fold_steps)
+
+
+def _read(chosen: FieldSet) -> list[LabelledField]:
+    return read_fields(chosen.directory, chosen.layout, chosen.mpp, chosen.images)
+
+
+def _train_network(
+    fields: Sequence[NetworkField],
+    out: Path,
+    card: dict[str, Any],
+    folds: int,
+    options: NetworkOptions,
+    fold_steps: int,
+) -> dict[str, Any]:
+    folder = out.with_suffix(".training")
+    fold_options = NetworkOptions(**{**asdict(options), "steps": fold_steps})
+    seen = cross_validate(fields, folder, folds, fold_options)
+    thresholds, figures = choose_thresholds(
+        lambda label, threshold: network_counts(fields, seen, label, threshold), NETWORK_STEPS
+    )
+    message(f"cross-validated F1: {figures['f1']}")
+    network = train_network(fields, folder / "all", options)
+    return export_network(
+        network,
+        out,
+        card
+        | {
+            "positive_threshold": thresholds[0],
+            "negative_threshold": thresholds[1],
+            "calibration": calibrate(fields, seen),
+            "options": asdict(options),
+            "cross_validation": figures | {"folds": folds, "steps": fold_steps, "by": "patient"},
+            "fields": [f"{field.group}/{field.field.name}" for field in fields],
+        },
+    )
+
+
+def cross_validate(
+    fields: Sequence[NetworkField], folder: Path, folds: int, options: NetworkOptions
+) -> list[Peaks | None]:
+    """Peaks of each real field by a network that has not seen its patient; None for simulated sections.
+
+    Simulated sections are learnt from in every fold.
+    """
+    patients = sorted({(field.group, field.patient) for field in fields if field.group != SIMULATED})
+    fold_of = {patient: index % folds for index, patient in enumerate(patients)}
+    found: list[Peaks | None] = [None] * len(fields)
+    for fold in range(min(folds, len(patients))):
+        message(f"cross-validation: network {fold + 1} of {folds}")
+        rest = [field for field in fields if fold_of.get((field.group, field.patient)) != fold]
+        network = train_network(rest, folder / f"fold-{fold + 1}", options)
+        for index, field in enumerate(fields):
+            if fold_of.get((field.group, field.patient)) == fold:
+                found[index] = peaks_of(network, field)
+    return found
+
+
+def peaks_of(network: CellNetwork, field: NetworkField) -> Peaks:
+    """What a network finds on a whole field."""
+    height, width = field.light.shape[:2]
+    light = np.pad(field.light, ((0, -height % GRID_PX), (0, -width % GRID_PX), (0, 0)), mode="edge")
+    with torch.inference_mode():
+        maps = torch.sigmoid(network(torch.from_numpy(light.transpose(2, 0, 1).copy())[None]))[0].numpy()
+    return find_peaks(maps[:, : -(-height // STRIDE), : -(-width // STRIDE)])
+
+
+def network_counts(
+    fields: Sequence[NetworkField], peaks: Sequence[Peaks | None], label: int, threshold: float
+) -> Counts:
+    """Hits, cells found and cells labelled of one class, by data set."""
+    counts: dict[str, NDArray[np.float64]] = {}
+    for field, found in zip(fields, peaks, strict=True):
+        if found is None:
+            continue
+        places = _places_um(found, found.of_class(label, threshold))
+        truth = field.field.points[CLASSES[label]]
+        hits = count_matches(truth, places, DEFAULT_RADIUS_UM[field.group])
+        counts[field.group] = counts.get(field.group, np.zeros(3)) + np.array([hits, len(places), len(truth)])
+    return {name: (float(hits), float(n), float(truth)) for name, (hits, n, truth) in counts.items()}
+
+
+def calibrate(fields: Sequence[NetworkField], peaks: Sequence[Peaks | None]) -> dict[str, Curve]:
+    """Curves from score to probability for positive and negative, on fields the networks had not seen."""
+    return {CLASSES[label]: _curve(fields, peaks, label) for label in (POSITIVE, NEGATIVE)}
+
+
+def _curve(fields: Sequence[NetworkField], peaks: Sequence[Peaks | None], label: int) -> Curve:
+    scores, hits, groups = [], [], []
+    for field, found in zip(fields, peaks, strict=True):
+        if found is None:
+            continue
+        own = found.of_class(label, 0.0)
+        right = np.zeros(int(own.sum()), np.bool_)
+        truth = field.field.points[CLASSES[label]]
+        right[match(truth, _places_um(found, own), DEFAULT_RADIUS_UM[field.group])[1]] = True
+        scores.append(found.values[own][:, [POSITIVE, NEGATIVE]].sum(axis=1))
+        hits.append(right)
+        groups.append(np.full(len(right), field.group))
+    group = np.concatenate(groups)
+    weight = 1.0 / np.array([np.count_nonzero(group == name) for name in group], np.float64)
+    return fit_curve(np.concatenate(scores), np.concatenate(hits), weight)
+
+
+def _places_um(found: Peaks, own: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.column_stack([found.x_px[own], found.y_px[own]]) * STRIDE * WORKING_MPP
