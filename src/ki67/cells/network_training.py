@@ -56,7 +56,8 @@ class NetworkOptions:
     """How the network is trained; equal options and fields give the same weights on the same machine.
 
     ``crop_px`` is the edge of a training crop at the working resolution, ``crops_per_group`` how many crops of each
-    data set make one step; ``average_decay`` that of the exponential average of the weights, which is what is kept.
+    data set make one step; ``other_weight`` how much a nucleus that is labelled as no tumour cell weighs (they are
+    few, and look most like tumour); ``average_decay`` that of the exponential average of the weights, which is kept.
     """
 
     steps: int = 5500
@@ -65,6 +66,7 @@ class NetworkOptions:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     warmup_steps: int = 100
+    other_weight: float = 1.0
     average_decay: float = 0.998
     precision: str = "bfloat16"
     widths: tuple[int, ...] = WIDTHS
@@ -99,8 +101,15 @@ def read_network_field(field: LabelledField, group: str, patient: str, *, others
     return NetworkField(group, patient, field, np.minimum(light.astype(np.float32), 1.1), points, complete)
 
 
-def train_network(fields: Sequence[NetworkField], directory: str | Path, options: NetworkOptions) -> CellNetwork:
+def train_network(
+    fields: Sequence[NetworkField],
+    directory: str | Path,
+    options: NetworkOptions,
+    start: CellNetwork | None = None,
+) -> CellNetwork:
     """Train a network, or go on with the training in the folder; returns the averaged one.
+
+    ``start`` is a network whose weights the training begins with; None begins with random ones.
 
     Raises
     ------
@@ -113,6 +122,8 @@ def train_network(fields: Sequence[NetworkField], directory: str | Path, options
         raise DataSetError(folder, "cannot be trained in: the fields hold no tumour cell", "Add labelled fields.")
     torch.manual_seed(options.seed)
     network, average = CellNetwork(options.widths), CellNetwork(options.widths)
+    if start is not None:
+        network.load_state_dict(start.state_dict())
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), options.learning_rate, weight_decay=options.weight_decay)
@@ -157,15 +168,16 @@ def draw_batch(fields: Sequence[NetworkField], options: NetworkOptions, step: in
         own = [field for field in fields if field.group == group]
         share = np.sqrt([1.0 + sum(len(points) for points in field.points) for field in own])
         chosen = rng.choice(len(own), options.crops_per_group, p=share / share.sum())
-        crops += [_crop(own[index], options.crop_px, rng) for index in chosen.tolist()]
+        crops += [_crop(own[index], options, rng) for index in chosen.tolist()]
     light, target, weight = (torch.from_numpy(np.stack(parts)) for parts in zip(*crops, strict=True))
     return light, target, weight
 
 
 def _crop(
-    field: NetworkField, size: int, rng: np.random.Generator
+    field: NetworkField, options: NetworkOptions, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """A turned, flipped, scaled and restained piece of a field."""
+    size = options.crop_px
     scale = math.exp(rng.uniform(math.log(0.8), math.log(1.25)))
     angle, flip = rng.uniform(0, 2 * math.pi), rng.choice([-1.0, 1.0])
     height, width = field.light.shape[:2]
@@ -185,6 +197,7 @@ def _crop(
     inside = cv2.warpAffine(np.ones((height, width), np.uint8), matrix, (size, size), flags=cv2.INTER_NEAREST)
     points = [(known @ turn.T + shift) / STRIDE for known in field.points]
     target, weight = _targets(points, field.complete, size // STRIDE)
+    weight *= 1 + (options.other_weight - 1) * target[OTHER]
     weight *= inside[1::STRIDE, 1::STRIDE]
     return np.ascontiguousarray(_restain(light, rng).transpose(2, 0, 1)), target, weight
 
