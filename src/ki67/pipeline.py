@@ -38,6 +38,40 @@ TUMOUR_LABELS = ("IDC", "Tumor", "Tumour", "Invasive", "Invasive carcinoma")
 
 
 @dataclass(frozen=True)
+class Adjustment:
+    """Registration by hand.
+
+    Parameters
+    ----------
+    landmarks
+        CSV of landmark pairs (``he_x,he_y,ki67_x,ki67_y`` in pixels), or None.
+    shift_um, rotate_deg
+        A nudge of the region on the Ki-67 slide: right, down, and clockwise about the middle of the tissue.
+    as_given
+        Take it as it is; otherwise it is refined automatically.
+    """
+
+    landmarks: Path | None = None
+    shift_um: tuple[float, float] = (0.0, 0.0)
+    rotate_deg: float = 0.0
+    as_given: bool = False
+
+    def read(self, he: Slide, ki67: Slide) -> registration.ByHand:
+        """Read the landmarks of these two slides."""
+        pairs = None
+        if self.landmarks is not None:
+            sizes = [(slide.bounds_um.width_um, slide.bounds_um.height_um) for slide in (he, ki67)]
+            pairs = registration.read_landmark_pairs(self.landmarks, he.mpp, ki67.mpp, sizes[0], sizes[1])
+        return registration.ByHand(pairs, self.shift_um, self.rotate_deg, self.as_given)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of it decides the result."""
+        pairs = None if self.landmarks is None else sha256_of(self.landmarks)
+        return {"landmarks": pairs, "nudge": [*self.shift_um, self.rotate_deg], "as_given": self.as_given}
+
+
+@dataclass(frozen=True)
 class Options:
     """What a user can choose; the defaults are the recommended way.
 
@@ -49,6 +83,8 @@ class Options:
         Which label of the region file is counted; None takes IDC, or what other programs call it.
     mode
         Registration: ``rigid``, ``affine`` or ``deformable``.
+    adjustment
+        Registration by hand; None registers automatically.
     use_unaccepted_registration
         Go on with a registration that is not believable.
     allow_few_cells
@@ -64,6 +100,7 @@ class Options:
     regions: Path | None = None
     label: str | None = None
     mode: registration.Mode = "deformable"
+    adjustment: Adjustment | None = None
     use_unaccepted_registration: bool = False
     allow_few_cells: bool = False
     engine: cells.EngineName = cells.DEFAULT_ENGINE
@@ -139,7 +176,7 @@ def run_score(
         models = _model_hashes(options, with_idc=options.regions is None)
         with open_case(out, "score", {"he": he.facts, "ki67": ki67.facts}, models) as case:
             _find_region(case, he, options)
-            _register(case, he, ki67, options.mode)
+            _register(case, he, ki67, options.mode, options.adjustment)
             _require_believable(case, options)
             _map_region(case, he, ki67)
             _count_cells(case, ki67, REGIONS_KI67, options)
@@ -205,6 +242,7 @@ def run_register(
     out: str | Path,
     *,
     mode: registration.Mode = "deformable",
+    adjustment: Adjustment | None = None,
     he_mpp: float | None = None,
     ki67_mpp: float | None = None,
 ) -> Summary:
@@ -218,7 +256,7 @@ def run_register(
     with _section(he_path, he_mpp) as he, _section(ki67_path, ki67_mpp) as ki67:
         facts = {"he": he.facts, "ki67": ki67.facts}
         with open_case(out, "register", facts, {}) as case:
-            _register(case, he, ki67, mode)
+            _register(case, he, ki67, mode, adjustment)
             return _quality(case) | {"transform": str(case.path(TRANSFORM)), "seconds": case.seconds()}
 
 
@@ -322,16 +360,24 @@ def choose_regions(regions: Regions, label: str | None, path: Path) -> tuple[Reg
     raise RegionError(msg)
 
 
-def _register(case: Case, he: Section, ki67: Section, mode: registration.Mode) -> Summary:
+def _register(
+    case: Case, he: Section, ki67: Section, mode: registration.Mode, adjustment: Adjustment | None
+) -> Summary:
+    by_hand = adjustment.read(he.slide, ki67.slide) if adjustment else None
+
     def work() -> Summary:
         message("registering the two sections")
-        transform, quality = registration.register(he.slide, ki67.slide, he.tissue, ki67.tissue, mode=mode)
+        transform, quality = registration.register(
+            he.slide, ki67.slide, he.tissue, ki67.tissue, mode=mode, by_hand=by_hand
+        )
         registration.write_transform(case.path(TRANSFORM), transform)
         write_json(case.path(QUALITY), quality.to_dict())
         return {"accepted": quality.accepted, "ncc": quality.ncc, "warnings": list(quality.warnings)}
 
     parameters = {"he": he.identity, "ki67": ki67.identity, "mode": mode}
-    return case.run_stage(Stage("registration", 1, (TRANSFORM, QUALITY), (DISPLACEMENT,)), parameters, (), work)
+    if adjustment:
+        parameters["adjustment"] = adjustment.identity
+    return case.run_stage(Stage("registration", 2, (TRANSFORM, QUALITY), (DISPLACEMENT,)), parameters, (), work)
 
 
 def _require_believable(case: Case, options: Options) -> None:
@@ -340,8 +386,9 @@ def _require_believable(case: Case, options: Options) -> None:
         return
     msg = (
         f"the registration is not believable: {'; '.join(quality['reasons'])}. Check that the slides are serial "
-        "sections of one block; then outline the region on the Ki-67 slide and use 'ki67 count --regions', or "
-        "accept this registration with --use-unaccepted-registration"
+        "sections of one block; then help with pairs of places seen on both (--landmarks FILE), or outline the "
+        "region on the Ki-67 slide and use 'ki67 count --regions', or accept this registration with "
+        "--use-unaccepted-registration"
     )
     raise RegistrationError(msg)
 

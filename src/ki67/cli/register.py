@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ki67.cli.common import HeMpp, Json, Ki67Mpp, Out, Quiet, begin, emit
-from ki67.cli.score import Mode, ModeOption
+from ki67.cli.score import AsGiven, Landmarks, Mode, ModeOption, Rotate, Shift, adjustment_of
 
 
 def register(
@@ -18,6 +18,10 @@ def register(
     he_mpp: HeMpp = None,
     ki67_mpp: Ki67Mpp = None,
     mode: ModeOption = Mode.deformable,
+    landmarks: Landmarks = None,
+    shift: Shift = None,
+    rotate: Rotate = None,
+    as_given: AsGiven = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -25,7 +29,8 @@ def register(
     from ki67.pipeline import run_register
 
     begin(quiet=quiet)
-    result = run_register(he, ki67, out, mode=mode.value, he_mpp=he_mpp, ki67_mpp=ki67_mpp)
+    adjustment = adjustment_of(landmarks, shift, rotate, as_given=as_given)
+    result = run_register(he, ki67, out, mode=mode.value, adjustment=adjustment, he_mpp=he_mpp, ki67_mpp=ki67_mpp)
     verdict = "accepted" if result["accepted"] else "NOT accepted: " + "; ".join(result["reasons"])
     lines = [
         f"registration {verdict}",

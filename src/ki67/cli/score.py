@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +26,9 @@ from ki67.cli.common import (
     warning_lines,
 )
 
+if TYPE_CHECKING:
+    from ki67.pipeline import Adjustment
+
 
 class Mode(StrEnum):
     """How far the registration may bend a section."""
@@ -38,9 +42,41 @@ ModeOption = Annotated[Mode, typer.Option("--mode", help="How far the registrati
 Unaccepted = Annotated[
     bool, typer.Option("--use-unaccepted-registration", help="Go on with a registration that is not believable.")
 ]
+Landmarks = Annotated[
+    Path | None,
+    typer.Option(
+        "--landmarks", help="Register by pairs of places: CSV he_x,he_y,ki67_x,ki67_y in pixels, two pairs or more."
+    ),
+]
+Shift = Annotated[
+    tuple[float, float] | None,
+    typer.Option("--shift", metavar="DX DY", help="Move the found place on the Ki-67 slide by µm: right, down."),
+]
+Rotate = Annotated[
+    float | None, typer.Option("--rotate", metavar="DEG", help="Turn it clockwise about the middle of the tissue.")
+]
+AsGiven = Annotated[
+    bool, typer.Option("--as-given", help="Take landmarks, shift and turn as they are, without refining.")
+]
 FewCells = Annotated[
     bool, typer.Option("--allow-few-cells", help="Report an index on fewer than 500 tumour cells, flagged.")
 ]
+
+
+def adjustment_of(
+    landmarks: Path | None, shift: tuple[float, float] | None, rotate: float | None, *, as_given: bool
+) -> Adjustment | None:
+    """What the options of registration by hand say together; None where none is given."""
+    from ki67.pipeline import Adjustment
+
+    if landmarks is None and shift is None and rotate is None:
+        if as_given:
+            raise typer.BadParameter("--as-given needs --landmarks, --shift or --rotate")
+        return None
+    values = (*(shift or (0.0, 0.0)), rotate or 0.0)
+    if not all(map(math.isfinite, values)):
+        raise typer.BadParameter("--shift and --rotate need finite numbers")
+    return Adjustment(landmarks, (values[0], values[1]), values[2], as_given)
 
 
 def score(
@@ -54,6 +90,10 @@ def score(
     he_mpp: HeMpp = None,
     ki67_mpp: Ki67Mpp = None,
     mode: ModeOption = Mode.deformable,
+    landmarks: Landmarks = None,
+    shift: Shift = None,
+    rotate: Rotate = None,
+    as_given: AsGiven = False,
     use_unaccepted_registration: Unaccepted = False,
     allow_few_cells: FewCells = False,
     engine: EngineOption = Engine.network,
@@ -70,6 +110,7 @@ def score(
         regions=regions,
         label=label,
         mode=mode.value,
+        adjustment=adjustment_of(landmarks, shift, rotate, as_given=as_given),
         use_unaccepted_registration=use_unaccepted_registration,
         allow_few_cells=allow_few_cells,
         engine=engine.value,
