@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import shapely
+from numpy.typing import NDArray
+from scipy.interpolate import RBFInterpolator
+from shapely.geometry.base import BaseGeometry
 
 from ki67.annotations import read_regions
 from ki67.errors import Ki67Error
@@ -23,6 +27,7 @@ from ki67.files import write_json
 from ki67.pipeline import run_score
 from ki67.progress import configure
 from ki67.registration import read_transform
+from ki67.scoring import index_spread
 from ki67.simulate import SimulationOptions, simulate_pair
 
 FIRST_SEED = 101
@@ -71,7 +76,21 @@ def measure(folder: Path, options: SimulationOptions) -> dict[str, Any]:
     wanted = np.genfromtxt(folder / "landmarks_ki67.csv", delimiter=",", skip_header=1)[:, 1:] * options.mpp
     mapped = read_transform(folder / "case" / "registration" / "transform.json").map_points(landmarks)
     row["median_error_um"] = float(np.median(np.hypot(*(mapped - wanted).T)))
+    row["estimated_error_um"] = result["registration"]["estimated_error_um"]
+    row["spread_percent"] = result["registration_spread_percent"]
+    row["index_at_true_place_percent"] = at_true_place(folder, found, landmarks, wanted)
     return row
+
+
+def at_true_place(
+    folder: Path, region: BaseGeometry, he_um: NDArray[np.float64], ki67_um: NDArray[np.float64]
+) -> float | None:
+    """Index of the cells found, had the region been carried over without error (thin plate between landmarks)."""
+    true_map = RBFInterpolator(he_um, ki67_um, kernel="thin_plate_spline")
+    place = shapely.transform(shapely.segmentize(region, 50.0), true_map)
+    table = pq.read_table(folder / "case" / "cells.parquet", columns=["x_um", "y_um", "label"])
+    spread = index_spread(table, place, [np.eye(3)])
+    return None if spread is None else spread[0]
 
 
 def line(row: dict[str, Any]) -> str:
@@ -83,14 +102,22 @@ def line(row: dict[str, Any]) -> str:
     verdict = "" if abs(off) <= TOLERANCE_POINTS else "  OFF"
     return (
         f"{seed:6d} {true:6.1f} {row['index_percent']:6.1f} {off:+6.1f} {row['cells']:7d} {row['region_dice']:6.3f} "
-        f"{row['ncc']:6.3f} {row['median_error_um']:8.1f} {row['seconds']:6.0f}{verdict} {'; '.join(row['warnings'])}"
+        f"{row['ncc']:6.3f} {row['median_error_um']:8.1f} {row['estimated_error_um']:8.1f} "
+        f"{spread_of(row)} {row['seconds']:6.0f}{verdict} {'; '.join(row['warnings'])}"
     )
+
+
+def spread_of(row: dict[str, Any]) -> str:
+    """Return the spread of the index, and whether the index at the true place lies inside."""
+    low, high = row["spread_percent"]
+    place = row["index_at_true_place_percent"]
+    return f"{low:5.1f}-{high:4.1f} {place:5.1f} {'in ' if low <= place <= high else 'OUT'}"
 
 
 def main(out: Path, first_seed: int) -> None:
     """Run all pairs."""
     configure(quiet=True)
-    print("  seed   true  found    off   cells   Dice    NCC  µm off      s")
+    print("  seed   true  found    off   cells   Dice    NCC  µm off µm estim    spread true place      s")
     rows = []
     for place in range(len(INDICES)):
         rows.append(measure(out / f"pair-{place}", options_of(place, first_seed)))

@@ -10,7 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+import shapely
 
 from ki67 import cells, idc, registration, report, scoring
 from ki67.annotations import UNCLASSIFIED, Regions, check_inside, read_regions, write_regions
@@ -180,7 +182,7 @@ def run_score(
             _require_believable(case, options)
             _map_region(case, he, ki67)
             _count_cells(case, ki67, REGIONS_KI67, options)
-            _score(case, options)
+            _score(case, ki67, options)
             _report(case, he, ki67, options)
             return _result(case)
 
@@ -206,7 +208,7 @@ def run_count(
         if options.regions is not None:
             _take_regions(case, ki67, options, REGIONS_KI67)
         _count_cells(case, ki67, REGIONS_KI67 if options.regions is not None else None, options)
-        _score(case, Options(allow_few_cells=True), zero_cells_allowed=True)
+        _score(case, ki67, Options(allow_few_cells=True), zero_cells_allowed=True)
         _report(case, None, ki67, options)
         return _result(case)
 
@@ -427,14 +429,17 @@ def _count_cells(case: Case, ki67: Section, region_file: str | None, options: Op
     case.run_stage(Stage("cells", 2, (CELLS,)), parameters, reads, work)
 
 
-def _score(case: Case, options: Options, *, zero_cells_allowed: bool = False) -> None:
+def _score(case: Case, ki67: Section, options: Options, *, zero_cells_allowed: bool = False) -> None:
     area_mm2 = case.manifest["stages"]["cells"]["summary"]["area_mm2"]
     warnings = _warnings(case)
+    reads = tuple(name for name in (CELLS, QUALITY, REGIONS_KI67) if name in case.written())
 
     def work() -> Summary:
         table = pq.read_table(case.path(CELLS))
         score = scoring.score_cells(table, area_mm2, allow_few=options.allow_few_cells, allow_none=zero_cells_allowed)
         facts = score.model_dump(mode="json")
+        if QUALITY in reads:
+            facts["registration_spread_percent"] = _spread(case, table, ki67)
         facts["warnings"] = [*warnings, *score.warnings]
         write_json(case.path(SCORE), facts)
         return {"index_percent": score.index_percent, "cells": score.cells, "warnings": list(score.warnings)}
@@ -445,7 +450,17 @@ def _score(case: Case, options: Options, *, zero_cells_allowed: bool = False) ->
         "zero_cells_allowed": zero_cells_allowed,
         "warnings": warnings,
     }
-    case.run_stage(Stage("score", 1, (SCORE,)), parameters, (CELLS,), work)
+    case.run_stage(Stage("score", 2, (SCORE,)), parameters, reads, work)
+
+
+def _spread(case: Case, table: pa.Table, ki67: Section) -> tuple[float, float] | None:
+    """Spread of the index over maps as far off as this registration may be; None where that is not known."""
+    error_um = _read_json(case, QUALITY)["estimated_error_um"]
+    if error_um is None:
+        return None
+    region = read_regions(case.path(REGIONS_KI67), ki67.slide.mpp).union()
+    motions = registration.draw_motions(error_um, shapely.get_coordinates(region))
+    return scoring.index_spread(table, region, motions)
 
 
 def _report(case: Case, he: Section | None, ki67: Section, options: Options) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -121,7 +122,15 @@ def score(
     lines = [
         index_line(result),
         f"registration: NCC {result['registration']['ncc']:.3f} (before {result['registration']['ncc_before']:.3f})",
+        *_spread_line(result),
         *warning_lines(result),
         f"report: {result['report']}",
     ]
     emit(result, as_json=as_json, lines=lines)
+
+
+def _spread_line(result: Mapping[str, Any]) -> list[str]:
+    spread = result["registration_spread_percent"]
+    if spread is None:
+        return ["spread of the index under the registration's error: not known"]
+    return [f"spread of the index under the registration's estimated error: {spread[0]:.1f} to {spread[1]:.1f} %"]

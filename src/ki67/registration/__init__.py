@@ -5,6 +5,7 @@ from ki67.registration.quality import RegistrationQuality
 from ki67.registration.register import Mode, register, register_sections, sections
 from ki67.registration.store import read_transform, write_transform
 from ki67.registration.transform import DisplacementField, Transform
+from ki67.registration.uncertainty import draw_motions
 
 __all__ = [
     "ByHand",
@@ -13,6 +14,7 @@ __all__ = [
     "Mode",
     "RegistrationQuality",
     "Transform",
+    "draw_motions",
     "read_landmark_pairs",
     "read_transform",
     "register",

@@ -13,6 +13,7 @@ from ki67.registration.coarse import Coarse
 from ki67.registration.images import Section
 from ki67.registration.local import MINIMUM_BLOCKS, Coherence, LocalMap, coherence, compare, local_map
 from ki67.registration.transform import Transform
+from ki67.registration.uncertainty import estimated_error_um
 from ki67.registration.warp import correlation, dice, mutual_information, warp_by
 
 # NCC is measured on densities at this resolution and blur: nuclei are blurred into tissue, as far as serial
@@ -58,6 +59,8 @@ class RegistrationQuality:
         Share of the blocks where the remaining shift is known.
     local_error_um
         Median remaining shift there, None where it is known nowhere.
+    estimated_error_um
+        Estimate of the median error of the whole map (:mod:`ki67.registration.uncertainty`), or None.
     warnings
         Things to know that do not refuse the registration.
     local
@@ -86,6 +89,7 @@ class RegistrationQuality:
     blocks: int
     sure_share: float
     local_error_um: float | None
+    estimated_error_um: float | None
     warnings: tuple[str, ...] = ()
     local: dict[str, list[float]] = field(default_factory=dict)
 
@@ -146,6 +150,7 @@ def assess(
     jacobian = transform.displacement.jacobian() if transform.displacement is not None else np.ones((1, 1))
     smallest, largest = transform.scales
     reasons = _reasons(after, transform, jacobian, common)
+    sure_share = float(local.sure.mean()) if len(local.sigma) else 0.0
     return RegistrationQuality(
         accepted=not reasons,
         reasons=tuple(reasons),
@@ -167,8 +172,9 @@ def assess(
         agreement=common.peak,
         agreement_sigma=common.sigma,
         blocks=common.blocks,
-        sure_share=float(local.sure.mean()) if len(local.sigma) else 0.0,
+        sure_share=sure_share,
         local_error_um=local.error_um(),
+        estimated_error_um=estimated_error_um(local.error_um(), sure_share, blocks.mpp),
         warnings=warnings,
         local=_local(local),
     )

@@ -18,6 +18,7 @@ _QUALITY_NAMES: Final[dict[str, str]] = {
     "mutual_information": "Mutual information, same pixels (nats)",
     "tissue_dice": "Overlap of the two tissues (Dice)",
     "local_error_um": "Remaining local shift, median (µm)",
+    "estimated_error_um": "Estimated error of the map, median (µm)",
     "agreement": "Agreement of structures that the map was not fitted to (1: the same)",
     "agreement_sigma": "… above chance (standard deviations)",
     "blocks": "Places compared for it",

@@ -112,6 +112,7 @@ def _score(data: ReportData) -> dict[str, Any] | None:
     return {
         "index_percent": data.score.get("index_percent"),
         "ci95_percent": data.score.get("ci95_percent"),
+        "registration_spread_percent": data.score.get("registration_spread_percent"),
         **{key: int(data.score[key]) for key in ("positive", "negative", "other", "cells")},
         "area_mm2": float(data.score["area_mm2"]),
         "cells_per_mm2": data.score["cells"] / data.score["area_mm2"],

@@ -8,5 +8,14 @@ from ki67.scoring.score import (
     Score,
     score_cells,
 )
+from ki67.scoring.spread import index_spread
 
-__all__ = ["MINIMUM_CELLS", "RECOMMENDED_CELLS", "RegionScore", "Score", "score_cells", "wilson_interval"]
+__all__ = [
+    "MINIMUM_CELLS",
+    "RECOMMENDED_CELLS",
+    "RegionScore",
+    "Score",
+    "index_spread",
+    "score_cells",
+    "wilson_interval",
+]

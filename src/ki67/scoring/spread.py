@@ -1,0 +1,65 @@
+"""How much the index would change had the region been carried over a little differently."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+SPREAD_QUANTILES = (0.025, 0.975)
+"""Of the drawn indices: what lies between them is 95 %."""
+
+
+def index_spread(
+    table: pa.Table, region: BaseGeometry, motions: Sequence[NDArray[np.float64]]
+) -> tuple[float, float] | None:
+    """95 % spread of the index in percent over motions of the region.
+
+    Cells are those of the table: what lies further outside the region than was counted does not come in.
+
+    Parameters
+    ----------
+    table
+        Cell table with ``x_um``, ``y_um``, ``label``, cells around the region included.
+    region
+        Region on the slide in µm.
+    motions
+        Matrices (3, 3) that move the region, in µm of the slide.
+
+    Returns
+    -------
+    Lower and upper end; None where no draw holds a tumour cell.
+    """
+    label = np.asarray(table["label"])
+    tumour = (label == "positive") | (label == "negative")
+    points = np.column_stack([np.asarray(table["x_um"]), np.asarray(table["y_um"])])[tumour]
+    positive = label[tumour] == "positive"
+    reach_um = max((_reach_um(motion, region) for motion in motions), default=0.0)
+    shapely.prepare(region)
+    inside = shapely.contains_xy(region, points)
+    # Only cells nearer to the edge than any motion reaches can change sides.
+    edge = shapely.boundary(region)
+    shapely.prepare(edge)
+    near = np.asarray(shapely.dwithin(edge, shapely.points(points), reach_um), bool)
+    sure = inside & ~near
+    indices = []
+    for motion in motions:
+        back = np.linalg.inv(motion)
+        there = shapely.contains_xy(region, points[near] @ back[:2, :2].T + back[:2, 2])
+        total = int(sure.sum()) + int(there.sum())
+        if total:
+            indices.append(100.0 * (int(positive[sure].sum()) + int(positive[near][there].sum())) / total)
+    if not indices:
+        return None
+    low, high = np.quantile(indices, SPREAD_QUANTILES)
+    return float(low), float(high)
+
+
+def _reach_um(motion: NDArray[np.float64], region: BaseGeometry) -> float:
+    left, top, right, bottom = region.bounds
+    corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]])
+    return float(np.hypot(*(corners @ motion[:2, :2].T + motion[:2, 2] - corners).T).max())
