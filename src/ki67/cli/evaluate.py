@@ -52,9 +52,9 @@ def cells(
     images: Annotated[
         str | None, typer.Option("--images", help="Only these fields: names without suffix, commas between.")
     ] = None,
-    pictures: Annotated[
+    figures: Annotated[
         Path | None,
-        typer.Option("--pictures", help="Folder for a picture of hits, misses and false alarms per field."),
+        typer.Option("--figures", help="Folder for reliability, agreement, and each field's hits and misses."),
     ] = None,
     engine: EngineOption = Engine.network,
     model: Annotated[Path | None, typer.Option("--model", help="Another model of this engine, ONNX.")] = None,
@@ -73,7 +73,7 @@ def cells(
         mpp=mpp,
         radius_um=radius_um,
         images=chosen,
-        pictures=pictures,
+        figures=figures,
         engine=load_engine(engine.value, model),
     )
     lines = [f"{result['images']} fields, {result['cells']} labelled tumour cells"]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ki67.cells import Engine, detect_cells, load_engine
 from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
 from ki67.cells.matching import match
+from ki67.evaluation.cell_figures import draw_cell_figures
 from ki67.evaluation.cell_pictures import draw_field
 from ki67.evaluation.index import LIMITS_Z, icc_2_1
 from ki67.files import atomic_path
@@ -52,7 +53,7 @@ def evaluate_cells(
     mpp: float | None = None,
     radius_um: float | None = None,
     images: Sequence[str] | None = None,
-    pictures: str | Path | None = None,
+    figures: str | Path | None = None,
     engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Count labelled fields and compare the cells with the labels.
@@ -72,8 +73,9 @@ def evaluate_cells(
         Matching radius; 2.5 µm, for SHIDC 4 µm, where None.
     images
         Names (without suffix) of the fields to use; all where None.
-    pictures
-        Folder for one PNG per field with hits, misses and false alarms.
+    figures
+        Folder for the figures (:mod:`ki67.evaluation.cell_figures`) and, under ``fields/``, one PNG per field with
+        hits, misses and false alarms.
     engine
         What finds the cells (:func:`ki67.cells.load_engine`); None for the default.
 
@@ -96,11 +98,13 @@ def evaluate_cells(
     radius = DEFAULT_RADIUS_UM[layout] if radius_um is None else radius_um
     engine = engine or load_engine()
     results = [_count(field, radius, engine) for field in track(fields, "Counting fields", len(fields))]
-    if pictures is not None:
+    summary = _summary(results)
+    if figures is not None:
+        draw_cell_figures(figures, summary)
         for result in results:
-            with atomic_path(Path(pictures) / f"{result.field.name}.png") as path:
+            with atomic_path(Path(figures) / "fields" / f"{result.field.name}.png") as path:
                 draw_field(path, result.field, result.found, radius)
-    return _summary(results) | {"radius_um": radius, "engine": engine.card.engine, "model_sha256": engine.card.sha256}
+    return summary | {"radius_um": radius, "engine": engine.card.engine, "model_sha256": engine.card.sha256}
 
 
 def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResult:

@@ -76,7 +76,8 @@ def calibration_points(
     return mean, share, weight[filled]
 
 
-def _axes(title: str, x: str, y: str) -> tuple[Figure, Any]:
+def new_axes(title: str, x: str, y: str) -> tuple[Figure, Any]:
+    """Empty figure in the house's style, with a title and the names of its axes."""
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.subplots()
     axes.set(title=title, xlabel=x, ylabel=y)
@@ -90,7 +91,7 @@ def _roc(labels: NDArray[np.int64], scores: NDArray[np.float64], result: Mapping
         title = "No ROC curve: the patches are of one class"
     else:
         title = f"AUC {pooled['auc']:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
-    figure, axes = _axes(title, "1 - specificity", "sensitivity")
+    figure, axes = new_axes(title, "1 - specificity", "sensitivity")
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
     if pooled["auc"] is not None:
         axes.plot(*roc_points(labels, scores).T, color=INK, linewidth=1.8)
@@ -102,7 +103,7 @@ def _roc(labels: NDArray[np.int64], scores: NDArray[np.float64], result: Mapping
 
 def _calibration(labels: NDArray[np.int64], scores: NDArray[np.float64], result: Mapping[str, Any]) -> Figure:
     error = result["pooled"]["calibration_error"]
-    figure, axes = _axes(f"Calibration error {error:.3f}", "probability of IDC", "share of IDC by label")
+    figure, axes = new_axes(f"Calibration error {error:.3f}", "probability of IDC", "share of IDC by label")
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
     # The probabilities refer to an even share of the classes, so that is what they are to be held against, too.
     even = np.where(labels == 1, 0.5 / max(1, labels.sum()), 0.5 / max(1, (1 - labels).sum()))
@@ -122,7 +123,7 @@ def _confusion(confusion: Mapping[str, Mapping[str, int]]) -> Figure:
     names = list(confusion)
     counts = np.array([[confusion[name][other] for other in names] for name in names])
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    figure, axes = _axes("Confusion", "called", "labelled")
+    figure, axes = new_axes("Confusion", "called", "labelled")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
