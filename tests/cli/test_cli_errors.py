@@ -115,3 +115,10 @@ def test_a_malformed_region_file_is_refused(ki67: Run, data: Path, tmp_path: Pat
 
 def test_wrong_usage_exits_with_2(ki67: Run) -> None:
     assert ki67("count").code == 2  # type: ignore[attr-defined]
+
+
+def test_registration_as_given_needs_something_given(ki67: Run, tmp_path: Path) -> None:
+    outcome = ki67("register", "he.tif", "ki67.tif", "--out", tmp_path / "case", "--as-given")
+
+    assert outcome.code == 2  # type: ignore[attr-defined]
+    assert "--landmarks" in outcome.stderr  # type: ignore[attr-defined]

@@ -96,6 +96,9 @@ def registration(
         float | None, typer.Option("--moving-mpp", help="Pixel size of the moving image in µm.")
     ] = None,
     mode: ModeOption = Mode.deformable,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Folder for a picture of both sections with the landmarks.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -104,7 +107,7 @@ def registration(
 
     begin(quiet=quiet)
     result = evaluate_registration(
-        fixed, moving, fixed_landmarks, moving_landmarks, fixed_mpp, moving_mpp, mode=mode.value
+        fixed, moving, fixed_landmarks, moving_landmarks, fixed_mpp, moving_mpp, mode=mode.value, figures=figures
     )
     lines = [f"{name}: {_number(value)}" for name, value in result.items()]
     emit(result, as_json=as_json, lines=lines)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.errors import DataSetError
+from ki67.evaluation.registration_figure import draw_registration
 from ki67.registration import Mode, register_sections, sections
 from ki67.slides import open_slide
 
@@ -32,6 +33,7 @@ def evaluate_registration(
     fixed_mpp: float | None = None,
     moving_mpp: float | None = None,
     mode: Mode = "deformable",
+    figures: str | Path | None = None,
 ) -> dict[str, Any]:
     """Register two images and measure the error at landmarks.
 
@@ -46,6 +48,8 @@ def evaluate_registration(
         µm per pixel where the files do not say.
     mode
         As for :func:`ki67.registration.register`.
+    figures
+        Folder for ``landmarks.png``: both sections with the landmarks, before and after; None draws nothing.
 
     Returns
     -------
@@ -67,13 +71,17 @@ def evaluate_registration(
         )
     start = time.monotonic()
     with open_slide(fixed_path, fixed_mpp) as fixed, open_slide(moving_path, moving_mpp) as moving:
-        transform, quality = register_sections(*sections(fixed, moving), mode=mode)
+        pair = sections(fixed, moving)
+        transform, quality = register_sections(*pair, mode=mode)
         seconds = time.monotonic() - start
         fixed_um = (fixed_px[:count] + 0.5) * fixed.mpp
         moving_um = (moving_px[:count] + 0.5) * moving.mpp
         diagonal_um = math.hypot(fixed.bounds_um.width_um, fixed.bounds_um.height_um)
         fixed_pixel_um = fixed.mpp
     tre_um = np.hypot(*(transform.inverse_points(moving_um) - fixed_um).T)
+    if figures is not None:
+        Path(figures).mkdir(parents=True, exist_ok=True)
+        draw_registration(Path(figures) / "landmarks.png", pair, transform, (fixed_um, moving_um))
     # "Before" is what a reader without registration sees: one image laid on the other, pixel on pixel.
     before_px = np.hypot(*(moving_px[:count] - fixed_px[:count]).T)
     return {
