@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import onnxruntime
 
 from ki67.cells.channels import WORKING_MPP
 from ki67.errors import ModelError
-from ki67.files import sha256_of
+from ki67.model_files import card_fields, checked, open_session
 
 CARD_SCHEMA = 1
 """Version of the card's fields."""
@@ -52,24 +51,14 @@ def checked_card(graph: Path, engine: str) -> CellCard:
         Where the graph or the card is missing or damaged, the two do not belong together, or the model belongs to
         another engine or another version of the program.
     """
-    if not graph.is_file():
-        raise ModelError(graph, "is missing", REINSTALL)
-    card = _read(graph.with_suffix(".json"))
-    found = sha256_of(graph)
-    if found != card.sha256:
-        raise ModelError(
-            graph,
-            f"does not belong to its card: SHA-256 {found[:12]}…, the card says {card.sha256[:12]}…",
-            REINSTALL,
-        )
+    card = checked(graph, _read, REINSTALL)
     if card.engine != engine:
         raise ModelError(graph, f"is a {card.engine} model, not a {engine}", "Name a model of that engine.")
     return card
 
 
 def _read(path: Path) -> CellCard:
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+    with card_fields(path, REINSTALL) as fields:
         card = CellCard(
             name=str(fields["name"]),
             sha256=str(fields["sha256"]),
@@ -84,12 +73,6 @@ def _read(path: Path) -> CellCard:
             details=fields,
         )
         schema, classes = int(fields["schema"]), tuple(fields["classes"])
-    except FileNotFoundError as error:
-        raise ModelError(path, "is missing; a model is not used without its card", REINSTALL) from error
-    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
-        raise ModelError(path, f"is not a model card ({error})", REINSTALL) from error
-    except KeyError as error:
-        raise ModelError(path, f"lacks the field {error}", REINSTALL) from error
     if schema != CARD_SCHEMA:
         raise ModelError(path, f"has schema {schema}, this program reads {CARD_SCHEMA}", REINSTALL)
     if classes != CLASSES or card.mpp != WORKING_MPP:
@@ -107,11 +90,6 @@ def run_session(graph: Path) -> onnxruntime.InferenceSession:
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    options.log_severity_level = 3
     # What a tile's size needs is given back after it: memory stays that of the tiles under way.
     options.enable_cpu_mem_arena = False
-    try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime raises a class of its own for each defect of a graph
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(graph, f"cannot be run ({reason})", REINSTALL) from error
+    return open_session(graph, options, ["CPUExecutionProvider"], REINSTALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,14 +42,27 @@ class NetworkModel:
 
     def maps(self, rgb: NDArray[np.uint8], background_rgb: tuple[float, float, float]) -> NDArray[np.float32]:
         """Proximity maps (3, ⌈H/2⌉, ⌈W/2⌉), in the order of the classes, of pixels (H, W, 3)."""
-        height, width = rgb.shape[:2]
-        light = transmitted(rgb, background_rgb)
-        rest = ((0, -height % GRID_PX), (0, -width % GRID_PX), (0, 0))
-        if any(after for _, after in rest):
-            light = np.pad(light, rest, mode="edge")
-        inputs = {INPUT_NAME: np.ascontiguousarray(light.transpose(2, 0, 1))[None]}
-        maps: NDArray[np.float32] = self.session.run([OUTPUT_NAME], inputs)[0][0]
-        return maps[:, : -(-height // STRIDE), : -(-width // STRIDE)]
+
+        def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+            found: NDArray[np.float32] = self.session.run([OUTPUT_NAME], {INPUT_NAME: inputs})[0]
+            return found
+
+        return maps_of(transmitted(rgb, background_rgb), run)
+
+
+def maps_of(
+    light: NDArray[np.float32], run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Proximity maps (3, ⌈H/2⌉, ⌈W/2⌉) of light (H, W, 3), filled up to a size that the network takes.
+
+    ``run`` is the network: (1, 3, H, W) in, (1, 3, H/2, W/2) out, H and W multiples of the tiles' grid.
+    """
+    height, width = light.shape[:2]
+    rest = ((0, -height % GRID_PX), (0, -width % GRID_PX), (0, 0))
+    if any(after for _, after in rest):
+        light = np.pad(light, rest, mode="edge")
+    maps: NDArray[np.float32] = run(np.ascontiguousarray(light.transpose(2, 0, 1))[None])[0]
+    return maps[:, : -(-height // STRIDE), : -(-width // STRIDE)]
 
 
 def transmitted(rgb: NDArray[np.uint8], background_rgb: tuple[float, float, float]) -> NDArray[np.float32]:

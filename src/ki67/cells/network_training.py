@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ki67.averaging import update_average
 from ki67.cells.card import CLASSES, OTHER
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.labelled_fields import LabelledField
+from ki67.cells.network import MOST_LIGHT, STRIDE, transmitted
 from ki67.cells.sampling import sample_slide
 from ki67.cells.stains import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN, estimate_stains
 from ki67.cells.tiling import plan_tiles
@@ -33,9 +35,6 @@ from ki67.errors import DataSetError
 from ki67.files import atomic_path, write_json
 from ki67.progress import track
 from ki67.slides import open_slide
-
-STRIDE = 2
-"""Pixels of the input per pixel of the maps."""
 
 CHECKPOINT, LOG, OPTIONS = "checkpoint.pt", "log.csv", "options.json"
 
@@ -95,10 +94,10 @@ def read_network_field(field: LabelledField, group: str, patient: str, *, others
     with open_slide(field.image, field.mpp) as slide:
         stains = estimate_stains(sample_slide(slide, None).pixels)
         (tile,) = plan_tiles(slide.bounds_um, None, 0, _WHOLE_FIELD_PX)
-        light = slide.read(tile.rect, WORKING_MPP) / np.array(stains.background_rgb, np.float32)
+        light = transmitted(slide.read(tile.rect, WORKING_MPP), stains.background_rgb)
     points = tuple(field.points[name] / WORKING_MPP for name in CLASSES)
     complete = tuple(name != CLASSES[OTHER] or others_complete for name in CLASSES)
-    return NetworkField(group, patient, field, np.minimum(light.astype(np.float32), 1.1), points, complete)
+    return NetworkField(group, patient, field, light, points, complete)
 
 
 def train_network(
@@ -134,7 +133,7 @@ def train_network(
         for group in optimiser.param_groups:
             group["lr"] = _rate(step, options)
         losses.append(_step(network, optimiser, batch, options))
-        _update(average, network, step, options.average_decay)
+        update_average(average, network, step, options.average_decay)
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
             _save(folder, options, network, average, optimiser, step + 1)
             _log(folder, step + 1, float(np.mean(losses)))
@@ -207,7 +206,7 @@ def _restain(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
     amounts = -np.log(np.maximum(light, _LEAST_LIGHT)) @ np.linalg.inv(_BASIS)
     amounts = amounts * (rng.uniform(0.75, 1.3, 3) * rng.uniform(0.85, 1.15)) + rng.normal(0, 0.02, 3)
     result = np.exp(-amounts @ (_BASIS + rng.normal(0, 0.04, (3, 3)))) * rng.uniform(0.93, 1.04)
-    result = np.clip(result, 0, 1.1).astype(np.float32)
+    result = np.clip(result, 0, MOST_LIGHT).astype(np.float32)
     kind = rng.random()
     if kind < 0.3:
         result = cv2.GaussianBlur(result, (0, 0), rng.uniform(0.3, 1.2))
@@ -273,17 +272,6 @@ def _step(
     torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
     return float(loss.detach())
-
-
-@torch.no_grad()
-def _update(average: CellNetwork, network: CellNetwork, step: int, decay: float) -> None:
-    rate = 1.0 - min(decay, (1 + step) / (10 + step))
-    current = network.state_dict()
-    for name, value in average.state_dict().items():
-        if value.dtype.is_floating_point:
-            value.lerp_(current[name], rate)
-        else:
-            value.copy_(current[name])
 
 
 def _resume(

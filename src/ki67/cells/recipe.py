@@ -20,12 +20,11 @@ from ki67.cells.card import CLASSES, NEGATIVE, OTHER, POSITIVE
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
 from ki67.cells.matching import count_matches, match
-from ki67.cells.network import STRIDE
+from ki67.cells.network import STRIDE, maps_of
 from ki67.cells.network_export import export_network
 from ki67.cells.network_training import NetworkField, NetworkOptions, read_network_field, train_network
 from ki67.cells.peaks import Peaks, find_peaks
 from ki67.cells.thresholds import SIMULATED, Counts, choose_thresholds
-from ki67.cells.tiling import GRID_PX
 from ki67.cells.training import TrainingOptions, measure_field, train
 from ki67.cells.unet import CellNetwork
 from ki67.progress import message, track
@@ -126,7 +125,7 @@ def _train_network(
     fold_steps: int,
 ) -> dict[str, Any]:
     folder = out.with_suffix(".training")
-    fold_options = NetworkOptions(**{**asdict(options), "steps": fold_steps})
+    fold_options = replace(options, steps=fold_steps)
     seen = cross_validate(fields, folder, folds, fold_options)
     thresholds, figures = choose_thresholds(
         lambda label, threshold: network_counts(fields, seen, label, threshold), NETWORK_STEPS
@@ -186,11 +185,12 @@ def cross_validate(
 
 def peaks_of(network: CellNetwork, field: NetworkField) -> Peaks:
     """What a network finds on a whole field."""
-    height, width = field.light.shape[:2]
-    light = np.pad(field.light, ((0, -height % GRID_PX), (0, -width % GRID_PX), (0, 0)), mode="edge")
-    with torch.inference_mode():
-        maps = torch.sigmoid(network(torch.from_numpy(light.transpose(2, 0, 1).copy())[None]))[0].numpy()
-    return find_peaks(maps[:, : -(-height // STRIDE), : -(-width // STRIDE)])
+
+    def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return np.asarray(torch.sigmoid(network(torch.from_numpy(inputs))).numpy(), np.float32)
+
+    return find_peaks(maps_of(field.light, run))
 
 
 def network_counts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ki67.errors import ModelError
-from ki67.files import sha256_of
+from ki67.model_files import card_fields, checked, open_session
 
 SHIPPED_MODEL = Path(__file__).parent.parent / "weights" / "idc_inception_v1.onnx"
 """The model that comes with the package."""
@@ -95,11 +94,7 @@ class IdcModel:
         """The ONNX Runtime session, opened when first used."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
-        options.log_severity_level = 3
-        try:
-            return onnxruntime.InferenceSession(str(self.path), options, providers=_providers())
-        except Exception as error:  # the runtime raises a class of its own for each defect of a graph
-            raise ModelError(self.path, f"cannot be run ({_first_line(error)})", REINSTALL) from error
+        return open_session(self.path, options, _providers(), REINSTALL)
 
     def probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of invasive carcinoma for each patch.
@@ -159,14 +154,7 @@ def load_model(path: str | Path | None = None, *, threads: int | None = None) ->
         Where the graph or the card is missing or damaged, or the two do not belong together.
     """
     graph = SHIPPED_MODEL if path is None else Path(path)
-    if not graph.is_file():
-        raise ModelError(graph, "is missing", REINSTALL)
-    card = read_card(graph.with_suffix(".json"))
-    found = sha256_of(graph)
-    if found != card.sha256:
-        raise ModelError(
-            graph, f"does not belong to its card: SHA-256 {found[:12]}…, the card says {card.sha256[:12]}…", REINSTALL
-        )
+    card = checked(graph, read_card, REINSTALL)
     return IdcModel(graph, card, threads or len(os.sched_getaffinity(0)))
 
 
@@ -179,8 +167,7 @@ def read_card(path: str | Path) -> ModelCard:
         Where it is missing, is no JSON, or lacks a field.
     """
     source = Path(path)
-    try:
-        fields = json.loads(source.read_text(encoding="utf-8"))
+    with card_fields(source, REINSTALL) as fields:
         card = ModelCard(
             name=str(fields["name"]),
             architecture=str(fields["architecture"]),
@@ -193,12 +180,6 @@ def read_card(path: str | Path) -> ModelCard:
             details=fields,
         )
         schema = int(fields["schema"])
-    except FileNotFoundError as error:
-        raise ModelError(source, "is missing; a model is not used without its card", REINSTALL) from error
-    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
-        raise ModelError(source, f"is not a model card ({error})", REINSTALL) from error
-    except KeyError as error:
-        raise ModelError(source, f"lacks the field {error}", REINSTALL) from error
     _check_card(source, card, schema)
     return card
 
@@ -221,7 +202,3 @@ def _providers() -> list[str]:
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
     available = onnxruntime.get_available_providers()
     return [name for name in wanted if name in available]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

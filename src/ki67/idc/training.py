@@ -20,6 +20,7 @@ from scipy.special import logsumexp, softmax
 from torch import Tensor
 from torch.nn import functional
 
+from ki67.averaging import update_average
 from ki67.errors import DataSetError
 from ki67.idc.augment import augment
 from ki67.idc.checkpoint import (
@@ -239,7 +240,7 @@ def _run_epoch(state: TrainingState, training: PatchSet, targets: Tensor, option
         for group in state.optimiser.param_groups:
             group["lr"] = rate_at(number, options)
         losses.append(_step(state, mixed.to(device), soft.to(device), options))
-        _update_average(state.average, state.network, number, options.average_decay)
+        update_average(state.average, state.network, number, options.average_decay)
     return float(np.mean(losses))
 
 
@@ -303,18 +304,6 @@ def _step(state: TrainingState, patches: Tensor, targets: Tensor, options: Train
 
 def _loss(logits: Tensor, targets: Tensor, options: TrainingOptions) -> Tensor:
     return functional.cross_entropy(logits.float(), targets, label_smoothing=options.label_smoothing)
-
-
-@torch.no_grad()
-def _update_average(average: InceptionV1, network: InceptionV1, step: int, decay: float) -> None:
-    # Early on the average follows closely, or it would carry the random start along for many epochs.
-    rate = 1.0 - min(decay, (1 + step) / (10 + step))
-    current = network.state_dict()
-    for name, value in average.state_dict().items():
-        if value.dtype.is_floating_point:
-            value.lerp_(current[name], rate)
-        else:
-            value.copy_(current[name])
 
 
 def _exhausted(state: TrainingState, options: TrainingOptions) -> bool:
