@@ -80,7 +80,6 @@ def evaluate_registration(
         fixed_pixel_um = fixed.mpp
     tre_um = np.hypot(*(transform.inverse_points(moving_um) - fixed_um).T)
     if figures is not None:
-        Path(figures).mkdir(parents=True, exist_ok=True)
         draw_registration(Path(figures) / "landmarks.png", pair, transform, (fixed_um, moving_um))
     # "Before" is what a reader without registration sees: one image laid on the other, pixel on pixel.
     before_px = np.hypot(*(moving_px[:count] - fixed_px[:count]).T)

@@ -156,7 +156,8 @@ def _tissue_area_px(section: Section, mpp: float) -> int:
     return int(section.tissue.sum() * (section.mpp / mpp) ** 2)
 
 
-def _tissue_centre_um(section: Section) -> tuple[float, float]:
+def tissue_centre_um(section: Section) -> tuple[float, float]:
+    """Middle of the tissue; of the slide where there is none."""
     rows, columns = np.nonzero(section.tissue)
     if rows.size == 0:
         return section.size_um[0] / 2, section.size_um[1] / 2
@@ -164,7 +165,7 @@ def _tissue_centre_um(section: Section) -> tuple[float, float]:
 
 
 def _centred(fixed: Section, moving: Section) -> Matrix:
-    f, m = _tissue_centre_um(fixed), _tissue_centre_um(moving)
+    f, m = tissue_centre_um(fixed), tissue_centre_um(moving)
     return np.array([[1.0, 0, m[0] - f[0]], [0, 1.0, m[1] - f[1]], [0, 0, 1]])
 
 
@@ -341,7 +342,7 @@ def _match(
 
 def refine(fixed: Section, moving: Section, pose: Pose) -> Pose:
     """Bring a pose to the nearest maximum of :func:`agreement` (Nelder-Mead over turn, shift and scale)."""
-    centre = _tissue_centre_um(fixed)
+    centre = tissue_centre_um(fixed)
     side_um = max(*fixed.size_um)
     # One unit of each parameter moves the rim of the slide by about one SEARCH step.
     unit_um = side_um / SEARCH_SIDE_PX * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ki67.registration.coarse import Coarse
 from ki67.registration.images import Section
-from ki67.registration.local import MINIMUM_BLOCKS, Coherence, LocalMap, coherence, compare, local_map
+from ki67.registration.local import MINIMUM_BLOCKS, Blocks, Coherence, LocalMap, coherence, compare, local_map
 from ki67.registration.transform import Transform
 from ki67.registration.uncertainty import estimated_error_um
 from ki67.registration.warp import correlation, dice, mutual_information, warp_by
@@ -123,6 +124,35 @@ def measure(fixed: Section, moving: Section, transform: Transform) -> Agreement:
     )
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Two sections under a transform, and how well they agree; each figure is measured once, when it is asked for."""
+
+    fixed: Section
+    moving: Section
+    transform: Transform
+
+    @cached_property
+    def similarity(self) -> Agreement:
+        """As :func:`measure` gives it."""
+        return measure(self.fixed, self.moving, self.transform)
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The sections block by block."""
+        return compare(self.fixed, self.moving, self.transform)
+
+    @cached_property
+    def coherence(self) -> Coherence:
+        """The blocks' common peak."""
+        return coherence(self.blocks)
+
+    @cached_property
+    def local(self) -> LocalMap:
+        """What each part says."""
+        return local_map(self.blocks)
+
+
 def required_sigma(blocks: int) -> float:
     """Standard deviations above chance that a believable registration shows, for a number of blocks.
 
@@ -138,15 +168,11 @@ def ncc_mpp(fixed: Section, moving: Section) -> float:
     return max(NCC_MPP, fixed.mpp, moving.mpp)
 
 
-def assess(
-    fixed: Section, moving: Section, transform: Transform, coarse: Coarse, mode: str, warnings: tuple[str, ...] = ()
-) -> RegistrationQuality:
-    """Measure a registration and decide whether it is believable."""
-    after = measure(fixed, moving, transform)
+def assess(judged: Judged, coarse: Coarse, mode: str, warnings: tuple[str, ...] = ()) -> RegistrationQuality:
+    """Decide whether a registration is believable, and put its figures together."""
+    fixed, moving, transform = judged.fixed, judged.moving, judged.transform
+    after, common, local = judged.similarity, judged.coherence, judged.local
     before = measure(fixed, moving, Transform.identity())
-    blocks = compare(fixed, moving, transform)
-    common = coherence(blocks)
-    local = local_map(blocks)
     jacobian = transform.displacement.jacobian() if transform.displacement is not None else np.ones((1, 1))
     smallest, largest = transform.scales
     reasons = _reasons(after, transform, jacobian, common)
@@ -174,7 +200,7 @@ def assess(
         blocks=common.blocks,
         sure_share=sure_share,
         local_error_um=local.error_um(),
-        estimated_error_um=estimated_error_um(local.error_um(), sure_share, blocks.mpp),
+        estimated_error_um=estimated_error_um(local.error_um(), sure_share, judged.blocks.mpp),
         warnings=warnings,
         local=_local(local),
     )

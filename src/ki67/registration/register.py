@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from ki67.errors import RegistrationError, TissueError
 from ki67.registration import fine
 from ki67.registration.by_hand import ByHand, Landmarks, fit_landmarks
-from ki67.registration.coarse import Coarse, Pose, find_pose
+from ki67.registration.coarse import Coarse, Pose, find_pose, tissue_centre_um
 from ki67.registration.images import Section, section_from_rgb
-from ki67.registration.local import Blocks, coherence, compare, consensus, local_map
-from ki67.registration.quality import MAXIMUM_STRETCH, RegistrationQuality, assess, measure
+from ki67.registration.local import coherence, compare, consensus
+from ki67.registration.quality import MAXIMUM_STRETCH, Judged, RegistrationQuality, assess
 from ki67.registration.transform import Transform
 from ki67.registration.warp import Matrix, warp
 
@@ -119,37 +119,35 @@ def register_sections(
         coarse = _arbitrate(fixed, moving, find_pose(fixed, moving))
     else:
         coarse = _from_landmarks(fixed, moving, by_hand.landmarks, mode, warnings)
-    start = Transform(_rigid_part(coarse.best.matrix, fixed) if mode == "rigid" else coarse.best.matrix)
+    start = _rigid_part(coarse.best.matrix, fixed) if mode == "rigid" else coarse.best.matrix
+    judged, kept = Judged(fixed, moving, Transform(start)), "landmarks"
     if by_hand.landmarks is None:
-        transform, kept = _stages(fixed, moving, start, mode, warnings)
-    else:
-        transform, kept = start, "landmarks"
+        judged, kept = _stages(judged, mode, warnings)
     if by_hand.nudged:
-        transform, kept = _nudged(fixed, transform, by_hand), "nudged"
+        judged, kept = _nudged(judged, by_hand), "nudged"
     if kept in ("landmarks", "nudged") and not by_hand.as_given:
-        transform, kept = _refined(fixed, moving, transform, mode, kept, warnings)
-    if transform.mirrored:
+        judged, kept = _refined(judged, mode, kept, warnings)
+    if judged.transform.mirrored:
         warnings.append("one of the sections is mounted upside down (mirrored)")
-    return transform, assess(fixed, moving, transform, coarse, kept, tuple(warnings))
+    return judged.transform, assess(judged, coarse, kept, tuple(warnings))
 
 
-def _stages(
-    fixed: Section, moving: Section, transform: Transform, mode: Mode, warnings: list[str]
-) -> tuple[Transform, str]:
+def _stages(judged: Judged, mode: Mode, warnings: list[str]) -> tuple[Judged, str]:
     """The fine stages of a mode, and the last one kept; what is left out is told in ``warnings``."""
+    fixed, moving = judged.fixed, judged.moving
     kept = "coarse"
     for stage in STAGES[mode]:
         try:
-            candidate = _stage(fixed, moving, transform, stage)
+            candidate = Judged(fixed, moving, _stage(fixed, moving, judged.transform, stage))
         except RegistrationError as error:
             warnings.append(f"the {stage} stage was left out: {error}")
             continue
-        problem = _problem(fixed, moving, transform, candidate)
+        problem = _problem(judged, candidate)
         if problem:
             warnings.append(f"the {stage} stage was left out: {problem}")
         else:
-            transform, kept = candidate, stage
-    return transform, kept
+            judged, kept = candidate, stage
+    return judged, kept
 
 
 def _from_landmarks(fixed: Section, moving: Section, landmarks: Landmarks, mode: Mode, warnings: list[str]) -> Coarse:
@@ -165,22 +163,26 @@ def _from_landmarks(fixed: Section, moving: Section, landmarks: Landmarks, mode:
     return Coarse(pose, None, (pose,))
 
 
-def _nudged(fixed: Section, transform: Transform, by_hand: ByHand) -> Transform:
-    x_um, y_um = transform.map_points(_tissue_points(fixed)).mean(axis=0)
-    return Transform(by_hand.nudge((float(x_um), float(y_um))) @ transform.matrix, transform.displacement)
+def _nudged(judged: Judged, by_hand: ByHand) -> Judged:
+    transform = judged.transform
+    x_um, y_um = transform.map_points(_tissue_points(judged.fixed)).mean(axis=0)
+    moved = Transform(by_hand.nudge((float(x_um), float(y_um))) @ transform.matrix, transform.displacement)
+    return Judged(judged.fixed, judged.moving, moved)
 
 
-def _refined(
-    fixed: Section, moving: Section, by_hand: Transform, mode: Mode, kept: str, warnings: list[str]
-) -> tuple[Transform, str]:
-    """The fine stages from where a person put the section, unless they carry it away from there."""
-    refined, stage = _stages(fixed, moving, Transform(by_hand.matrix), mode, warnings)
+def _refined(placed: Judged, mode: Mode, kept: str, warnings: list[str]) -> tuple[Judged, str]:
+    """The fine stages from where a person put the section, unless they fail or carry it away from there."""
+    fixed, moving = placed.fixed, placed.moving
+    refined, stage = _stages(Judged(fixed, moving, Transform(placed.transform.matrix)), mode, warnings)
+    if stage == "coarse":
+        return placed, kept
     points = _tissue_points(fixed)
-    moved_um = float(np.median(np.hypot(*(refined.map_points(points) - by_hand.map_points(points)).T)))
+    apart = refined.transform.map_points(points) - placed.transform.map_points(points)
+    moved_um = float(np.median(np.hypot(*apart.T)))
     if moved_um > max(HAND_REACH_UM, HAND_REACH_SHARE * max(fixed.size_um)):
         warnings.append(f"the refinement moved the section by {moved_um:.0f} µm and was left out")
-        return by_hand, kept
-    return refined, kept if stage == "coarse" else stage
+        return placed, kept
+    return refined, stage
 
 
 def _tissue_points(section: Section) -> NDArray[np.float64]:
@@ -228,35 +230,32 @@ def _stage(fixed: Section, moving: Section, transform: Transform, stage: Mode) -
 def _rigid_part(matrix: Matrix, fixed: Section) -> Matrix:
     """The nearest map without stretch that takes the middle of the tissue to the same place."""
     left, _, right = np.linalg.svd(matrix[:2, :2])
-    rows, columns = np.nonzero(fixed.tissue)
-    middle = np.array([columns.mean() + 0.5, rows.mean() + 0.5]) * fixed.mpp
+    middle = np.array(tissue_centre_um(fixed))
     rigid = np.eye(3)
     rigid[:2, :2] = left @ right
     rigid[:2, 2] = matrix[:2, :2] @ middle + matrix[:2, 2] - rigid[:2, :2] @ middle
     return rigid
 
 
-def _problem(fixed: Section, moving: Section, before: Transform, after: Transform) -> str:
+def _problem(before: Judged, after: Judged) -> str:
     """Why a stage's result must not be kept; empty where it may."""
-    smallest, largest = after.scales
+    smallest, largest = after.transform.scales
     if smallest < 1 / MAXIMUM_STRETCH or largest > MAXIMUM_STRETCH:
         return f"it stretches the tissue by {smallest:.2f} to {largest:.2f}"
-    if after.displacement is not None:
-        jacobian = after.displacement.jacobian()
+    if after.transform.displacement is not None:
+        jacobian = after.transform.displacement.jacobian()
         if jacobian.min() < MINIMUM_JACOBIAN or jacobian.max() > MAXIMUM_JACOBIAN:
             return f"it changes local areas by {jacobian.min():.2f} to {jacobian.max():.2f}"
-    had_blocks, has_blocks = compare(fixed, moving, before), compare(fixed, moving, after)
-    had, has = coherence(had_blocks).sigma, coherence(has_blocks).sigma
+    had, has = before.coherence.sigma, after.coherence.sigma
     if has < KEPT_AGREEMENT * had:
         return f"the structures agree less, {has:.1f} instead of {had:.1f} standard deviations above chance"
-    was, now = measure(fixed, moving, before), measure(fixed, moving, after)
-    needed = was.mutual_information * (KEPT_INFORMATION if _closer(had_blocks, has_blocks) else 1.0)
-    if now.mutual_information < needed:
-        return f"mutual information fell from {was.mutual_information:.3f} to {now.mutual_information:.3f}"
+    was, now = before.similarity.mutual_information, after.similarity.mutual_information
+    if now < was and not (now >= KEPT_INFORMATION * was and _closer(before, after)):
+        return f"mutual information fell from {was:.3f} to {now:.3f}"
     return ""
 
 
-def _closer(before: Blocks, after: Blocks) -> bool:
+def _closer(before: Judged, after: Judged) -> bool:
     """Whether the blocks that know their shift lie closer together than before."""
-    had_um, has_um = local_map(before).error_um(), local_map(after).error_um()
+    had_um, has_um = before.local.error_um(), after.local.error_um()
     return had_um is not None and has_um is not None and has_um < had_um

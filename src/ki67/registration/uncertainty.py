@@ -36,7 +36,7 @@ def estimated_error_um(local_error_um: float | None, sure_share: float, mpp: flo
     return ERROR_FACTOR * max(local_error_um, mpp / 2) / math.sqrt(sure_share)
 
 
-def draw_motions(error_um: float, points_um: NDArray[np.float64], count: int = DRAWS) -> list[Matrix]:
+def draw_motions(error_um: float, points_um: NDArray[np.float64]) -> list[Matrix]:
     """Small motions by which a registration with this median error may be wrong.
 
     A shift (Gaussian in x and y) and a turn about the middle of the points that moves them by as much as the shift
@@ -48,12 +48,10 @@ def draw_motions(error_um: float, points_um: NDArray[np.float64], count: int = D
         Median error.
     points_um
         Points (N, 2) of the region on the Ki-67 slide.
-    count
-        How many.
 
     Returns
     -------
-    Matrices (3, 3), Ki-67 µm to Ki-67 µm.
+    :data:`DRAWS` matrices (3, 3), Ki-67 µm to Ki-67 µm.
     """
     generator = np.random.default_rng(DRAW_SEED)
     middle = points_um.mean(axis=0)
@@ -61,7 +59,7 @@ def draw_motions(error_um: float, points_um: NDArray[np.float64], count: int = D
     # The shift moves a point by a variance of 2 sigma^2, the turn on average by one sigma^2 more.
     sigma_um = error_um / MEDIAN_PER_SIGMA * math.sqrt(2.0 / 3.0)
     motions = []
-    for dx, dy, turn in generator.normal(0.0, sigma_um, (count, 3)):
+    for dx, dy, turn in generator.normal(0.0, sigma_um, (DRAWS, 3)):
         linear = turned(turn / radius_um, mirrored=False)
         start = float(middle[0]), float(middle[1])
         motions.append(about(start, linear, (start[0] + dx, start[1] + dy)))
