@@ -1,8 +1,9 @@
 """Train the shipped cell network again: ``python benchmarks/train_cells_network.py OUT.onnx``, two hours on one core.
 
 Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0-12 and the SHIDC fields p1_0299*,
-p1_0300*, p1_0317* (which overlap, and stay together), and draws twelve simulated sections, all of whose cells are
-labelled. A training that was cut short goes on where it was. ``--without-simulated`` leaves the drawn ones out.
+p1_0300*, p1_0317* (which overlap, and stay together), the DeepLIIF tiles and glioma fields (nuclei of any kind), and
+draws twelve simulated sections, all of whose cells are labelled. A training that was cut short goes on where it was.
+What each source adds: ``cells_sources.py``.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from ki67.cells.labelled_fields import read_fields
 from ki67.cells.network_training import NetworkOptions
 from ki67.cells.recipe import FieldSet, patient_of, train_cells
 from ki67.progress import configure, message
 from ki67.simulate import SimulationOptions, simulate_pair
 
 ROOT = Path(__file__).resolve().parent.parent
+OTHER_ORGANS = ("deepliif", "glioma")
 SHIDC_TRAIN = ("p1_0299", "p1_0300", "p1_0317")
 FIRST_SIMULATED_SEED = 9001
 SIMULATED_SIZE_MM = (1.8, 1.4)
@@ -68,23 +69,31 @@ def patient(name: str) -> str:
     return "overlapping" if name.startswith(SHIDC_TRAIN) else patient_of(name)
 
 
-def main(out: Path, *, with_simulated: bool) -> None:
+def data_root() -> Path:
+    """Folder of the labelled sets."""
+    return Path(os.environ.get("KI67_DATA", ROOT / ".." / "shared" / "data")) / "ki67_cells"
+
+
+def training_sets(sections: Path) -> list[FieldSet]:
+    """All sets that the network learns from; ``sections`` is the folder of the simulated ones."""
+    root = data_root()
+    shidc = [path.stem for path in sorted((root / "shidc").glob("*.jpg")) if path.stem.startswith(SHIDC_TRAIN)]
+    return [
+        FieldSet("bcdata", root / "bcdata", [str(number) for number in range(13)]),
+        FieldSet("shidc", root / "shidc", shidc),
+        FieldSet("simulated", sections),
+        *(FieldSet(layout, root / layout) for layout in OTHER_ORGANS),
+    ]
+
+
+def main(out: Path) -> None:
     """Draw, train, write graph and card."""
     configure(quiet=False)
-    data = Path(os.environ.get("KI67_DATA", ROOT / ".." / "shared" / "data")) / "ki67_cells"
-    shidc = [field.name for field in read_fields(data / "shidc", "shidc") if field.name.startswith(SHIDC_TRAIN)]
-    sets = [
-        FieldSet("bcdata", data / "bcdata", [str(number) for number in range(13)]),
-        FieldSet("shidc", data / "shidc", shidc),
-    ]
-    if with_simulated:
-        folder = out.with_suffix(".sections")
-        draw_sections(folder)
-        sets.append(FieldSet("simulated", folder))
-    card = train_cells(sets, out, "network", CARD, patient=patient, network=NetworkOptions())
+    sections = out.with_suffix(".sections")
+    draw_sections(sections)
+    card = train_cells(training_sets(sections), out, "network", CARD, patient=patient, network=NetworkOptions())
     print(out, card["positive_threshold"], card["negative_threshold"], card["cross_validation"]["f1"])
 
 
 if __name__ == "__main__":
-    arguments = [text for text in sys.argv[1:] if not text.startswith("--")]
-    main(Path(arguments[0]), with_simulated="--without-simulated" not in sys.argv)
+    main(Path(sys.argv[1]))

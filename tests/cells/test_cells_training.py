@@ -108,6 +108,44 @@ def test_the_exported_network_gives_what_the_trained_one_gave(fields, tmp_path):
     assert len(found) == pytest.approx(len(inside), abs=2)
 
 
+def test_a_negative_nucleus_of_any_kind_says_only_that_it_is_not_positive():
+    from ki67.cells.network_training import _targets
+
+    points = [np.empty((0, 2)), np.array([[10.5, 20.5]]), np.array([[30.5, 8.5]])]
+    _, weight = _targets(points, (True, True, True), 48, tumour_told_apart=False)
+    other, positive, negative = weight
+    assert positive.min() == 1
+    assert other[8, 30] == negative[8, 30] == 0
+    assert other[20, 10] == negative[20, 10] == negative[40, 40] == 1
+
+
+def test_going_on_from_the_shipped_network_starts_where_it_stands(fields):
+    from ki67.cells.network import load_network, maps_of
+    from ki67.cells.network_start import start_from
+    from ki67.cells.recipe import FieldSet, read_sets
+
+    read = read_sets([FieldSet("points", fields, mpp=MPP)])
+    network = start_from(None, read, small(crop_px=128))
+    shipped = load_network()
+
+    def run(light):
+        with torch.inference_mode():
+            return torch.sigmoid(network(torch.from_numpy(light))).numpy()
+
+    crop = read[0].light[:128, :128]
+    graph = maps_of(crop, lambda light: shipped.session.run(None, {"light": light})[0])
+    np.testing.assert_allclose(maps_of(crop, run), graph, atol=1e-4)
+
+
+def test_another_architecture_cannot_be_gone_on_from(fields):
+    from ki67.cells.network_start import start_from
+    from ki67.cells.recipe import FieldSet, read_sets
+    from ki67.errors import ModelError
+
+    with pytest.raises(ModelError, match="is no network of these widths"):
+        start_from(None, read_sets([FieldSet("points", fields, mpp=MPP)]), small(widths=(8, 16, 24, 32, 48)))
+
+
 def test_targets_peak_at_the_nuclei_and_unlabelled_classes_are_not_asked_for():
     from ki67.cells.network_training import _targets
 
@@ -149,3 +187,47 @@ def test_fields_without_tumour_cells_cannot_be_trained_on(fields, tmp_path):
     for engine in ("network", "forest"):
         with pytest.raises(DataSetError, match="cannot be trained"):
             train_cells([FieldSet("points", fields)], tmp_path / "m.onnx", engine, {"name": "m"}, network=small())
+
+
+def test_masks_in_red_and_blue_are_read_as_nuclei(save, tmp_path):
+    picture = np.full((80, 80, 3), 230, np.uint8)
+    mask = np.zeros_like(picture)
+    mask[10:26, 10:26] = mask[40:56, 40:56] = (0, 255, 0)
+    mask[12:24, 12:24], mask[42:54, 42:54] = (255, 0, 0), (0, 0, 255)
+    mask[70:72, 70:72] = (0, 0, 255)
+    save(picture, "masked/a_ihc.png")
+    save(mask, "masked/a_mask.png")
+    (field,) = read_fields(tmp_path / "masked", "deepliif", MPP)
+    np.testing.assert_allclose(field.points["positive"], [[4.5, 4.5]])
+    np.testing.assert_allclose(field.points["negative"], [[12.0, 12.0]])
+
+
+def test_polygons_are_read_as_nuclei_and_malformed_ones_refused(save, tmp_path):
+    folder = save(np.full((60, 60, 3), 230, np.uint8), "outlined/a.png").parent
+    square = [[10, 10], [20, 10], [20, 20], [10, 20]]
+    (folder / "polygons.json").write_text(json.dumps({"a": {"positive": [square], "negative": []}}))
+    (field,) = read_fields(folder, "glioma", MPP)
+    np.testing.assert_allclose(field.points["positive"], [[3.75, 3.75]])
+    (folder / "polygons.json").write_text(json.dumps({"a": {"positive": [[[1, "x"]]]}}))
+    with pytest.raises(DataSetError, match="malformed entry for a"):
+        read_fields(folder, "glioma", MPP)
+    (folder / "polygons.json").write_text("[]")
+    with pytest.raises(DataSetError, match="no list of polygons"):
+        read_fields(folder, "glioma", MPP)
+
+
+def test_a_forest_refuses_fields_that_do_not_tell_tumour_cells(tmp_path):
+    from ki67.cells.recipe import FieldSet, train_cells
+
+    with pytest.raises(DataSetError, match="which are tumour cells"):
+        train_cells([FieldSet("glioma", tmp_path)], tmp_path / "own.onnx", "forest", CARD)
+
+
+def test_the_command_goes_on_from_the_shipped_network(fields, tmp_path, ki67):
+    out = tmp_path / "own.onnx"
+    arguments = ["--set", f"points={fields}", "--start", "shipped", "--steps", "10", "--folds", "2"]
+    outcome = ki67("cells", "train", out, *arguments, "--mpp", MPP, "--json", "--quiet")
+    assert outcome.code == 0, outcome.stderr
+    # Ten steps hardly move it: it finds the drawn cells of the fields that its fold had not seen.
+    assert outcome.json["cross_validation"]["f1"]["positive"]["points"] > 0.7
+    assert ki67("cells", "train", out, *arguments, "--engine", "forest").code == 2

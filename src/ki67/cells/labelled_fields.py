@@ -6,6 +6,9 @@
 ``qupath``: an image with a GeoJSON of the same name beside it, points or detections; classes whose name holds
 "positive" or "negative" are tumour cells, every other class is other, "Ignore*" is passed over.
 ``simulated``: ``DIR/NAME/`` as ``ki67 simulate`` writes it: its Ki-67 section and all its cells.
+``deepliif``: ``NAME_ihc.png`` with ``NAME_mask.png``, nuclei filled red (positive) or blue (negative), edges green.
+``glioma``: pictures with one ``polygons.json`` beside them: picture, class, list of polygons.
+The last two label nuclei of every kind: their negative ones need not be tumour cells.
 Coordinates are pixels; the centre of the first pixel is (0, 0), so half a pixel is added on the way to µm (QuPath
 counts from the corner and is read as it counts).
 """
@@ -17,7 +20,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import cv2
 import h5py
 import numpy as np
 import pyarrow as pa
@@ -31,16 +36,21 @@ from ki67.slides import open_slide
 
 Points = NDArray[np.float64]
 
-FIELD_MPP = 0.25
-"""Pixel size of the public sets in µm; their authors do not give it, it follows from the size of nuclei."""
-
-LAYOUTS = ("bcdata", "shidc", "points", "qupath", "simulated")
+LAYOUTS = ("bcdata", "shidc", "points", "qupath", "simulated", "deepliif", "glioma")
 """Layouts of labelled fields."""
 
-DEFAULT_RADIUS_UM = {"bcdata": 2.5, "shidc": 4.0, "points": 2.5, "qupath": 2.5, "simulated": 2.5}
+FIELD_MPP = dict.fromkeys(LAYOUTS, 0.25) | {"glioma": 0.1}
+"""Pixel size of the public sets in µm; their authors do not give it, it follows from the size of nuclei."""
+
+DEFAULT_RADIUS_UM = dict.fromkeys(LAYOUTS, 2.5) | {"shidc": 4.0}
 """How far from a labelled point a nucleus may be found: 10 px in BCData, 16 px in SHIDC."""
 
+ALL_NUCLEI = ("deepliif", "glioma")
+"""Layouts whose negative nuclei may be of any kind, tumour cells or not."""
+
 _SHIDC_LABELS = {1: "positive", 2: "negative", 3: "other"}
+# DeepLIIF's masks: full red, blue or green; smaller specks than this are rests of edges.
+_FULL_COLOUR, _LEAST_FILLED_PX = 255, 30
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
@@ -82,6 +92,8 @@ def read_fields(
         "points": (_beside(".csv"), _csv_points),
         "qupath": (_beside(".geojson"), _qupath_points),
         "simulated": (_simulated_sections, _simulated_points),
+        "deepliif": (_deepliif_images, _deepliif_points),
+        "glioma": (_glioma_images, _glioma_points),
     }
     if layout not in readers:
         raise DataSetError(folder, f"layout '{layout}' is not known", f"Choose one of {', '.join(readers)}.")
@@ -97,7 +109,7 @@ def read_fields(
     names = list(images) if images is not None else sorted(found, key=_natural)
     if layout == "simulated":
         return [LabelledField(n, found[n], _own_mpp(found[n]), read(folder, found[n])) for n in names]
-    size = FIELD_MPP if mpp is None else mpp
+    size = FIELD_MPP[layout] if mpp is None else mpp
     return [_in_um(name, found[name], size, read(folder, found[name])) for name in names]
 
 
@@ -222,6 +234,65 @@ def _simulated_points(_folder: Path, image: Path) -> dict[str, Points]:
     places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
     labels = np.array(table["label"].to_pylist(), dtype=object)
     return {name: places[labels == name] for name in CLASSES}
+
+
+def _deepliif_images(folder: Path) -> list[Path]:
+    images = [path for path in sorted(folder.iterdir()) if path.stem.endswith("_ihc")]
+    return [path for path in images if path.suffix.lower() in _IMAGE_SUFFIXES and _deepliif_mask(path).is_file()]
+
+
+def _deepliif_mask(image: Path) -> Path:
+    return image.with_name(image.stem.removesuffix("_ihc") + "_mask.png")
+
+
+def _deepliif_points(_folder: Path, image: Path) -> dict[str, Points]:
+    path = _deepliif_mask(image)
+    mask = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if mask is None:
+        raise DataSetError(path, "is no picture", "Expected nuclei in red and blue with green edges.")
+    blue, green, red = (mask[..., channel] > _FULL_COLOUR / 2 for channel in range(3))
+    rows = []
+    for label, filled in (("positive", red & ~green), ("negative", blue & ~green)):
+        _, _, sizes, centres = cv2.connectedComponentsWithStats(filled.astype(np.uint8), connectivity=4)
+        large = sizes[1:, cv2.CC_STAT_AREA] >= _LEAST_FILLED_PX
+        rows += [(x, y, label) for x, y in centres[1:][large].tolist()]
+    return _by_class(path, rows)
+
+
+_POLYGONS = "polygons.json"
+
+
+def _glioma_images(folder: Path) -> list[Path]:
+    known = _glioma_polygons(folder / _POLYGONS)
+    return [
+        path for path in sorted(folder.iterdir()) if path.suffix.lower() in _IMAGE_SUFFIXES and path.stem in known
+    ]
+
+
+def _glioma_points(folder: Path, image: Path) -> dict[str, Points]:
+    path = folder / _POLYGONS
+    try:
+        rows = [
+            (*(np.asarray(polygon, np.float64).reshape(-1, 2).mean(axis=0) - 0.5).tolist(), label)
+            for label in ("positive", "negative")
+            for polygon in _glioma_polygons(path)[image.stem].get(label, [])
+        ]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataSetError(path, f"has a malformed entry for {image.stem} ({error})", _GLIOMA_EXPECTED) from error
+    return _by_class(path, rows)
+
+
+_GLIOMA_EXPECTED = "Expected picture, class, list of polygons of x, y."
+
+
+def _glioma_polygons(path: Path) -> dict[str, Any]:
+    try:
+        polygons = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise DataSetError(path, f"is no list of polygons ({error})", _GLIOMA_EXPECTED) from error
+    if not isinstance(polygons, dict):
+        raise DataSetError(path, "is no list of polygons", _GLIOMA_EXPECTED)
+    return polygons
 
 
 def _by_class(path: Path, rows: list[tuple[float, float, str]]) -> dict[str, Points]:

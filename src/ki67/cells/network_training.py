@@ -1,8 +1,8 @@
 """Training the cell network from labelled fields (needs the ``train`` extra): seeded, resumable, logged.
 
 Every labelled nucleus is a peak of 1 in the proximity map of its class. Where a set does not label a class, its map
-is not asked for: BCData labels tumour cells only, SHIDC of the others lymphocytes only. Every data set weighs the
-same, however many fields it has.
+is not asked for: BCData labels tumour cells only, SHIDC of the others lymphocytes only; where it labels nuclei of any
+kind, a negative one may be a tumour cell or not. Every data set weighs the same, however many fields it has.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ki67.averaging import update_average
-from ki67.cells.card import CLASSES, OTHER
+from ki67.cells.card import CLASSES, NEGATIVE, OTHER
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.labelled_fields import LabelledField
 from ki67.cells.network import MOST_LIGHT, STRIDE, transmitted
@@ -55,13 +55,15 @@ class NetworkOptions:
     """How the network is trained; equal options and fields give the same weights on the same machine.
 
     ``crop_px`` is the edge of a training crop at the working resolution, ``crops_per_group`` how many crops of each
-    data set make one step; ``other_weight`` how much a nucleus that is labelled as no tumour cell weighs (they are
-    few, and look most like tumour); ``average_decay`` that of the exponential average of the weights, which is kept.
+    data set make one step, ``crops_of_any_nuclei`` how many of a set that does not tell which nuclei are tumour
+    cells; ``other_weight`` how much a nucleus that is labelled as no tumour cell weighs (they are few, and look most
+    like tumour); ``average_decay`` that of the exponential average of the weights, which is kept.
     """
 
     steps: int = 5500
     crop_px: int = 256
     crops_per_group: int = 3
+    crops_of_any_nuclei: int = 1
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     warmup_steps: int = 100
@@ -78,7 +80,8 @@ class NetworkField:
     """A field at the working resolution with labelled nuclei.
 
     ``light`` float32 (H, W, 3), 1 for the background; ``points`` (N, 2) in pixels by class, the centre of the first
-    pixel at 0.5; ``complete`` says for each class whether every such nucleus of the field is labelled.
+    pixel at 0.5; ``complete`` says for each class whether every such nucleus of the field is labelled;
+    ``tumour_told_apart`` whether those labelled negative are known to be tumour cells.
     """
 
     group: str
@@ -87,9 +90,12 @@ class NetworkField:
     light: NDArray[np.float32]
     points: tuple[NDArray[np.float64], ...]
     complete: tuple[bool, ...]
+    tumour_told_apart: bool = True
 
 
-def read_network_field(field: LabelledField, group: str, patient: str, *, others_complete: bool) -> NetworkField:
+def read_network_field(
+    field: LabelledField, group: str, patient: str, *, others_complete: bool, tumour_told_apart: bool = True
+) -> NetworkField:
     """Read a field's pixels as counting does."""
     with open_slide(field.image, field.mpp) as slide:
         stains = estimate_stains(sample_slide(slide, None).pixels)
@@ -97,7 +103,7 @@ def read_network_field(field: LabelledField, group: str, patient: str, *, others
         light = transmitted(slide.read(tile.rect, WORKING_MPP), stains.background_rgb)
     points = tuple(field.points[name] / WORKING_MPP for name in CLASSES)
     complete = tuple(name != CLASSES[OTHER] or others_complete for name in CLASSES)
-    return NetworkField(group, patient, field, light, points, complete)
+    return NetworkField(group, patient, field, light, points, complete, tumour_told_apart)
 
 
 def train_network(
@@ -166,7 +172,8 @@ def draw_batch(fields: Sequence[NetworkField], options: NetworkOptions, step: in
     for group in sorted({field.group for field in fields}):
         own = [field for field in fields if field.group == group]
         share = np.sqrt([1.0 + sum(len(points) for points in field.points) for field in own])
-        chosen = rng.choice(len(own), options.crops_per_group, p=share / share.sum())
+        count = options.crops_per_group if own[0].tumour_told_apart else options.crops_of_any_nuclei
+        chosen = rng.choice(len(own), count, p=share / share.sum())
         crops += [_crop(own[index], options, rng) for index in chosen.tolist()]
     light, target, weight = (torch.from_numpy(np.stack(parts)) for parts in zip(*crops, strict=True))
     return light, target, weight
@@ -195,7 +202,7 @@ def _crop(
     )
     inside = cv2.warpAffine(np.ones((height, width), np.uint8), matrix, (size, size), flags=cv2.INTER_NEAREST)
     points = [(known @ turn.T + shift) / STRIDE for known in field.points]
-    target, weight = _targets(points, field.complete, size // STRIDE)
+    target, weight = _targets(points, field.complete, size // STRIDE, field.tumour_told_apart)
     weight *= 1 + (options.other_weight - 1) * target[OTHER]
     weight *= inside[1::STRIDE, 1::STRIDE]
     return np.ascontiguousarray(_restain(light, rng).transpose(2, 0, 1)), target, weight
@@ -217,7 +224,7 @@ def _restain(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
 
 
 def _targets(
-    points: Sequence[NDArray[np.float64]], complete: Sequence[bool], size: int
+    points: Sequence[NDArray[np.float64]], complete: Sequence[bool], size: int, tumour_told_apart: bool = True
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     target = np.zeros((len(points), size, size), np.float32)
     weight = np.ones_like(target)
@@ -225,9 +232,13 @@ def _targets(
         near = ((known > -_PEAK_REACH_PX) & (known < size + _PEAK_REACH_PX)).all(axis=1)
         for x, y in known[near].tolist():
             _draw_peak(target[label], x - 0.5, y - 0.5)
+    edge = np.exp(-(_KNOWN_REACH_PX**2) / (2 * _PEAK_SIGMA_PX**2))
     for label, every in enumerate(complete):
         if not every:
-            weight[label] = target.max(axis=0) > np.exp(-(_KNOWN_REACH_PX**2) / (2 * _PEAK_SIGMA_PX**2))
+            weight[label] = target.max(axis=0) > edge
+    if not tumour_told_apart:
+        # A nucleus that is not brown, of whatever kind: it is no positive one, and more is not known.
+        weight[[OTHER, NEGATIVE]] *= target[NEGATIVE] <= edge
     return target, weight
 
 

@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from ki67.cells.calibration import Curve, fit_curve
 from ki67.cells.card import CLASSES, NEGATIVE, OTHER, POSITIVE
 from ki67.cells.channels import WORKING_MPP
-from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
+from ki67.cells.labelled_fields import ALL_NUCLEI, DEFAULT_RADIUS_UM, LabelledField, read_fields
 from ki67.cells.matching import count_matches, match
 from ki67.cells.network import STRIDE, maps_of
 from ki67.cells.network_export import export_network
+from ki67.cells.network_start import start_from
 from ki67.cells.network_training import NetworkField, NetworkOptions, read_network_field, train_network
 from ki67.cells.peaks import Peaks, find_peaks
-from ki67.cells.thresholds import SIMULATED, Counts, choose_thresholds
+from ki67.cells.thresholds import SIMULATED, TEACHING_ONLY, Counts, choose_thresholds
 from ki67.cells.training import TrainingOptions, measure_field, train
 from ki67.cells.unet import CellNetwork
+from ki67.errors import DataSetError
 from ki67.progress import message, track
 
 NETWORK_STEPS = tuple(round(0.25 + 0.05 * step, 2) for step in range(11))
@@ -35,6 +37,9 @@ NETWORK_STEPS = tuple(round(0.25 + 0.05 * step, 2) for step in range(11))
 REFINING_SHARE, REFINING_RATE, REFINING_OTHER_WEIGHT = 16 / 55, 0.4, 4.0
 """Second part of a network's training: its steps and learning rate as shares of the first's, and the weight of nuclei
 that are no tumour cells. It takes a third off the negatives found too many on simulated sections."""
+
+GOING_ON_STEPS, GOING_ON_RATE = 1500, 1.5e-3
+"""Steps and learning rate of a training that goes on from a network: half the rate of one from scratch."""
 
 FULLY_LABELLED = ("points", "qupath", SIMULATED)
 """Layouts whose fields label every nucleus where they label any that is not tumour."""
@@ -65,6 +70,7 @@ def train_cells(
     folds: int = 3,
     network: NetworkOptions | None = None,
     fold_steps: int = 2000,
+    start: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train a cell model on labelled fields; returns its card.
 
@@ -87,29 +93,49 @@ def train_cells(
         How a network is trained.
     fold_steps
         Steps of each network of the cross-validation.
+    start
+        A network (``.onnx``) to go on from, in every fold too: its own training fields must not be among these. None
+        trains from scratch.
 
     Raises
     ------
     DataSetError
         Where a set is not as described or there is nothing to learn from.
+    ModelError
+        Where ``start`` cannot be gone on from.
     """
+    if engine == "network":
+        options = network or NetworkOptions()
+        return _train_network(read_sets(sets, patient), Path(out), card, folds, options, fold_steps, start)
+    unclear = next((chosen for chosen in sets if chosen.layout in ALL_NUCLEI), None)
+    if unclear is not None:
+        raise DataSetError(
+            unclear.directory,
+            "labels nuclei of every kind, and a forest must be told which are tumour cells",
+            "Leave the set out, or train a network.",
+        )
     named = [(chosen, field) for chosen in sets for field in _read(chosen)]
-    if engine == "forest":
-        measured = [
-            measure_field(field, chosen.layout, DEFAULT_RADIUS_UM[chosen.layout], patient(field.name))
-            for chosen, field in track(named, "Measuring fields", len(named))
-        ]
-        return train(measured, out, card, TrainingOptions(folds=folds))
-    fields = [
+    measured = [
+        measure_field(field, chosen.layout, DEFAULT_RADIUS_UM[chosen.layout], patient(field.name))
+        for chosen, field in track(named, "Measuring fields", len(named))
+    ]
+    return train(measured, out, card, TrainingOptions(folds=folds))
+
+
+def read_sets(sets: Sequence[FieldSet], patient: Callable[[str], str] = patient_of) -> list[NetworkField]:
+    """Pixels and labels of all fields, for a network; says for each set what its labels leave open."""
+    named = [(chosen, field) for chosen in sets for field in _read(chosen)]
+    return [
         read_network_field(
             field,
             chosen.layout,
             patient(field.name),
-            others_complete=chosen.layout in FULLY_LABELLED and len(field.points[CLASSES[OTHER]]) > 0,
+            others_complete=chosen.layout in ALL_NUCLEI
+            or (chosen.layout in FULLY_LABELLED and len(field.points[CLASSES[OTHER]]) > 0),
+            tumour_told_apart=chosen.layout not in ALL_NUCLEI,
         )
         for chosen, field in track(named, "Reading fields", len(named))
     ]
-    return _train_network(fields, Path(out), card, folds, network or NetworkOptions(), fold_steps)
 
 
 def _read(chosen: FieldSet) -> list[LabelledField]:
@@ -123,15 +149,16 @@ def _train_network(
     folds: int,
     options: NetworkOptions,
     fold_steps: int,
+    start: str | Path | None,
 ) -> dict[str, Any]:
     folder = out.with_suffix(".training")
     fold_options = replace(options, steps=fold_steps)
-    seen = cross_validate(fields, folder, folds, fold_options)
+    seen = cross_validate(fields, folder, folds, fold_options, start)
     thresholds, figures = choose_thresholds(
         lambda label, threshold: network_counts(fields, seen, label, threshold), NETWORK_STEPS
     )
     message(f"cross-validated F1: {figures['f1']}")
-    network = train_in_two_steps(fields, folder / "all", options)
+    network = learn(fields, folder / "all", options, start)
     return export_network(
         network,
         out,
@@ -145,6 +172,15 @@ def _train_network(
             "fields": [f"{field.group}/{field.field.name}" for field in fields],
         },
     )
+
+
+def learn(
+    fields: Sequence[NetworkField], folder: Path, options: NetworkOptions, start: str | Path | None = None
+) -> CellNetwork:
+    """Train from scratch in two steps, or go on from a network in one."""
+    if start is None:
+        return train_in_two_steps(fields, folder, options)
+    return train_network(fields, folder, options, start=start_from(start, fields, options))
 
 
 def train_in_two_steps(fields: Sequence[NetworkField], folder: Path, options: NetworkOptions) -> CellNetwork:
@@ -164,19 +200,24 @@ def train_in_two_steps(fields: Sequence[NetworkField], folder: Path, options: Ne
 
 
 def cross_validate(
-    fields: Sequence[NetworkField], folder: Path, folds: int, options: NetworkOptions
+    fields: Sequence[NetworkField],
+    folder: Path,
+    folds: int,
+    options: NetworkOptions,
+    start: str | Path | None = None,
 ) -> list[Peaks | None]:
-    """Peaks of each real field by a network that has not seen its patient; None for simulated sections.
+    """Peaks of each field by a network that has not seen its patient; None for fields that only teach.
 
-    Simulated sections are learnt from in every fold.
+    Those (simulated sections, other organs) are learnt from in every fold.
     """
-    patients = sorted({(field.group, field.patient) for field in fields if field.group != SIMULATED})
+    known = {(field.group, field.patient) for field in fields}
+    patients = sorted({key for key in known if key[0] not in TEACHING_ONLY} or known)
     fold_of = {patient: index % folds for index, patient in enumerate(patients)}
     found: list[Peaks | None] = [None] * len(fields)
     for fold in range(min(folds, len(patients))):
         message(f"cross-validation: network {fold + 1} of {folds}")
         rest = [field for field in fields if fold_of.get((field.group, field.patient)) != fold]
-        network = train_in_two_steps(rest, folder / f"fold-{fold + 1}", options)
+        network = learn(rest, folder / f"fold-{fold + 1}", options, start)
         for index, field in enumerate(fields):
             if fold_of.get((field.group, field.patient)) == fold:
                 found[index] = peaks_of(network, field)
@@ -201,7 +242,7 @@ def network_counts(
     for field, found in zip(fields, peaks, strict=True):
         if found is None:
             continue
-        places = _places_um(found, found.of_class(label, threshold))
+        places = places_um(found, found.of_class(label, threshold))
         truth = field.field.points[CLASSES[label]]
         hits = count_matches(truth, places, DEFAULT_RADIUS_UM[field.group])
         counts[field.group] = counts.get(field.group, np.zeros(3)) + np.array([hits, len(places), len(truth)])
@@ -221,7 +262,7 @@ def _curve(fields: Sequence[NetworkField], peaks: Sequence[Peaks | None], label:
         own = found.of_class(label, 0.0)
         right = np.zeros(int(own.sum()), np.bool_)
         truth = field.field.points[CLASSES[label]]
-        right[match(truth, _places_um(found, own), DEFAULT_RADIUS_UM[field.group])[1]] = True
+        right[match(truth, places_um(found, own), DEFAULT_RADIUS_UM[field.group])[1]] = True
         scores.append(found.values[own][:, [POSITIVE, NEGATIVE]].sum(axis=1))
         hits.append(right)
         groups.append(np.full(len(right), field.group))
@@ -230,5 +271,6 @@ def _curve(fields: Sequence[NetworkField], peaks: Sequence[Peaks | None], label:
     return fit_curve(np.concatenate(scores), np.concatenate(hits), weight)
 
 
-def _places_um(found: Peaks, own: NDArray[np.bool_]) -> NDArray[np.float64]:
+def places_um(found: Peaks, own: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Centres (N, 2) in µm of some of the peaks."""
     return np.column_stack([found.x_px[own], found.y_px[own]]) * STRIDE * WORKING_MPP

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 
 from ki67.cells.card import CLASSES, NEGATIVE, POSITIVE
+from ki67.cells.labelled_fields import ALL_NUCLEI
 
 SIMULATED = "simulated"
-"""Group of drawn fields: they teach what stroma is, but have no say in the thresholds."""
+"""Group of drawn fields."""
+
+TEACHING_ONLY = (SIMULATED, *ALL_NUCLEI)
+"""Groups that have no say in thresholds and figures: drawn, or without word of which nuclei are tumour cells."""
 
 Counts = dict[str, tuple[float, float, float]]
 """By data set: hits, cells found, cells labelled."""
@@ -45,7 +49,7 @@ def choose_thresholds(
         for step in steps:
             counts = counts_at(label, step)
             by_group = {name: 2 * hits / max(found + truth, 1) for name, (hits, found, truth) in counts.items()}
-            deciding = [name for name in counts if name != SIMULATED] or list(counts)
+            deciding = [name for name in counts if name not in TEACHING_ONLY] or list(counts)
             scores[step] = float(np.mean([by_group[name] for name in deciding]))
             balance = [np.log((counts[name][1] + 1) / (counts[name][2] + 1)) for name in deciding]
             imbalance[step] = abs(float(np.mean(balance)))

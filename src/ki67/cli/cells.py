@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,24 +24,39 @@ def train(
     sets: Annotated[
         list[str],
         typer.Option(
-            "--set", help="LAYOUT=DIR, once per data set; layouts: bcdata, shidc, points, qupath, simulated."
+            "--set",
+            help="LAYOUT=DIR, once per data set; layouts: bcdata, shidc, points, qupath, simulated, and deepliif and "
+            "glioma, whose nuclei may be of any kind.",
         ),
     ],
     engine: EngineOption = Engine.network,
     mpp: Annotated[
         float | None, typer.Option("--mpp", help="Pixel size of the fields in µm; 0.25 if not given.")
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", min=10, help="Steps of the network's training.")] = 5500,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--start",
+            help="Go on from this network, .onnx, or 'shipped', in place of from scratch: better with few fields.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=10, help="Steps of the network's training; 5500, or 1500 with --start."),
+    ] = None,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Parts of the cross-validation.")] = 3,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a cell model; thresholds are chosen by cross-validation, a training that was cut short goes on."""
     require_training("Training a cell model")
+    from ki67.cells.network import SHIPPED_NETWORK
     from ki67.cells.network_training import NetworkOptions
-    from ki67.cells.recipe import FieldSet, train_cells
+    from ki67.cells.recipe import GOING_ON_RATE, GOING_ON_STEPS, FieldSet, train_cells
 
     begin(quiet=quiet)
+    if start is not None and engine is not Engine.network:
+        raise typer.BadParameter("only a network can be gone on from", param_hint="--start")
     chosen = []
     for text in sets:
         layout, found, directory = text.partition("=")
@@ -54,14 +70,19 @@ def train(
         "data": [f"{item.layout}: {item.directory.name}" for item in chosen],
         "command": "ki67 cells train",
     }
+    options = NetworkOptions()
+    if start is not None:
+        options = replace(options, steps=GOING_ON_STEPS, learning_rate=GOING_ON_RATE)
+    options = replace(options, steps=steps or options.steps)
     result = train_cells(
         chosen,
         out,
         engine.value,
         card,
         folds=folds,
-        network=NetworkOptions(steps=steps),
-        fold_steps=max(10, steps * 4 // 11),
+        network=options,
+        fold_steps=max(10, options.steps * 4 // 11) if start is None else options.steps,
+        start=SHIPPED_NETWORK if start == "shipped" else start,
     )
     emit(
         {"model": str(out), **result},

@@ -40,6 +40,8 @@ class Layout(StrEnum):
     points = "points"
     qupath = "qupath"
     simulated = "simulated"
+    deepliif = "deepliif"
+    glioma = "glioma"
 
 
 EngineOption = Annotated[
