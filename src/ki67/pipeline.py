@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -298,8 +298,11 @@ def _predict_idc(
             "warnings": list(he.tissue.warnings),
         }
 
-    parameters = {"he": he.identity, "model": model.sha256} | ({"stride_px": stride_px} if stride_px else {})
-    return case.run_stage(Stage("idc", 1, (HEATMAP, REGIONS_HE)), parameters, (), work)
+    card = model.card
+    around = None if card.surroundings is None else asdict(card.surroundings)
+    parameters = {"he": he.identity, "model": model.sha256, "threshold": card.threshold, "surroundings": around}
+    parameters |= {"stride_px": stride_px} if stride_px else {}
+    return case.run_stage(Stage("idc", 2, (HEATMAP, REGIONS_HE)), parameters, (), work)
 
 
 def _take_regions(case: Case, section: Section, options: Options, target: str) -> None:

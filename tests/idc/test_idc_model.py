@@ -53,7 +53,7 @@ def test_a_missing_graph_or_card_is_named(tmp_path: Path) -> None:
     ("changes", "complaint"),
     [
         ({"schema": 99}, "has schema 99"),
-        ({"threshold": 1.5}, "threshold 1.5"),
+        ({"threshold": 1.5}, "thresholds .1.5"),
         ({"mpp": 0}, "mpp 0"),
         ({"classes": ["a", "b"]}, "a class IDC"),
         ({"licence": None}, "lacks the field 'licence'"),

@@ -39,6 +39,12 @@ def idc(
         lines.append(
             f"{name:28s} {_number(value):>8s}" + (f"   {low_high[0]:.3f}-{low_high[1]:.3f}" if low_high else "")
         )
+    if result["with_surroundings"]:
+        alone = result["patch_alone"]
+        lines += ["", "each patch judged by itself, without its surroundings"]
+        for name in ("auc", "balanced_accuracy"):
+            low, high = alone["intervals"][name] or (float("nan"),) * 2
+            lines.append(f"{name:28s} {_number(alone['pooled'][name]):>8s}   {low:.3f}-{high:.3f}")
     lines += _confusion_lines(result["confusion"]) if len(result["confusion"]) > 2 else []
     emit(result, as_json=as_json, lines=lines)
 

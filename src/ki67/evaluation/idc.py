@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ki67.errors import DataSetError
 from ki67.evaluation.idc_figures import draw_figures
-from ki67.idc import IdcModel, load_model, load_pixels, read_patches
+from ki67.idc import IdcModel, ModelCard, PatchRow, load_model, load_pixels, read_patches
 from ki67.idc.metrics import rank_auc
 
 REPLICATES = 2000
@@ -40,6 +40,12 @@ RATE_ROWS = (
 )
 """Rows of Table 2 of Feng et al. 2020, and the AUC; the diagnostic index is sensitivity + specificity."""
 
+_SURROUNDINGS_NOTE = (
+    "each patch is judged in the light of the other patches of its section among those given, as on a slide; "
+    "patch_alone is the network by itself"
+)
+_ALONE_NOTE = "each patch is judged by itself: the model has no surroundings, or the names tell no places"
+
 Rates = dict[str, float | None]
 
 
@@ -53,7 +59,10 @@ def evaluate_idc(
 ) -> dict[str, Any]:
     """Compare a model with the labels of patches.
 
-    Patches smaller than the model's input, cut off at a section's edge, are padded with white.
+    Patches smaller than the model's input, cut off at a section's edge, are padded with white. Where the model
+    listens to the surroundings and the patches' names tell their places, each is judged in the light of the others
+    of its section that are among the patches given, as on a slide; what the network says of each patch alone is
+    given beside.
 
     Parameters
     ----------
@@ -72,9 +81,10 @@ def evaluate_idc(
     -------
     dict
         ``pooled``: the rows of Table 2, ``brier``, ``calibration_error`` (weighted by the patches' own share of
-        classes), counts and ``threshold``; ``intervals``: 95 % percentile intervals over patients of the same
-        names; ``per_patient``: one entry per patient; ``confusion``: patches by label and by the class called. What
-        is undefined (one class only, division by zero) is None.
+        classes), counts and ``threshold``; ``patch_alone``: ``pooled`` and ``intervals`` of patches judged each by
+        itself; ``with_surroundings``: whether they were used; ``intervals``: 95 % percentile intervals over patients
+        of the same names; ``per_patient``: one entry per patient; ``confusion``: patches by label and by the class
+        called. What is undefined (one class only, division by zero) is None.
 
     Raises
     ------
@@ -94,17 +104,53 @@ def evaluate_idc(
             f"holds label {numbers.max()}, the model knows the classes {', '.join(classes)}",
             "Name the model that was trained on these classes with --model.",
         )
-    probabilities = used.all_probabilities(load_pixels(rows, used.card.patch_px)).astype(np.float64)
+    alone = used.all_probabilities(load_pixels(rows, used.card.patch_px)).astype(np.float64)
     tumour = used.card.tumour_output
-    labels, scores = (numbers == tumour).astype(np.int64), probabilities[:, tumour]
+    labels = (numbers == tumour).astype(np.int64)
     patients = np.array([row.patient for row in rows])
-    result = summarise(labels, scores, patients, used.card.threshold, seed=seed) | {
-        "confusion": confusion(numbers, called_classes(probabilities, tumour, used.card.threshold), classes),
+    informed = in_surroundings(rows, alone[:, tumour], used.card)
+    scores = alone[:, tumour] if informed is None else informed
+    threshold = used.card.threshold_alone if informed is None else used.card.threshold
+    result = summarise(labels, scores, patients, threshold, seed=seed)
+    by_itself = summarise(labels, alone[:, tumour], patients, used.card.threshold_alone, seed=seed)
+    result |= {
+        "with_surroundings": informed is not None,
+        "patch_alone": {name: by_itself[name] for name in ("pooled", "intervals")},
+        "confusion": confusion(numbers, called_classes(_with(alone, tumour, scores), tumour, threshold), classes),
         "model": used.card.name,
         "model_sha256": used.sha256,
     }
+    result["notes"].append(_SURROUNDINGS_NOTE if informed is not None else _ALONE_NOTE)
     if figures is not None:
         draw_figures(figures, labels, scores, result)
+    return result
+
+
+def in_surroundings(
+    rows: Sequence[PatchRow], probability: NDArray[np.float64], card: ModelCard
+) -> NDArray[np.float64] | None:
+    """Probability of IDC of each patch in the light of the other patches of its section, (N,).
+
+    None where the model judges every patch by itself, or a patch's name does not tell its place.
+    """
+    places = [row.place for row in rows]
+    known = [place for place in places if place is not None]
+    if card.surroundings is None or len(known) < len(places):
+        return None
+    sections = np.array([section for section, _, _ in known])
+    xy_um = np.array([place for _, *place in known], np.float64) * card.mpp
+    result = np.empty_like(probability)
+    for section in np.unique(sections):
+        own = sections == section
+        result[own] = card.surroundings.at_places(probability[own], xy_um[own], card.patch_um)
+    return result
+
+
+def _with(probabilities: NDArray[np.float64], tumour: int, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of all classes, (N, classes), with another one of IDC; the others keep their proportions."""
+    rest = np.maximum(1.0 - probabilities[:, tumour], np.finfo(np.float64).tiny)
+    result = probabilities * ((1.0 - scores) / rest)[:, None]
+    result[:, tumour] = scores
     return result
 
 

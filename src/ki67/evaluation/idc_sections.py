@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,6 @@ from ki67.geometry import UM2_PER_MM2
 from ki67.idc import HeatMap, IdcModel, OutlineOptions, PatchRow, load_pixels, outline, predict
 from ki67.idc.metrics import rank_auc
 from ki67.slides import open_slide, tissue_mask, write_pyramid
-
-PLACE = re.compile(r"_x(\d+)_y(\d+)_class\d+\.png$")
-"""The published file names hold a patch's place: (x - 1, y - 1) in pixels of the downsampled slide."""
 
 UNLABELLED, OTHER, INVASIVE = -1, 0, 1
 WHITE = 255
@@ -104,10 +100,9 @@ def assemble(rows: Sequence[PatchRow], patch_px: int, mpp: float) -> Section:
 
 
 def _place(row: PatchRow, patch_px: int) -> tuple[int, int]:
-    found = PLACE.search(row.path.name)
-    if found is None:
+    if row.place is None:
         raise DataSetError(row.path, "its name holds no place", "Expected …_x<X>_y<Y>_class<0|1>.png.")
-    x_px, y_px = int(found[1]) - 1, int(found[2]) - 1
+    _, x_px, y_px = row.place
     if x_px % patch_px or y_px % patch_px:
         raise DataSetError(row.path, f"({x_px}, {y_px}) is not on a grid of {patch_px} px", "Check the patch size.")
     return x_px // patch_px, y_px // patch_px

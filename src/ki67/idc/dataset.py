@@ -32,6 +32,9 @@ INDEX_COLUMNS = ("patient", "label", "file")
 LABEL = re.compile("[0-9]{1,3}")
 """A class is a small whole number, in the index and as the name of a folder."""
 
+PLACE = re.compile(r"(.+)_x([0-9]{1,9})_y([0-9]{1,9})_class[0-9]+\.png")
+"""A file's name holds section and place: (x - 1, y - 1) is the patch's corner in pixels of the downsampled slide."""
+
 WHITE = 255
 """Patches cut off at a section's edge are padded with white, which is what lies beyond a section."""
 
@@ -56,6 +59,12 @@ class PatchRow:
     label: int
     path: Path
     columns: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def place(self) -> tuple[str, int, int] | None:
+        """Section, and x and y of the corner in pixels at the patches' resolution; None where the name has none."""
+        found = PLACE.fullmatch(self.path.name)
+        return (f"{self.patient}/{found[1]}", int(found[2]) - 1, int(found[3]) - 1) if found else None
 
 
 @dataclass(frozen=True, slots=True)

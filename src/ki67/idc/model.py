@@ -13,6 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ki67.errors import ModelError
+from ki67.idc.surroundings import Surroundings
 from ki67.model_files import card_fields, checked, open_session
 
 SHIPPED_MODEL = Path(__file__).parent.parent / "weights" / "idc_inception_v1.onnx"
@@ -49,6 +50,10 @@ class ModelCard:
         Names, in the order of the outputs.
     threshold
         Probability of ``IDC`` at and above which a patch is called invasive.
+    surroundings
+        How the patches around are listened to; None where the model judges every patch by itself.
+    threshold_alone
+        As ``threshold``, for a patch judged by itself; the same where there are no surroundings.
     sha256
         Of the graph.
     details
@@ -62,6 +67,8 @@ class ModelCard:
     mpp: float
     classes: tuple[str, ...]
     threshold: float
+    threshold_alone: float
+    surroundings: Surroundings | None
     sha256: str
     details: dict[str, Any]
 
@@ -176,6 +183,8 @@ def read_card(path: str | Path) -> ModelCard:
             mpp=float(fields["mpp"]),
             classes=tuple(str(name) for name in fields["classes"]),
             threshold=float(fields["threshold"]),
+            threshold_alone=float(fields.get("threshold_alone", fields["threshold"])),
+            surroundings=_surroundings(fields.get("surroundings")),
             sha256=str(fields["sha256"]),
             details=fields,
         )
@@ -184,13 +193,24 @@ def read_card(path: str | Path) -> ModelCard:
     return card
 
 
+def _surroundings(fields: dict[str, Any] | None) -> Surroundings | None:
+    if fields is None:
+        return None
+    sizes = {name: float(fields[name]) for name in ("reach_um", "weight", "prior", "scale")}
+    return Surroundings(int(fields["neighbours"]), **sizes)
+
+
 def _check_card(source: Path, card: ModelCard, schema: int) -> None:
     if schema != CARD_SCHEMA:
         raise ModelError(
             source, f"has schema {schema}, this program reads {CARD_SCHEMA}", "Export the model with this version."
         )
-    if card.patch_px < 1 or not card.mpp > 0 or not 0 < card.threshold < 1 or TUMOUR_CLASS not in card.classes:
-        found = f"patch_px {card.patch_px}, mpp {card.mpp}, threshold {card.threshold}, classes {list(card.classes)}"
+    around = card.surroundings
+    sizes: list[float] = [card.patch_px, card.mpp]
+    sizes += [around.neighbours, around.reach_um, around.prior, around.scale] if around else []
+    thresholds = (card.threshold, card.threshold_alone)
+    if min(sizes) <= 0 or not all(0 < value < 1 for value in thresholds) or TUMOUR_CLASS not in card.classes:
+        found = f"patch_px {card.patch_px}, mpp {card.mpp}, thresholds {thresholds}, {around}, classes {card.classes}"
         raise ModelError(
             source,
             f"holds {found}",

@@ -1,7 +1,8 @@
 """The model over the tissue of a slide.
 
 The slide is read once, in overlapping blocks at the model's resolution; patches are cut from a block on a regular
-grid and go through the model together. Where patches overlap, a place takes the mean of all patches that cover it.
+grid and go through the model together. Each patch is then judged in the light of those around it, where the model's
+card says how. Where patches overlap, a place takes the mean of all patches that cover it.
 """
 
 from __future__ import annotations
@@ -102,6 +103,8 @@ def predict(slide: Slide, tissue: TissueMask, model: IdcModel, *, stride_px: int
     scores = np.full(wanted.shape, np.nan, dtype=np.float32)
     for rows, columns, values in _score_blocks(slide, grid, model, wanted):
         scores[rows, columns] = values
+    if model.card.surroundings is not None:
+        scores = model.card.surroundings.on_grid(scores, grid.stride_um, grid.cover)
     return HeatMap(spread(scores, share, grid.cover), grid.stride_um)
 
 

@@ -1,0 +1,116 @@
+"""How much the patches around have to say: ``python benchmarks/idc_surroundings.py CV_OUT [--write]``.
+
+Number of neighbours, reach and weight are chosen on the training patients, each judged by a network of
+``idc_cross_validation.py`` (its OUT is named here) that had not seen them: the highest AUC on their random sample.
+What is left to choose, scale and threshold, is chosen as for any model on the validation patients. ``--write`` puts
+all of it into the shipped model's card; without it everything is only printed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from ki67.evaluation.idc import in_surroundings
+from ki67.files import write_json
+from ki67.idc import SHIPPED_MODEL, ModelCard, PatchRow, load_model, load_pixels, read_patches
+from ki67.idc.dataset import INDEX_FILE
+from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
+from ki67.idc.surroundings import LEAST_PROBABILITY, Surroundings
+
+NEIGHBOURS = (4, 8, 12, 24)
+REACHES_UM = (800.0, 1200.0, 1600.0, 2400.0)
+WEIGHTS = (0.5, 0.75, 1.0, 1.5, 2.0)
+PRIOR = 1.0
+# A difference of AUC that other patients would turn round: the fewest neighbours within it are taken, because on a
+# slide they reach least far and a small carcinoma keeps its size.
+ALIKE = 0.0005
+
+
+def informed(
+    rows: list[PatchRow], probability: NDArray[np.float64], card: ModelCard, options: Surroundings
+) -> NDArray[np.float64]:
+    """Log-odds of patches in their surroundings."""
+    found = in_surroundings(rows, probability, _with(card, options))
+    if found is None:
+        raise SystemExit("the patches' names tell no places")
+    return np.asarray(logit(np.clip(found, 1e-12, 1 - 1e-12)))
+
+
+def _with(card: ModelCard, options: Surroundings) -> ModelCard:
+    fields = {name: getattr(card, name) for name in card.__slots__}
+    return ModelCard(**(fields | {"surroundings": options}))
+
+
+def out_of_fold(folder: Path, rows: list[PatchRow]) -> NDArray[np.float64]:
+    """Probability of each patch by the network that had not seen its patient; NaN where no fold holds it."""
+    known: dict[str, float] = {}
+    for path in sorted(folder.glob("fold*.npz")):
+        stored = np.load(path)
+        known |= dict(zip(stored["files"].tolist(), stored["margins"].tolist(), strict=True))
+    return np.array([expit(known.get(row.path.name, np.nan)) for row in rows])
+
+
+def main(folder: Path, *, write: bool) -> None:
+    """Choose, print, and perhaps write the card."""
+    root = Path(os.environ.get("KI67_DATA", "../shared/data")) / "idc_patches"
+    sample = [row for row in read_patches(root, root / INDEX_FILE) if row.columns["random_sample"] == "1"]
+    unseen = out_of_fold(folder, sample)
+    training = [place for place, row in enumerate(sample) if row.columns["split"] == "train"]
+    training = [place for place in training if not np.isnan(unseen[place])]
+    rows, seen = [sample[place] for place in training], unseen[training]
+    labels = np.array([row.label for row in rows])
+    model = load_model()
+    print(f"{len(rows)} patches of {len({row.patient for row in rows})} training patients")
+    print(f"alone: AUC {rank_auc(labels, seen):.4f}")
+    table: dict[Surroundings, float] = {}
+    for neighbours, reach_um, weight in product(NEIGHBOURS, REACHES_UM, WEIGHTS):
+        options = Surroundings(neighbours, reach_um, weight, PRIOR, 1.0)
+        table[options] = rank_auc(labels, informed(rows, seen, model.card, options))
+    for neighbours, reach_um in product(NEIGHBOURS, REACHES_UM):
+        line = [f"{table[Surroundings(neighbours, reach_um, weight, PRIOR, 1.0)]:.4f}" for weight in WEIGHTS]
+        print(f"{neighbours:2d} neighbours within {reach_um:4.0f} um, weights {WEIGHTS}: {'  '.join(line)}")
+    best = max(table.values())
+    alike = [options for options, auc in table.items() if auc >= best - ALIKE]
+    chosen = min(alike, key=lambda options: (options.neighbours, options.weight, options.reach_um))
+    print(f"chosen: {chosen}, AUC {table[chosen]:.4f}, best {best:.4f}")
+    card = finish(model, [row for row in sample if row.columns["split"] == "val"], chosen)
+    if write:
+        write_json(SHIPPED_MODEL.with_suffix(".json"), card)
+
+
+def finish(model: Any, rows: list[PatchRow], chosen: Surroundings) -> dict[str, Any]:
+    """Scale and threshold on the validation patients; returns the model's card with all of it."""
+    labels, patients = np.array([row.label for row in rows]), [row.patient for row in rows]
+    alone = model.probabilities(load_pixels(rows, model.card.patch_px)).astype(np.float64)
+    margins = informed(rows, alone, model.card, chosen)
+    scale = 1.0 / fit_temperature(labels, margins)
+    scores = expit(scale * margins)
+    threshold = round(best_threshold(labels, scores), 4)
+    validation = {
+        "auc": rank_auc(labels, scores),
+        "auc_alone": rank_auc(labels, np.clip(alone, LEAST_PROBABILITY, 1)),
+        "balanced_accuracy_threshold_from_other_patients": cross_fitted_balanced_accuracy(labels, scores, patients),
+    }
+    called = scores >= threshold
+    print(f"validation: scale {scale:.3f}, threshold {threshold}, {validation}")
+    print(f"balanced accuracy {(called[labels == 1].mean() + (~called[labels == 0]).mean()) / 2:.4f}")
+    details = dict(model.card.details)
+    return details | {
+        "surroundings": asdict(chosen) | {"scale": round(scale, 4)},
+        "threshold": threshold,
+        "threshold_alone": model.card.threshold_alone,
+        "validation": details["validation"] | {"with_surroundings": validation},
+    }
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), write="--write" in sys.argv)
