@@ -87,7 +87,7 @@ def mean_density(pixels: Pixels, patients: NDArray[np.str_]) -> dict[str, NDArra
 def measure(network: InceptionV1, model: IdcModel, pixels: Pixels, labels: NDArray[np.int64]) -> dict[str, float]:
     """AUC, and balanced accuracy at the model's own threshold."""
     margins = predict_margins(network, pixels)
-    called = expit(margins / model.card.details["temperature"]) >= model.card.threshold
+    called = expit(margins / model.card.details["temperature"]) >= model.card.threshold_alone
     balanced = (called[labels == 1].mean() + (~called[labels == 0]).mean()) / 2
     return {"auc": round(rank_auc(labels, margins), 4), "balanced_accuracy": round(float(balanced), 4)}
 

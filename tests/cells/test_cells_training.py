@@ -108,15 +108,14 @@ def test_the_exported_network_gives_what_the_trained_one_gave(fields, tmp_path):
     assert len(found) == pytest.approx(len(inside), abs=2)
 
 
-def test_a_negative_nucleus_of_any_kind_says_only_that_it_is_not_positive():
+def test_where_nuclei_are_of_any_kind_only_the_positive_map_is_asked_for():
     from ki67.cells.network_training import _targets
 
     points = [np.empty((0, 2)), np.array([[10.5, 20.5]]), np.array([[30.5, 8.5]])]
     _, weight = _targets(points, (True, True, True), 48, tumour_told_apart=False)
     other, positive, negative = weight
     assert positive.min() == 1
-    assert other[8, 30] == negative[8, 30] == 0
-    assert other[20, 10] == negative[20, 10] == negative[40, 40] == 1
+    assert other.max() == negative.max() == 0
 
 
 def test_going_on_from_the_shipped_network_starts_where_it_stands(fields):

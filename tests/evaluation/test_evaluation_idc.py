@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from ki67.errors import DataSetError
 from ki67.evaluation.idc import RATE_ROWS, called_classes, confusion, evaluate_idc
 from ki67.evaluation.idc_figures import calibration_points, roc_points
 from ki67.evaluation.idc_sections import assemble, evaluate_section
-from ki67.idc import load_model, read_patches
+from ki67.idc import IdcModel, load_model, read_patches
+from ki67.idc.surroundings import Surroundings
 
 PINK, PURPLE = (228, 180, 205), (110, 60, 150)
 
@@ -123,6 +125,37 @@ def test_a_file_name_without_a_place_cannot_be_put_together(folder: Path, tmp_pa
     Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(path)
     with pytest.raises(DataSetError, match="holds no place"):
         assemble(read_patches(tmp_path), 50, 4.0)
+
+
+def test_patches_whose_names_tell_places_are_judged_in_their_surroundings(folder: Path, tmp_path: Path) -> None:
+    with_places = evaluate_idc(folder, model=listening())
+    assert with_places["with_surroundings"]
+    assert with_places["patch_alone"]["pooled"]["patches"] == with_places["pooled"]["patches"] == 24
+    for place, row in enumerate(read_patches(folder)):
+        path = tmp_path / row.patient / str(row.label) / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(row.path.read_bytes())
+    without = evaluate_idc(tmp_path, model=listening())
+    assert not without["with_surroundings"]
+    assert without["pooled"]["auc"] == pytest.approx(with_places["patch_alone"]["pooled"]["auc"])
+    assert without["pooled"]["threshold"] == listening().card.threshold_alone
+
+
+def listening() -> IdcModel:
+    """The shipped network, listening to the surroundings whatever its card says."""
+    model = load_model()
+    return replace(model, card=replace(model.card, surroundings=Surroundings(8, 1600.0, 1.0, 1.0, 1.0)))
+
+
+def test_the_surroundings_count_on_a_real_sample(data: Path, tmp_path: Path) -> None:
+    root = data / "idc_patches"
+    rows = read_patches(root, root / "index.csv")
+    chosen = [row for row in rows if row.columns["split"] == "val" and row.columns["random_sample"] == "1"][:700]
+    index = tmp_path / "index.csv"
+    lines = [f"{row.patient},{row.label},{row.path.relative_to(root)}" for row in chosen]
+    index.write_text("\n".join(["patient,label,file", *lines]))
+    result = evaluate_idc(root, index, listening())
+    assert result["pooled"]["auc"] > result["patch_alone"]["pooled"]["auc"] + 0.005
 
 
 def test_the_real_validation_sample_keeps_its_figure(data: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@
 ``simulated``: ``DIR/NAME/`` as ``ki67 simulate`` writes it: its Ki-67 section and all its cells.
 ``deepliif``: ``NAME_ihc.png`` with ``NAME_mask.png``, nuclei filled red (positive) or blue (negative), edges green.
 ``glioma``: pictures with one ``polygons.json`` beside them: picture, class, list of polygons.
-The last two label nuclei of every kind: their negative ones need not be tumour cells.
+The last two label nuclei of every kind, and not all pale ones: what is negative need not be a tumour cell.
 Coordinates are pixels; the centre of the first pixel is (0, 0), so half a pixel is added on the way to µm (QuPath
 counts from the corner and is read as it counts).
 """

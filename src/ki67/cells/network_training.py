@@ -2,7 +2,7 @@
 
 Every labelled nucleus is a peak of 1 in the proximity map of its class. Where a set does not label a class, its map
 is not asked for: BCData labels tumour cells only, SHIDC of the others lymphocytes only; where it labels nuclei of any
-kind, a negative one may be a tumour cell or not. Every data set weighs the same, however many fields it has.
+kind, only the map of positive ones is. Every data set weighs the same, however many fields it has.
 """
 
 from __future__ import annotations
@@ -237,8 +237,8 @@ def _targets(
         if not every:
             weight[label] = target.max(axis=0) > edge
     if not tumour_told_apart:
-        # A nucleus that is not brown, of whatever kind: it is no positive one, and more is not known.
-        weight[[OTHER, NEGATIVE]] *= target[NEGATIVE] <= edge
+        # Only the brown ones are told for certain: pale nuclei are of any kind, or not labelled at all.
+        weight[[OTHER, NEGATIVE]] = 0
     return target, weight
 
 

@@ -130,8 +130,7 @@ def read_sets(sets: Sequence[FieldSet], patient: Callable[[str], str] = patient_
             field,
             chosen.layout,
             patient(field.name),
-            others_complete=chosen.layout in ALL_NUCLEI
-            or (chosen.layout in FULLY_LABELLED and len(field.points[CLASSES[OTHER]]) > 0),
+            others_complete=chosen.layout in FULLY_LABELLED and len(field.points[CLASSES[OTHER]]) > 0,
             tumour_told_apart=chosen.layout not in ALL_NUCLEI,
         )
         for chosen, field in track(named, "Reading fields", len(named))
