@@ -14,6 +14,8 @@ Points = NDArray[np.float64]
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 # Drawing does not need every pixel corner: leave out what is within this distance of the simplified line.
 _DRAWING_TOLERANCE_PX = 0.75
+# Outlines are traced from the left end of the highest row, ImageJ's corners counted from the second one after it.
+_FIRST_COUNTED = 2
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ def traced_perimeter(corners: Points) -> float:
     """Perimeter in pixels by ImageJ's rule for traced selections (``PolygonRoi.getTracedPerimeter``).
 
     The length along pixel edges less 2 - √2 for each corner that is cut; of the corners of a staircase with steps of
-    one pixel only every second is.
+    one pixel only every second is. Which ones depends on where one begins: as ImageJ's wand and Analyze Particles do,
+    at the corner after the right end of the highest row.
     """
-    sides = np.abs(corners - np.roll(corners, 1, axis=0)).sum(axis=1)
+    sides = np.roll(np.abs(corners - np.roll(corners, 1, axis=0)).sum(axis=1), -_FIRST_COUNTED)
     cut = 0
     corner = False
     for side in sides.tolist():
