@@ -130,7 +130,7 @@ def _around(masks: NDArray[np.bool_], join: np.ufunc, *, beyond: bool) -> NDArra
 
 
 def _parts(masks: NDArray[np.bool_], *, beyond: bool) -> NDArray[np.int32]:
-    """Numbers of the 4-connected parts of all masks (N, W, W) in one picture; (N, W + 2, W + 2) with what is beyond."""
+    """Numbers of the 4-connected parts of all masks (N, W, W) and what is beyond them, (N, W + 2, W + 2)."""
     padded = np.pad(masks, ((0, 0), (1, 1), (1, 1)), constant_values=beyond)
     picture = padded.reshape(-1, padded.shape[2]).view(np.uint8)
     _, numbers = cv2.connectedComponents(picture, connectivity=4)
@@ -151,7 +151,7 @@ def _filled(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _cut(masks: NDArray[np.bool_], left: NDArray[np.intp], top: NDArray[np.intp]) -> list[Mask]:
     """Each mask in its bounding box; ``left``, ``top`` are the windows' first pixels."""
-    rows, columns = masks.any(axis=2), masks.any(axis=1)
+    rows, columns = np.asarray(masks.any(axis=2)), np.asarray(masks.any(axis=1))
     top_row, left_column = rows.argmax(axis=1), columns.argmax(axis=1)
     ends = zip(
         top_row.tolist(), (_WINDOW - rows[:, ::-1].argmax(axis=1)).tolist(),
