@@ -30,6 +30,7 @@ _CORE_REACH_PX = int(_LEAST_RADIUS_PX + 1)
 _BACKGROUND_PERCENTILE = 15.0
 _HALF_WAY = 0.45
 _SMOOTHING_PX, _SMOOTHING_SIZE = 1.0, 7
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 # Nuclei worked on at once: their windows stay within a core's own cache.
 _BATCH = 128
 
@@ -86,11 +87,11 @@ def _masks(maps: _Maps, x: NDArray[np.float64], y: NDArray[np.float64]) -> list[
     )
     steps = np.arange(-_REACH_PX, _REACH_PX + 1) + 0.5
     across, down = column[:, None] + steps - x[:, None], row[:, None] + steps - y[:, None]
-    distance = np.hypot(down[:, :, None], across[:, None, :])
+    squared = (down * down)[:, :, None] + (across * across)[:, None, :]
     inside = owner > 0
-    core = (distance <= _LEAST_RADIUS_PX) & inside
+    core = (squared <= _LEAST_RADIUS_PX**2) & inside
     level = _half_way(density, core, inside)
-    own = (owner == owner[:, _REACH_PX, _REACH_PX, None, None]) & (distance <= _REACH_PX)
+    own = (owner == owner[:, _REACH_PX, _REACH_PX, None, None]) & (squared <= _REACH_PX**2)
     dense = _opened(((density >= level[:, None, None]) | core) & own, inside) | (core & own)
     dense[:, _REACH_PX, _REACH_PX] = True
     return _cut(_filled(_middle_part(dense)), column - _REACH_PX, row - _REACH_PX)
@@ -116,25 +117,23 @@ def _half_way(
 
 def _opened(masks: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Opening of each mask (N, W, W) by a cross of five pixels; what lies beyond a window does not erode."""
-    eroded = _around(masks | ~inside, np.logical_and, beyond=True) & inside
-    return _around(eroded, np.logical_or, beyond=False) & inside
+    picture = _picture(masks | ~inside, beyond=True)
+    eroded = cv2.erode(picture, _CROSS).reshape(-1, _WINDOW + 2, _WINDOW + 2)[:, 1:-1, 1:-1]
+    grown = cv2.dilate(_picture(eroded.view(np.bool_) & inside, beyond=False), _CROSS)
+    return np.asarray(grown.reshape(-1, _WINDOW + 2, _WINDOW + 2)[:, 1:-1, 1:-1].view(np.bool_) & inside)
 
 
-def _around(masks: NDArray[np.bool_], join: np.ufunc, *, beyond: bool) -> NDArray[np.bool_]:
-    """Each pixel joined with its four neighbours."""
-    padded = np.pad(masks, ((0, 0), (1, 1), (1, 1)), constant_values=beyond)
-    result = masks.copy()
-    for part in (padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]):
-        join(result, part, out=result)
-    return result
+def _picture(masks: NDArray[np.bool_], *, beyond: bool) -> NDArray[np.uint8]:
+    """All masks (N, W, W) in one picture (N * (W + 2), W + 2), with what is beyond around each."""
+    picture = np.full((len(masks), _WINDOW + 2, _WINDOW + 2), beyond, np.uint8)
+    picture[:, 1:-1, 1:-1] = masks
+    return picture.reshape(-1, _WINDOW + 2)
 
 
 def _parts(masks: NDArray[np.bool_], *, beyond: bool) -> NDArray[np.int32]:
     """Numbers of the 4-connected parts of all masks (N, W, W) and what is beyond them, (N, W + 2, W + 2)."""
-    padded = np.pad(masks, ((0, 0), (1, 1), (1, 1)), constant_values=beyond)
-    picture = padded.reshape(-1, padded.shape[2]).view(np.uint8)
-    _, numbers = cv2.connectedComponents(picture, connectivity=4)
-    return np.asarray(numbers, np.int32).reshape(padded.shape)
+    _, numbers = cv2.connectedComponents(_picture(masks, beyond=beyond), connectivity=4)
+    return np.asarray(numbers, np.int32).reshape(-1, _WINDOW + 2, _WINDOW + 2)
 
 
 def _middle_part(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
