@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.masks import Mask, stacked
-from ki67.cells.outlines import Shapes, drawn_outline, shapes_of
+from ki67.cells.outlines import Shapes, drawn_outlines, shapes_of
 from ki67.cells.stains import Stains, optical_density, stain_amounts
 
 SHAPE_UNITS = {
@@ -58,9 +58,7 @@ def measure(
     shape = _shape_columns(shapes, counts, _aspect(x, y, counts))
     pixels = rgb[y + (corner[:, 1] - 1)[owner], x + (corner[:, 0] - 1)[owner]]
     columns = np.column_stack([shape, _intensities(pixels, stains, counts, shape[:, 0])])
-    places = corner.astype(np.float32)
-    outlines = [drawn_outline(one) + place for one, place in zip(shapes.outlines, places, strict=True)]
-    return columns.astype(np.float32), outlines
+    return columns.astype(np.float32), drawn_outlines(shapes.outlines, corner.astype(np.float64))
 
 
 def _shape_columns(shapes: Shapes, counts: NDArray[np.intp], aspect: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -133,9 +131,10 @@ def _ordered(
     values: NDArray[np.float32] | NDArray[np.uint8], counts: NDArray[np.intp]
 ) -> NDArray[np.float32] | NDArray[np.uint8]:
     """The values, sorted within each group: one sort of whole numbers, of which the group is the higher part."""
-    group = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     if values.dtype == np.uint8:
-        return np.sort((group << 8) + values.astype(np.int64)).astype(np.uint8)
+        group = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        return np.sort((group << 8) + values.astype(np.int32)).astype(np.uint8)
+    group = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     bits = _in_order(np.ascontiguousarray(values, np.float32).view(np.int32))
     joined = np.sort((group << 32) + (bits.astype(np.int64) + 2**31))
     return _in_order(((joined & 0xFFFFFFFF) - 2**31).astype(np.int32)).view(np.float32)

@@ -6,6 +6,7 @@ All nuclei of a tile are worked on side by side, since a slide has hundreds of t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,9 +34,10 @@ class Outlines:
         """Where each outline begins."""
         return np.asarray(np.cumsum(self.counts) - self.counts, np.intp)
 
-    def split(self) -> list[Points]:
-        """One array (K, 2) for each nucleus."""
-        return np.split(self.corners, self.starts[1:])
+    def split(self, points: NDArray[Any]) -> list[NDArray[Any]]:
+        """Points, one for each corner, as one array (K, 2) for each nucleus."""
+        ends = np.cumsum(self.counts).tolist()
+        return [points[start:end] for start, end in zip(self.starts.tolist(), ends, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,15 @@ class Shapes:
     convex_area: Values
     feret: Values
     min_feret: Values
-    outlines: list[Points]
+    outlines: Outlines
 
 
 def shapes_of(stack: NDArray[np.bool_]) -> Shapes:
     """Outlines and shape numbers of 4-connected masks as :func:`ki67.cells.masks.stacked` lays them out."""
     outlines = trace(stack)
-    corners = outlines.split()
-    hulls = [cv2.convexHull(one.astype(np.int32)).reshape(-1, 2) for one in corners]
-    hull = _padded(hulls)
+    hull = _padded([cv2.convexHull(one)[:, 0] for one in outlines.split(outlines.corners.astype(np.int32))])
     feret, min_feret = _feret(hull)
-    return Shapes(traced_perimeter(outlines), _polygon_area(hull), feret, min_feret, corners)
+    return Shapes(traced_perimeter(outlines), _polygon_area(hull), feret, min_feret, outlines)
 
 
 def trace(stack: NDArray[np.bool_]) -> Outlines:
@@ -109,10 +109,11 @@ def traced_perimeter(outlines: Outlines) -> Values:
     return np.asarray(length - np.add.reduceat(cut.astype(np.intp), starts) * (2.0 - np.sqrt(2.0)), np.float64)
 
 
-def drawn_outline(corners: Points) -> NDArray[np.float32]:
-    """Fewer corners (K, 2) for drawing and export."""
-    line = cv2.approxPolyDP(corners.astype(np.float32).reshape(-1, 1, 2), _DRAWING_TOLERANCE_PX, closed=True)
-    return np.asarray(line.reshape(-1, 2) if len(line) >= 3 else corners, np.float32)
+def drawn_outlines(outlines: Outlines, places: NDArray[np.floating[Any]]) -> list[NDArray[np.float32]]:
+    """Outlines with fewer corners (K, 2) for drawing and export, moved to where each nucleus lies, (N, 2)."""
+    moved = outlines.split((outlines.corners + np.repeat(places, outlines.counts, axis=0)).astype(np.float32))
+    drawn = (cv2.approxPolyDP(one, _DRAWING_TOLERANCE_PX, True)[:, 0] for one in moved)
+    return [line if len(line) >= 3 else whole for line, whole in zip(drawn, moved, strict=True)]
 
 
 def _padded(polygons: list[NDArray[np.int32]]) -> Points:

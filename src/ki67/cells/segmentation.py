@@ -54,11 +54,26 @@ def segment(
     """
     if len(wanted) == 0:
         return []
-    smooth = cv2.GaussianBlur(density, (_SMOOTHING_SIZE, _SMOOTHING_SIZE), _SMOOTHING_PX)
+    # Nothing farther away has a say in the wanted ones' windows: no centre beyond twice the reach is nearest in them.
+    left, right = _around(x_px[wanted], density.shape[1])
+    top, bottom = _around(y_px[wanted], density.shape[0])
+    there = (x_px >= left) & (x_px <= right) & (y_px >= top) & (y_px <= bottom)
+    part = density[top:bottom, left:right]
+    smooth = cv2.GaussianBlur(part, (_SMOOTHING_SIZE, _SMOOTHING_SIZE), _SMOOTHING_PX)
     smooth = smooth.astype(np.float32) / DENSITY_SCALE
-    maps = _Maps(*(np.pad(plane, _REACH_PX) for plane in (smooth, _nearest(density.shape, x_px, y_px))))
-    batches = (wanted[first : first + _BATCH] for first in range(0, len(wanted), _BATCH))
-    return [mask for batch in batches for mask in _masks(maps, x_px[batch], y_px[batch])]
+    owner = _nearest(part.shape, x_px[there] - left, y_px[there] - top)
+    maps = _Maps(*(np.pad(plane, _REACH_PX) for plane in (smooth, owner)))
+    masks = []
+    for first in range(0, len(wanted), _BATCH):
+        batch = wanted[first : first + _BATCH]
+        masks += _masks(maps, x_px[batch] - left, y_px[batch] - top)
+    return [Mask(mask.pixels, mask.left + left, mask.top + top) for mask in masks]
+
+
+def _around(centres: NDArray[np.float64], side: int) -> tuple[int, int]:
+    """First pixel of a side around some centres, and the one after the last."""
+    margin = 2 * _REACH_PX + 1
+    return max(0, int(centres.min()) - margin), min(side, int(centres.max()) + margin + 1)
 
 
 def _nearest(shape: tuple[int, ...], x_px: NDArray[np.float64], y_px: NDArray[np.float64]) -> NDArray[np.int32]:
@@ -102,17 +117,20 @@ def _half_way(
 ) -> NDArray[np.float32]:
     """Density at each nucleus's border, (N,), from windows (N, W, W) of which ``inside`` lies on the tile."""
     near = slice(_REACH_PX - _CORE_REACH_PX, _REACH_PX + _CORE_REACH_PX + 1)
-    middle = core[:, near, near]
-    values = np.sort(np.where(middle, density[:, near, near], np.inf).reshape(len(core), -1), axis=1)
-    count, number = middle.sum(axis=(1, 2)), np.arange(len(core))
-    nucleus = (values[number, (count - 1) // 2] + values[number, count // 2]) / np.float32(2)
-    ground = np.empty(len(core), np.float32)
-    whole = inside.all(axis=(1, 2))
-    ground[whole] = np.percentile(density[whole].reshape(-1, _WINDOW**2), _BACKGROUND_PERCENTILE, axis=1)
-    for cut in np.flatnonzero(~whole).tolist():
-        ground[cut] = np.percentile(density[cut][inside[cut]], _BACKGROUND_PERCENTILE)
-    outside = ground.astype(np.float64)
+    nucleus = _percentile(density[:, near, near], core[:, near, near], 50.0)
+    outside = _percentile(density, inside, _BACKGROUND_PERCENTILE)
     return np.asarray(outside + _HALF_WAY * (nucleus - outside), np.float32)
+
+
+def _percentile(windows: NDArray[np.float32], members: NDArray[np.bool_], percent: float) -> NDArray[np.float64]:
+    """Percentile, between neighbours linear, of those pixels of each window (N, H, W) that are members."""
+    ordered = np.sort(np.where(members, windows, np.inf).reshape(len(windows), -1), axis=1)
+    last, number = members.sum(axis=(1, 2)) - 1, np.arange(len(windows))
+    place = last * (percent / 100.0)
+    below = place.astype(np.intp)
+    low, high = ordered[number, below], ordered[number, np.minimum(below + 1, last)]
+    # Rounded to single precision, as the densities are.
+    return np.asarray(low + (high - low) * (place - below), np.float32).astype(np.float64)
 
 
 def _opened(masks: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
