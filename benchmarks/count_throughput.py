@@ -212,11 +212,12 @@ def whole_command(path: Path, folder: Path, rounds: int, workers: int) -> None:
     for _ in range(rounds):
         taken, peak_mb, found = count(path, folder)
         counts.append(taken)
-        bares.append(timed(lambda: bare(workers)))
+        bares.append(timed(partial(bare, workers)))
+        print(f"  count {taken.wall:.0f} s, {taken.cpu:.0f} processor seconds; bare {bares[-1].wall:.0f} s, "
+              f"{bares[-1].cpu:.0f}; peak memory of the command {peak_mb:.0f} MB", flush=True)  # fmt: skip
     cells = found["positive"] + found["negative"] + found["other"]
     print(f"{path.name}: {found['area_mm2']:.1f} mm² of tissue, {len(tiles)} tiles, {cells} nuclei")
     compare("  count against the bare network", counts, bares)
-    print(f"  peak memory of the command {peak_mb:.0f} MB")
 
 
 def reading(path: Path, rounds: int, workers: int) -> None:
