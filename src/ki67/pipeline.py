@@ -429,7 +429,7 @@ def _count_cells(case: Case, ki67: Section, region_file: str | None, options: Op
         "region": region_file,
     }
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage("cells", 3, (CELLS,)), parameters, reads, work)
+    case.run_stage(Stage("cells", 4, (CELLS,)), parameters, reads, work)
 
 
 def _score(case: Case, ki67: Section, options: Options, *, zero_cells_allowed: bool = False) -> None:

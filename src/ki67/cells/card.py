@@ -90,6 +90,7 @@ def run_session(graph: Path) -> onnxruntime.InferenceSession:
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    # What a tile's size needs is given back after it: memory stays that of the tiles under way.
-    options.enable_cpu_mem_arena = False
+    # Memory is planned anew for each tile: planned by the shape of the input it is kept for every shape seen. Without
+    # the arena every layer's maps are fresh pages, which costs a third more time and no less memory.
+    options.enable_mem_pattern = False
     return open_session(graph, options, ["CPUExecutionProvider"], REINSTALL)

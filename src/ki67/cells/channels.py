@@ -112,12 +112,9 @@ def _total(od: Map) -> Map:
 
 
 def _densities(rgb: NDArray[np.uint8], background_rgb: tuple[float, float, float]) -> Map:
-    values = np.maximum(np.arange(256, dtype=np.float64), 1.0)
-    od = np.empty(rgb.shape, np.uint16)
-    for channel, light in enumerate(background_rgb):
-        table = np.clip(-np.log10(values / light), 0.0, _MAXIMUM_OD)
-        od[..., channel] = np.round(table * DENSITY_SCALE).astype(np.uint16)[rgb[..., channel]]
-    return od
+    values = np.maximum(np.arange(256, dtype=np.float64), 1.0)[:, None]
+    table = np.clip(-np.log10(values / np.array(background_rgb)), 0.0, _MAXIMUM_OD)
+    return np.asarray(cv2.LUT(rgb, np.round(table * DENSITY_SCALE).astype(np.uint16)[None]), np.uint16)
 
 
 def _compress(density: Map) -> Map:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def transmitted(rgb: NDArray[np.uint8], background_rgb: tuple[float, float, floa
     """Transmitted light (H, W, 3) as a share of the background's, whatever the colour of the lamp."""
     steps = np.arange(256, dtype=np.float32)[:, None] / np.array(background_rgb, np.float32)
     table = np.minimum(steps, np.float32(MOST_LIGHT))
-    return np.stack([table[:, channel][rgb[..., channel]] for channel in range(3)], axis=-1)
+    return np.asarray(cv2.LUT(rgb, table[None]), np.float32)
 
 
 def load_network(path: str | Path | None = None) -> NetworkModel:

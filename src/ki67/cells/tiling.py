@@ -19,6 +19,10 @@ GRID_PX = 16
 """Tiles begin at multiples of this, so that every engine's coarsest grid falls alike in each of them."""
 
 
+STRIP_TILES = 4
+"""Tiles side by side in a strip: what two rows share is then still decoded when the second one is read."""
+
+
 @dataclass(frozen=True)
 class Core:
     """The part of a tile that owns nuclei, in pixels of the tile: left and top included, right and bottom not."""
@@ -44,7 +48,7 @@ class Tile:
 
 
 def plan_tiles(bounds_um: RectUm, wanted: BaseGeometry | None, halo_px: int, core_px: int = CORE_PX) -> list[Tile]:
-    """Tiles whose cores cover what is wanted of a slide, row by row.
+    """Tiles whose cores cover what is wanted of a slide, row by row in strips.
 
     Cores lie on a fixed grid from the slide's origin and do not overlap; a tile reaches ``halo_px`` beyond its core,
     but not beyond the slide.
@@ -65,7 +69,13 @@ def plan_tiles(bounds_um: RectUm, wanted: BaseGeometry | None, halo_px: int, cor
         raise ValueError(msg)
     width = _whole_cells(bounds_um.width_um)
     height = _whole_cells(bounds_um.height_um)
-    corners = [(left, top) for top in range(0, height, core_px) for left in range(0, width, core_px)]
+    strip_px = STRIP_TILES * core_px
+    corners = [
+        (left, top)
+        for first in range(0, width, strip_px)
+        for top in range(0, height, core_px)
+        for left in range(first, min(first + strip_px, width), core_px)
+    ]
     if wanted is not None:
         edges = np.array(corners, np.float64) * WORKING_MPP
         size_um = core_px * WORKING_MPP

@@ -136,6 +136,8 @@ class Slide:
         step = mpp / level_mpp
         columns = Axis(region_um.x_um / level_mpp, step, max(1, round(region_um.width_um / mpp)))
         rows = Axis(region_um.y_um / level_mpp, step, max(1, round(region_um.height_um / mpp)))
+        if _in_one_block(rows, columns):
+            return self._averaged(index, rows, columns)
         pixels = np.empty((rows.count, columns.count, 3), dtype=np.uint8)
         self._fill(pixels, index, rows, columns)
         return pixels
@@ -177,19 +179,21 @@ class Slide:
         return max(fine_enough, key=lambda i: self.levels[i].mpp) if fine_enough else 0
 
     def _fill(self, out: RgbImage, level: int, rows: Axis, columns: Axis) -> None:
+        if _in_one_block(rows, columns):
+            out[:] = self._averaged(level, rows, columns)
+        elif rows.count >= columns.count:
+            half = rows.count // 2
+            self._fill(out[:half], level, rows.part(0, half), columns)
+            self._fill(out[half:], level, rows.part(half, rows.count - half), columns)
+        else:
+            half = columns.count // 2
+            self._fill(out[:, :half], level, rows, columns.part(0, half))
+            self._fill(out[:, half:], level, rows, columns.part(half, columns.count - half))
+
+    def _averaged(self, level: int, rows: Axis, columns: Axis) -> RgbImage:
         (top, bottom), (left, right) = rows.source_range, columns.source_range
-        if (bottom - top) * (right - left) > BLOCK_PX and max(rows.count, columns.count) > 1:
-            if rows.count >= columns.count:
-                half = rows.count // 2
-                self._fill(out[:half], level, rows.part(0, half), columns)
-                self._fill(out[half:], level, rows.part(half, rows.count - half), columns)
-            else:
-                half = columns.count // 2
-                self._fill(out[:, :half], level, rows, columns.part(0, half))
-                self._fill(out[:, half:], level, rows, columns.part(half, columns.count - half))
-            return
         width, height = self.levels[level].size_px
-        out[:] = resample(self._block(level, left, top, right, bottom), rows, columns, (height, width))
+        return resample(self._block(level, left, top, right, bottom), rows, columns, (height, width))
 
     def _block(self, level: int, left: int, top: int, right: int, bottom: int) -> RgbImage:
         width, height = self.levels[level].size_px
@@ -200,6 +204,12 @@ class Slide:
         if x1 > x0 and y1 > y0:
             block[y0 - top : y1 - top, x0 - left : x1 - left] = self._source.read(level, x0, y0, x1 - x0, y1 - y0)
         return block
+
+
+def _in_one_block(rows: Axis, columns: Axis) -> bool:
+    """Whether a read is small enough, or cannot be divided."""
+    (top, bottom), (left, right) = rows.source_range, columns.source_range
+    return (bottom - top) * (right - left) <= BLOCK_PX or max(rows.count, columns.count) == 1
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -133,18 +133,19 @@ class TiffSource:
         """
         page = self._pages[level]
         tile_width, tile_height = int(page.tilewidth), int(page.tilelength)
-        pixels = np.full((height_px, width_px, 3), WHITE, dtype=np.uint8)
+        pixels = np.empty((height_px, width_px, 3), dtype=np.uint8)
         right, bottom = left_px + width_px, top_px + height_px
         for row in range(top_px // tile_height, -(-bottom // tile_height)):
             for column in range(left_px // tile_width, -(-right // tile_width)):
                 tile = self._tile(level, row, column)
                 x, y = column * tile_width, row * tile_height
                 x0, y0 = max(x, left_px), max(y, top_px)
-                x1, y1 = min(x + tile.shape[1], right), min(y + tile.shape[0], bottom)
-                if x1 > x0 and y1 > y0:
-                    pixels[y0 - top_px : y1 - top_px, x0 - left_px : x1 - left_px] = tile[
-                        y0 - y : y1 - y, x0 - x : x1 - x
-                    ]
+                x1, y1 = min(x + tile_width, right), min(y + tile_height, bottom)
+                place = pixels[y0 - top_px : y1 - top_px, x0 - left_px : x1 - left_px]
+                part = tile[y0 - y : y1 - y, x0 - x : x1 - x]
+                if part.shape != place.shape:
+                    place[:] = WHITE
+                place[: part.shape[0], : part.shape[1]] = part
         return pixels
 
     def _tile(self, level: int, row: int, column: int) -> RgbImage:
