@@ -61,7 +61,7 @@ def test_the_page_shows_the_number_with_its_interval_and_counts(data: ReportData
     assert "Ki-67 index 37.7 % 95 % interval 35.5 to 39.8 %" in text
     assert "Positive tumour cells 800" in text
     assert "Tumour cells counted 2,125" in text
-    assert "Area of the region 1.54 mm²" in text
+    assert "Area counted 1.54 mm²" in text
     assert text.count("For research use only. Not a medical device.") == 2
 
 
