@@ -20,7 +20,7 @@ _GREY_COSINE = 0.99
 _SHARP_EDGE = 0.06
 _EDGE_PERCENTILE = 99.5
 # How much more blue than red light the paler half of the pixels absorbs, in OD: at most 0.082 on the 51 Ki-67 fields
-# at hand, whose light is up to 0.07 warmer than white. A film of DAB of 0.3 OD over the same fields gives 0.13 to 0.24.
+# at hand, whose light is up to 0.07 warmer than white. A film of DAB of 0.3 OD over them gives 0.13 to 0.24.
 _BROWN_GROUND = 0.125
 # Sampled blocks need whole cells of the coarse grid.
 _GRID = 4
@@ -71,7 +71,7 @@ def _missing_stains(stains: Stains) -> list[str]:
 def ground_brownness(sample: Sample) -> float:
     """How much more blue than red light is absorbed between the nuclei: median of the paler half of the pixels, OD.
 
-    Against white light, not against the sample's own lightest pixels: where DAB covers everything, they are brown too.
+    Against white light, not the sample's own lightest pixels: where DAB covers everything, they are brown too.
     """
     pixels = sample.pixels
     light = pixels.sum(axis=1, dtype=np.int32)

@@ -34,7 +34,13 @@ _BAND_ROWS: Final = 128  # of the grid, read at a time
 _FLOOR_WINDOW_PX: Final = 7  # 14 µm: wider than a nucleus, so that every window sees what lies beside it
 _MARGIN_PX: Final = 8
 _OFFSET_OD: Final = 0.04  # added before the logarithm: below it differences are noise
-_LEAST_FLOOR_OD: Final = 0.08  # beside fat and glass everything is denser: a fold is told by tissue on both sides
+_LEAST_FLOOR_OD: Final = 0.08  # what is paler is taken for this: gaps in loose tissue are not what a fold is told by
+_TISSUE_OD: Final = 0.06  # mean floor over some 60 µm of tissue; beside fat and glass everything is denser
+_TISSUE_PX: Final = 7
+_MOST_DIFFERENCE: Final = 0.2
+"""Natural logarithm by which the two sides of a fold may differ: they are the same tissue, while a layered epithelium
+has stroma on one side and a surface on the other. On an H&E section of skin, whose epidermis is no fold, 10 % of the
+picture is found without this, 4 % with 0.25 and nothing with 0.2."""
 
 _DIRECTIONS: Final = 12
 _LINE_PX: Final = 12  # 96 µm: folds bend little over this length
@@ -112,11 +118,12 @@ def _floor(slide: Slide, glass: tuple[float, float, float], columns: tuple[int, 
 def fold_bands(floor: Floor) -> Mask:
     """Bands whose floor (H, W) of density, on the grid, exceeds that on both sides over a length."""
     level = np.log(np.maximum(floor, _LEAST_FLOOR_OD) + _OFFSET_OD).astype(np.float32)
+    tissue = (cv2.blur(floor, (_TISSUE_PX, _TISSUE_PX)) >= _TISSUE_OD).astype(np.float32)
     angles = [np.pi * number / _DIRECTIONS for number in range(_DIRECTIONS)]
     lines = [cv2.filter2D(level, -1, _line(angle), borderType=cv2.BORDER_REFLECT) for angle in angles]
     found = np.zeros(floor.shape, np.bool_)
     for scale in _SCALES:
-        excess = [_excess(line, angle, scale.beside_px) for line, angle in zip(lines, angles, strict=True)]
+        excess = [_excess(line, tissue, angle, scale.beside_px) for line, angle in zip(lines, angles, strict=True)]
         found |= _long_bands(_along(excess, angles), scale)
     side = 2 * _GROWTH_PX + 1
     return np.asarray(cv2.dilate(found.astype(np.uint8), np.ones((side, side), np.uint8)), np.bool_)
@@ -132,10 +139,15 @@ def _line(angle: float) -> NDArray[np.float32]:
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 
-def _excess(line: NDArray[np.float32], angle: float, beside_px: int) -> NDArray[np.float32]:
-    """How much a line exceeds the denser of its two sides."""
+def _excess(
+    line: NDArray[np.float32], tissue: NDArray[np.float32], angle: float, beside_px: int
+) -> NDArray[np.float32]:
+    """How much a line exceeds the denser of its two sides; 0 where they are not the same tissue."""
     dx, dy = -np.sin(angle) * beside_px, np.cos(angle) * beside_px
-    return np.asarray(line - np.maximum(_moved(line, dx, dy), _moved(line, -dx, -dy)), np.float32)
+    one, other = _moved(line, dx, dy), _moved(line, -dx, -dy)
+    same = np.abs(one - other) < _MOST_DIFFERENCE
+    same &= np.minimum(_moved(tissue, dx, dy), _moved(tissue, -dx, -dy)) > 0.5
+    return np.asarray(np.where(same, line - np.maximum(one, other), 0.0), np.float32)
 
 
 def _moved(image: NDArray[np.float32], dx: float, dy: float) -> NDArray[np.float32]:
