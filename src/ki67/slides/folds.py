@@ -39,8 +39,8 @@ _TISSUE_OD: Final = 0.06  # mean floor over some 60 µm of tissue; beside fat an
 _TISSUE_PX: Final = 7
 _MOST_DIFFERENCE: Final = 0.2
 """Natural logarithm by which the two sides of a fold may differ: they are the same tissue, while a layered epithelium
-has stroma on one side and a surface on the other. Of an H&E picture of skin, whose epidermis is no fold, 10 % is found
-without this, 4 % with 0.25 and 1 % with 0.2."""
+has stroma on one side and a surface on the other. Of an H&E picture of skin, whose epidermis is no fold, 10 % is
+found without this, 4 % with 0.25 and 1 % with 0.2."""
 
 _DIRECTIONS: Final = 12
 _LINE_PX: Final = 12  # 96 µm: folds bend little over this length
