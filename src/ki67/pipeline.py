@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
+from shapely.geometry import MultiPolygon
 
 from ki67 import cells, idc, registration, report, scoring
-from ki67.annotations import UNCLASSIFIED, Regions, check_inside, read_regions, write_regions
+from ki67.annotations import UNCLASSIFIED, Region, Regions, check_inside, read_regions, write_regions
 from ki67.case import Case, Stage, Summary, open_case
 from ki67.errors import RegionError, RegistrationError, SlideError
 from ki67.files import atomic_path, sha256_of, write_json
@@ -29,6 +30,7 @@ DISPLACEMENT = "registration/displacement.mha"
 QUALITY = "registration/quality.json"
 REGIONS_KI67 = "regions_ki67.geojson"
 CELLS = "cells.parquet"
+EXCLUDED = "excluded.geojson"
 SCORE = "score.json"
 REPORT = "report.html"
 
@@ -37,6 +39,9 @@ LEAST_SIDE_UM = 20.0
 
 TUMOUR_LABELS = ("IDC", "Tumor", "Tumour", "Invasive", "Invasive carcinoma")
 """Labels taken for the region to count, the first that occurs; other programs' names for it come after ours."""
+
+EXCLUSION_LABELS = {"pen": "Pen", "fold": "Fold", "focus": "Out of focus"}
+"""What the parts that are not counted are called in region files and in the report."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ class Options:
         Another model of that engine (``ki67 cells train``); None takes the shipped one.
     dab_threshold
         Mean DAB density of a tumour nucleus from which it is positive; None leaves that to the engine.
+    keep_artefacts
+        Count what lies under pen, in folds and out of focus like everything else.
     """
 
     regions: Path | None = None
@@ -108,6 +115,7 @@ class Options:
     engine: cells.EngineName = cells.DEFAULT_ENGINE
     cell_model: Path | None = None
     dab_threshold: float | None = None
+    keep_artefacts: bool = False
 
 
 @dataclass
@@ -198,7 +206,7 @@ def run_count(
     -------
     dict
         ``index_percent`` (None where there is no tumour cell), ``positive``, ``negative``, ``other``,
-        ``area_mm2``, ``warnings``, ``report``.
+        ``area_mm2`` (counted), ``area_lost_mm2`` (``pen``, ``fold``, ``focus``), ``warnings``, ``report``.
     """
     options = options or Options()
     with (
@@ -417,29 +425,56 @@ def _count_cells(case: Case, ki67: Section, region_file: str | None, options: Op
 
     def work() -> Summary:
         region = read_regions(case.path(region_file), ki67.slide.mpp).union() if region_file else None
-        found = cells.detect_cells(ki67.slide, region, engine=engine, dab_threshold=options.dab_threshold)
+        found = cells.detect_cells(
+            ki67.slide,
+            region,
+            engine=engine,
+            dab_threshold=options.dab_threshold,
+            keep_artefacts=options.keep_artefacts,
+        )
         with atomic_path(case.path(CELLS)) as path:
             pq.write_table(found.table, path)
-        return {"area_mm2": found.area_mm2, "stains": found.stains.to_dict(), "warnings": list(found.warnings)}
+        write_regions(case.path(EXCLUDED), excluded_regions(found.lost), ki67.slide.mpp)
+        return {
+            "area_mm2": found.area_mm2,
+            "area_lost_mm2": found.area_lost_mm2,
+            "stains": found.stains.to_dict(),
+            "warnings": list(found.warnings),
+        }
 
     parameters = {
         "ki67": ki67.identity,
         "model": engine.card.sha256,
         "dab_threshold": options.dab_threshold,
+        "keep_artefacts": options.keep_artefacts,
         "region": region_file,
     }
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage("cells", 4, (CELLS,)), parameters, reads, work)
+    case.run_stage(Stage("cells", 5, (CELLS, EXCLUDED)), parameters, reads, work)
+
+
+def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:
+    """Return what was left out of the region as labelled regions, one for each kind that occurs."""
+    return Regions(
+        Region(EXCLUSION_LABELS[kind], geometry, kind) for kind, geometry in lost.items() if not geometry.is_empty
+    )
 
 
 def _score(case: Case, ki67: Section, options: Options, *, zero_cells_allowed: bool = False) -> None:
-    area_mm2 = case.manifest["stages"]["cells"]["summary"]["area_mm2"]
+    counted = case.manifest["stages"]["cells"]["summary"]
+    area_mm2, area_lost_mm2 = counted["area_mm2"], counted["area_lost_mm2"]
     warnings = _warnings(case)
     reads = tuple(name for name in (CELLS, QUALITY, REGIONS_KI67) if name in case.written())
 
     def work() -> Summary:
         table = pq.read_table(case.path(CELLS))
-        score = scoring.score_cells(table, area_mm2, allow_few=options.allow_few_cells, allow_none=zero_cells_allowed)
+        score = scoring.score_cells(
+            table,
+            area_mm2,
+            area_lost_mm2=area_lost_mm2,
+            allow_few=options.allow_few_cells,
+            allow_none=zero_cells_allowed,
+        )
         facts = score.model_dump(mode="json")
         if QUALITY in reads:
             facts["registration_spread_percent"] = _spread(case, table, ki67)
@@ -449,11 +484,12 @@ def _score(case: Case, ki67: Section, options: Options, *, zero_cells_allowed: b
 
     parameters = {
         "area_mm2": area_mm2,
+        "area_lost_mm2": area_lost_mm2,
         "allow_few_cells": options.allow_few_cells,
         "zero_cells_allowed": zero_cells_allowed,
         "warnings": warnings,
     }
-    case.run_stage(Stage("score", 2, (SCORE,)), parameters, reads, work)
+    case.run_stage(Stage("score", 3, (SCORE,)), parameters, reads, work)
 
 
 def _spread(case: Case, table: pa.Table, ki67: Section) -> tuple[float, float] | None:
@@ -468,6 +504,7 @@ def _spread(case: Case, table: pa.Table, ki67: Section) -> tuple[float, float] |
 
 def _report(case: Case, he: Section | None, ki67: Section, options: Options) -> None:
     present = case.written()
+    has_excluded = any(case.manifest["stages"]["cells"]["summary"]["area_lost_mm2"].values())
 
     def work() -> Summary:
         message("writing the report")
@@ -480,6 +517,7 @@ def _report(case: Case, he: Section | None, ki67: Section, options: Options) -> 
             heatmap=idc.read_heatmap(case.path(HEATMAP)) if HEATMAP in present else None,
             transform=registration.read_transform(case.path(TRANSFORM)) if TRANSFORM in present else None,
             quality=_read_json(case, QUALITY) if QUALITY in present else None,
+            excluded=read_regions(case.path(EXCLUDED), ki67.slide.mpp) if has_excluded else None,
             cells=pq.read_table(case.path(CELLS)),
             score=_read_json(case, SCORE),
             run=case.manifest,
@@ -488,7 +526,7 @@ def _report(case: Case, he: Section | None, ki67: Section, options: Options) -> 
         report.write_report(case.path(REPORT), data)
         return {"warnings": []}
 
-    case.run_stage(Stage("report", 1, (REPORT,)), {}, tuple(present), work)
+    case.run_stage(Stage("report", 2, (REPORT,)), {}, tuple(present), work)
 
 
 def _model_cards(models: Mapping[str, str], options: Options) -> dict[str, Mapping[str, Any]]:

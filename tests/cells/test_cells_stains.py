@@ -12,6 +12,7 @@ from ki67.cells.stains import (
     optical_density,
     stain_amounts,
 )
+from ki67.slides import open_slide
 
 
 def warnings_of(picture):
@@ -94,3 +95,34 @@ def test_an_out_of_focus_picture_is_noticed():
 
     blurred = cv2.GaussianBlur(synthetic.field()[0], (0, 0), 12)
     assert any("out of focus" in line for line in warnings_of(blurred))
+
+
+def with_film_of_dab(picture, amount):
+    return np.clip(picture * 10.0 ** (-amount * synthetic.DAB), 0, 255).astype(np.uint8)
+
+
+def test_a_brown_background_is_noticed():
+    lines = warnings_of(with_film_of_dab(synthetic.field()[0], 0.3))
+    assert any("background is brown" in line for line in lines)
+
+
+def test_warm_light_is_no_brown_background():
+    warm = (synthetic.field()[0] * np.array([1.0, 0.97, 0.87])).astype(np.uint8)
+    assert warnings_of(warm) == ()
+
+
+def test_hematoxylin_and_eosin_is_no_usable_ki67_stain():
+    picture, _, _ = synthetic.field(positive_every=10_000)
+    light = picture.astype(float) * 10.0 ** -(0.35 * synthetic.EOSIN)
+    light[:40] = synthetic.BACKGROUND
+    assert [line.split(":")[0] for line in warnings_of(light.astype(np.uint8))] == ["not a usable Ki-67 stain"]
+
+
+@pytest.mark.parametrize("folder", ["bcdata/images", "shidc", "deepliif", "glioma"])
+def test_real_fields_give_no_stain_warning(cell_data, folder):
+    names = sorted((cell_data / "ki67_cells" / folder).iterdir())
+    paths = [path for path in names if path.suffix in {".png", ".jpg"} and "mask" not in path.name][::4]
+    assert paths
+    for path in paths:
+        with open_slide(path, 0.25) as slide:
+            assert warnings_of(slide.read(slide.bounds_um, 0.5)) == ()

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from shapely.geometry import Point
 
+from ki67.annotations import Region, Regions
 from ki67.errors import RegistrationError
 from ki67.report import ReportData, render_report, write_report
 
@@ -61,7 +63,7 @@ def test_the_page_shows_the_number_with_its_interval_and_counts(data: ReportData
     assert "Ki-67 index 37.7 % 95 % interval 35.5 to 39.8 %" in text
     assert "Positive tumour cells 800" in text
     assert "Tumour cells counted 2,125" in text
-    assert "Area of the region 1.54 mm²" in text
+    assert "Area counted 1.54 mm²" in text
     assert text.count("For research use only. Not a medical device.") == 2
 
 
@@ -234,3 +236,26 @@ def test_odd_values_in_the_manifest_are_shown_as_text(data: ReportData) -> None:
     assert "list 1, 2.5" in text
     assert "deep.a.b none" in text
     assert "x" * 1000 not in text
+
+
+def test_what_was_not_counted_is_told_by_kind_and_drawn(data: ReportData) -> None:
+    lost = {"pen": 0.0, "fold": 0.021, "focus": 0.4}
+    regions = Regions([Region("Out of focus", Point(1000, 1000).buffer(200), "focus")])
+    plain = Page(render_report(data, NOW))
+    page = Page(
+        render_report(replace(data, score={**(data.score or {}), "area_lost_mm2": lost}, excluded=regions), NOW)
+    )
+    assert "Area not counted: in folds 0.021 mm²" in page.text
+    assert "Area not counted: out of focus 0.4 mm²" in page.text
+    assert "under pen" not in page.text
+    assert "Area not counted" not in plain.text
+    assert "Out of focus" in page.text
+    assert page.images[1]["src"] != plain.images[1]["src"]
+
+
+def test_a_score_without_any_counted_area_is_shown(data: ReportData) -> None:
+    empty = {"index_percent": None, "ci95_percent": None, "positive": 0, "negative": 0, "other": 0, "cells": 0}
+    score = {**(data.score or {}), **empty, "area_mm2": 0.0, "area_lost_mm2": {"focus": 1.5}}
+    text = Page(render_report(replace(data, score=score), NOW)).text
+    assert "Area counted 0 mm²" in text
+    assert "Tumour cells per mm²" not in text

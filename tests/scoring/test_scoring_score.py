@@ -149,3 +149,25 @@ def test_a_score_cannot_be_changed_and_goes_to_json_unrounded() -> None:
         score.positive = 3
     assert score.model_dump(mode="json")["index_percent"] == 100 * 400 / 1200
     assert isinstance(score.model_dump(mode="json")["ci95_percent"], list)
+
+
+def test_the_area_left_out_is_told_and_the_density_is_that_of_the_counted_area() -> None:
+    score = score_cells(table(300, 900), 0.5, area_lost_mm2={"pen": 0.25, "fold": 0.0})
+    assert score.area_lost_mm2 == {"pen": 0.25, "fold": 0.0}
+    assert score.cells_per_mm2 == 2400
+
+
+def test_a_region_that_is_unusable_as_a_whole_is_refused_with_the_reason() -> None:
+    with pytest.raises(ScoreError, match=r"unusable \(focus 0\.50 mm²\).*--keep-artefacts"):
+        score_cells(table(0, 0), 0.0, area_lost_mm2={"pen": 0.0, "focus": 0.5})
+
+
+def test_a_count_of_nothing_but_lost_area_has_no_index_and_no_density() -> None:
+    score = score_cells(table(0, 0), 0.0, area_lost_mm2={"focus": 0.5}, allow_none=True)
+    assert score.index_percent is None
+    assert score.cells_per_mm2 is None
+
+
+def test_no_area_at_all_is_refused_also_where_none_is_allowed() -> None:
+    with pytest.raises(ScoreError, match="no area"):
+        score_cells(table(0, 0), 0.0, area_lost_mm2={"focus": 0.0}, allow_none=True)

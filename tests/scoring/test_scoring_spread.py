@@ -12,8 +12,8 @@ from ki67.scoring import index_spread
 REGION = box(0, 0, 1000, 1000)
 
 
-def table(x_um: list[float], y_um: list[float], labels: list[str]) -> pa.Table:
-    return pa.table({"x_um": x_um, "y_um": y_um, "label": labels})
+def table(x_um: list[float], y_um: list[float], labels: list[str], excluded: list[str] | None = None) -> pa.Table:
+    return pa.table({"x_um": x_um, "y_um": y_um, "label": labels, "excluded": excluded or [""] * len(labels)})
 
 
 def shift(dx_um: float, dy_um: float) -> np.ndarray:
@@ -40,6 +40,12 @@ def test_a_moved_region_gains_and_loses_cells_at_its_edge() -> None:
 def test_other_cells_do_not_count() -> None:
     cells = table([500, 990], [500, 500], ["positive", "other"])
     assert index_spread(cells, REGION, [shift(-50, 0)]) == (100.0, 100.0)
+
+
+def test_a_cell_that_is_left_out_does_not_come_back_when_the_region_is_moved() -> None:
+    labels, left_out = ["negative", "positive", "positive"], ["", "fold", "focus"]
+    cells = table([500, 500, 1010], [500] * 3, labels, left_out)
+    assert index_spread(cells, REGION, [shift(15, 0), shift(0, 0)]) == (0.0, 0.0)
 
 
 def test_a_region_with_holes_and_every_cell_agree_with_a_direct_count() -> None:

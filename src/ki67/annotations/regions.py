@@ -30,6 +30,10 @@ LABEL_COLORS: Final[dict[str, Rgb]] = {
     "Immune cells": (160, 90, 160),
     "Lymphocytes": (160, 90, 160),
     "Necrosis": (50, 50, 50),
+    # What is not counted: colours that neither stain nor another region has.
+    "Pen": (0, 170, 200),
+    "Fold": (230, 0, 200),
+    "Out of focus": (240, 140, 0),
 }
 """Colours of the labels that mean something to the program."""
 

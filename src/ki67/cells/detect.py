@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import shapely
+from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from ki67 import slides
@@ -17,28 +19,42 @@ from ki67.cells.card import NEGATIVE, OTHER, POSITIVE
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.counted_region import CountedRegion, counted_region
 from ki67.cells.engine import Engine, load_engine
+from ki67.cells.exclusion import NOTHING_LOST, Exclusion, find_exclusion, loss_warnings, usable_mm2
+from ki67.cells.focus import REACH_PX
 from ki67.cells.measurements import MEASUREMENT_UNITS, measure
 from ki67.cells.quality import stain_warnings
 from ki67.cells.sampling import is_field, sample_slide
 from ki67.cells.stains import Stains, estimate_stains
 from ki67.cells.table import CellRows, make_table, number_cells
-from ki67.cells.tiling import CORE_PX, Tile, plan_tiles
+from ki67.cells.tiling import CORE_PX, GRID_PX, Tile, plan_tiles
+from ki67.geometry import area_mm2
 from ki67.progress import track
 from ki67.slides import Slide
 
 MARGIN_UM = 50.0
 """Cells this far outside the region are kept too, so that a slightly moved region needs no recount."""
 
+_FOCUS_HALO_PX = -(-REACH_PX // GRID_PX) * GRID_PX
+
 
 @dataclass(frozen=True)
 class CellDetection:
-    """The cells of a slide: table (see :func:`ki67.cells.table.cell_schema`), counted area, stains, warnings."""
+    """The cells of a slide: table (see :func:`ki67.cells.table.cell_schema`), counted area, stains, warnings.
+
+    ``lost`` is what was left out of the region, in µm, by kind: pen, fold, focus; ``area_mm2`` is the rest.
+    """
 
     table: pa.Table
     area_mm2: float
+    lost: dict[str, MultiPolygon]
     stains: Stains
     warnings: tuple[str, ...]
     parameters: dict[str, Any]
+
+    @property
+    def area_lost_mm2(self) -> dict[str, float]:
+        """Area of the region in which cells were not counted, by kind."""
+        return {kind: area_mm2(geometry) for kind, geometry in self.lost.items()}
 
 
 def detect_cells(
@@ -48,6 +64,7 @@ def detect_cells(
     margin_um: float = MARGIN_UM,
     engine: Engine | None = None,
     dab_threshold: float | None = None,
+    keep_artefacts: bool = False,
     workers: int = 2,
     core_px: int = CORE_PX,
 ) -> CellDetection:
@@ -66,6 +83,9 @@ def detect_cells(
     dab_threshold
         Mean DAB density (OD) of a tumour nucleus from which it is positive; None leaves that to the engine, which
         calls any brown nuclear stain positive.
+    keep_artefacts
+        Count what lies under pen, in folds and out of focus like everything else; otherwise such cells are kept in
+        the table with ``excluded`` saying why, and ``in_region`` False.
     workers
         Tiles worked on at once. The result does not depend on it.
     core_px
@@ -90,20 +110,28 @@ def detect_cells(
         counted = counted_region(tissue.geometry, slide.bounds_um, margin_um)
     sample = sample_slide(slide, tissue)
     stains = estimate_stains(sample.pixels)
-    job = _Job(engine, stains, counted, dab_threshold)
-    tiles = plan_tiles(slide.bounds_um, counted.kept, engine.halo_px, core_px)
+    exclusion = None if keep_artefacts else find_exclusion(slide, tissue, sample, stains)
+    job = _Job(engine, stains, counted, dab_threshold, exclusion)
+    tiles = plan_tiles(slide.bounds_um, counted.kept, max(engine.halo_px, _FOCUS_HALO_PX), core_px)
     tables = list(track(_in_parallel(slide, tiles, job, workers), "Counting cells", len(tiles)))
-    warnings = (*(tissue.warnings if tissue else ()), *stain_warnings(sample, stains))
+    lost = exclusion.lost(shapely.union_all(counted.polygons)) if exclusion else dict(NOTHING_LOST)
+    warnings = (
+        *(tissue.warnings if tissue else ()),
+        *stain_warnings(sample, stains),
+        *loss_warnings(lost, counted.area_mm2),
+    )
     card = engine.card
     parameters = {
         "mpp": WORKING_MPP,
         "margin_um": margin_um,
         "dab_threshold": dab_threshold,
+        "keep_artefacts": keep_artefacts,
         "engine": card.engine,
         "model": card.name,
         "model_sha256": card.sha256,
     }
-    return CellDetection(number_cells(tables), counted.area_mm2, stains, warnings, parameters)
+    area = usable_mm2(lost, counted.area_mm2)
+    return CellDetection(number_cells(tables), area, lost, stains, warnings, parameters)
 
 
 @dataclass(frozen=True)
@@ -114,6 +142,7 @@ class _Job:
     stains: Stains
     counted: CountedRegion
     dab_threshold: float | None
+    exclusion: Exclusion | None
 
 
 def _in_parallel(slide: Slide, tiles: Sequence[Tile], job: _Job, workers: int) -> Iterator[pa.Table]:
@@ -135,6 +164,8 @@ def _in_parallel(slide: Slide, tiles: Sequence[Tile], job: _Job, workers: int) -
 def _count_tile(slide: Slide, tile: Tile, job: _Job) -> pa.Table:
     rgb = slide.read(tile.rect, WORKING_MPP)
     found = job.engine.find(rgb, job.stains, tile.core)
+    if job.exclusion:
+        job.exclusion.judge_focus(rgb, tile, job.stains)
     x_um = (found.x_px + tile.left_px) * WORKING_MPP
     y_um = (found.y_px + tile.top_px) * WORKING_MPP
     kept = np.flatnonzero(job.counted.keeps(x_um, y_um))
@@ -150,6 +181,7 @@ def _count_tile(slide: Slide, tile: Tile, job: _Job) -> pa.Table:
         label,
         found.probability[kept],
         job.counted.locate(x_um[kept], y_um[kept]),
+        job.exclusion.at(x_um[kept], y_um[kept]) if job.exclusion else np.zeros(len(kept), np.uint8),
         measurements,
         [(outline + origin) * np.float32(WORKING_MPP) for outline in outlines],
     )

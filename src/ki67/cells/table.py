@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ki67.cells.card import CLASSES, OTHER, POSITIVE
+from ki67.cells.exclusion import EXCLUSIONS
 from ki67.cells.measurements import MEASUREMENT_UNITS
 
 _FIXED_UNITS = {"x_um": "um", "y_um": "um", "area_um2": "um2", "dab_od_mean": "OD", "outline_um": "um"}
@@ -23,14 +24,15 @@ INTENSITY_CUTS_OD = (0.4, 0.6)
 _FIELDS = [
     ("cell_id", pa.int64()), ("x_um", pa.float64()), ("y_um", pa.float64()), ("label", pa.string()),
     ("probability", pa.float32()), ("area_um2", pa.float32()), ("dab_od_mean", pa.float32()),
-    ("region_id", pa.string()), ("in_region", pa.bool_()),
+    ("region_id", pa.string()), ("in_region", pa.bool_()), ("excluded", pa.string()),
 ]  # fmt: skip
 
 
 def cell_schema() -> pa.Schema:
     """Columns of the cell table; each field's metadata names its unit.
 
-    ``outline_um`` holds x, y, x, y, … of the outline's corners in µm.
+    ``outline_um`` holds x, y, x, y, … of the outline's corners in µm. ``excluded`` says why a cell does not count
+    wherever the region lies (:data:`ki67.cells.exclusion.EXCLUSIONS`); its ``in_region`` is False then.
     """
     fields = [pa.field(name, kind, metadata=_unit(_FIXED_UNITS.get(name))) for name, kind in _FIELDS]
     fields.append(pa.field("intensity", pa.string()))
@@ -52,6 +54,7 @@ class CellRows:
     label: NDArray[np.int8]
     probability: NDArray[np.float32]
     region_index: NDArray[np.int32]
+    excluded: NDArray[np.uint8]
     measurements: NDArray[np.float32]
     outlines_um: Sequence[NDArray[np.float32]]
 
@@ -59,7 +62,8 @@ class CellRows:
 def make_table(rows: CellRows, region_ids: Sequence[str]) -> pa.Table:
     """Table of one tile; ``cell_id`` is numbered by :func:`number_cells` once all tiles are there.
 
-    ``region_index`` is an index into ``region_ids``, -1 outside every region.
+    ``region_index`` is an index into ``region_ids``, -1 outside every region; ``excluded`` one into
+    :data:`ki67.cells.exclusion.EXCLUSIONS`.
     """
     count = len(rows.x_um)
     names = list(MEASUREMENT_UNITS)
@@ -75,7 +79,8 @@ def make_table(rows: CellRows, region_ids: Sequence[str]) -> pa.Table:
         pa.array(rows.measurements[:, names.index("Area")]),
         pa.array(rows.measurements[:, names.index("Mean_DAB")]),
         pa.array(ids[rows.region_index], pa.string()),
-        pa.array(rows.region_index >= 0),
+        pa.array((rows.region_index >= 0) & (rows.excluded == 0)),
+        pa.array(np.array(EXCLUSIONS, dtype=object)[rows.excluded], pa.string()),
         pa.array(np.array(INTENSITIES, dtype=object)[_intensity(rows)], pa.string()),
         *(pa.array(np.ascontiguousarray(column)) for column in rows.measurements.T),
         pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), pa.array(points, pa.float32())),

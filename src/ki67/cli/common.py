@@ -59,6 +59,9 @@ DabThreshold = Annotated[
         help="Mean DAB density (OD) from which a tumour nucleus is positive; default: any brown.",
     ),
 ]
+KeepArtefacts = Annotated[
+    bool, typer.Option("--keep-artefacts", help="Count cells under pen, in folds and out of focus like all others.")
+]
 
 
 def begin(*, quiet: bool) -> None:

@@ -13,6 +13,7 @@ from ki67.cli.common import (
     Engine,
     EngineOption,
     Json,
+    KeepArtefacts,
     Label,
     Mpp,
     Out,
@@ -35,6 +36,7 @@ def count(
     engine: EngineOption = Engine.network,
     cell_model: CellModel = None,
     dab_threshold: DabThreshold = None,
+    keep_artefacts: KeepArtefacts = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -43,7 +45,12 @@ def count(
 
     begin(quiet=quiet)
     options = Options(
-        regions=regions, label=label, engine=engine.value, cell_model=cell_model, dab_threshold=dab_threshold
+        regions=regions,
+        label=label,
+        engine=engine.value,
+        cell_model=cell_model,
+        dab_threshold=dab_threshold,
+        keep_artefacts=keep_artefacts,
     )
     result = run_count(ki67, out, options, mpp=mpp)
     lines = [index_line(result), *warning_lines(result), f"report: {result['report']}"]

@@ -17,6 +17,7 @@ from ki67.cli.common import (
     EngineOption,
     HeMpp,
     Json,
+    KeepArtefacts,
     Ki67Mpp,
     Label,
     Out,
@@ -100,6 +101,7 @@ def score(
     engine: EngineOption = Engine.network,
     cell_model: CellModel = None,
     dab_threshold: DabThreshold = None,
+    keep_artefacts: KeepArtefacts = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -117,6 +119,7 @@ def score(
         engine=engine.value,
         cell_model=cell_model,
         dab_threshold=dab_threshold,
+        keep_artefacts=keep_artefacts,
     )
     result = run_score(he, ki67, out, options, he_mpp=he_mpp, ki67_mpp=ki67_mpp)
     lines = [

@@ -109,7 +109,7 @@ def evaluate_cells(
 
 def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResult:
     with open_slide(field.image, field.mpp) as slide:
-        table = detect_cells(slide, None, engine=engine).table
+        table = detect_cells(slide, None, engine=engine, keep_artefacts=True).table
     places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
     labels = np.array(table["label"].to_pylist(), dtype=object)
     found = {name: places[labels == name] for name in TUMOUR_CLASSES}

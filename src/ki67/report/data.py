@@ -67,6 +67,8 @@ class ReportData:
         The open slides.
     regions_he, regions_ki67
         The region as found or drawn on the H&E, and as counted on the Ki-67 slide.
+    excluded
+        Parts of the Ki-67 slide's region in which nothing was counted: pen, folds, out of focus.
     heatmap
         Heat map of the H&E slide.
     transform, quality
@@ -85,6 +87,7 @@ class ReportData:
     ki67: SlideLike | None = None
     regions_he: Regions | None = None
     regions_ki67: Regions | None = None
+    excluded: Regions | None = None
     heatmap: HeatMapLike | None = None
     transform: TransformLike | None = None
     quality: Mapping[str, Any] | None = None

@@ -28,12 +28,14 @@ _NODE_PX: Final = 16
 _HEAT_OPACITY: Final = 0.55
 
 
-def slide_picture(slide: SlideLike, regions: Regions | None) -> Picture:
-    """Whole slide with the regions outlined and a scale bar."""
+def slide_picture(slide: SlideLike, regions: Regions | None, left_out: Regions | None = None) -> Picture:
+    """Whole slide with the regions, and thinner what was left out of them, outlined, and a scale bar."""
     frame = frame_of(slide.bounds_um, OVERVIEW_PX, slide.mpp)
     picture = slide.read(frame.rect_um, frame.mpp).copy()
     if regions is not None:
         draw_regions(picture, frame, regions)
+    if left_out is not None:
+        draw_regions(picture, frame, left_out, width_px=2)
     return draw_scale_bar(picture, frame.mpp)
 
 

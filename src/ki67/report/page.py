@@ -25,6 +25,8 @@ DISCLAIMER: Final = "For research use only. Not a medical device."
 _UNRELIABLE_BELOW: Final = 500
 """Tumour cells below which the number itself is marked (Dowsett et al., JNCI 2011;103:1656)."""
 
+_EXCLUSIONS: Final = {"pen": "under pen", "fold": "in folds", "focus": "out of focus"}
+"""Why parts of the region were not counted, by their key in the score."""
 
 _REGIONS_LISTED: Final = 25
 """Regions with the most tumour cells that fill a table of half a page; an outline can fall into hundreds."""
@@ -97,6 +99,7 @@ def render_report(data: ReportData, now: datetime | None = None) -> str:
         fields=_field_figures(data),
         colors={label: _css(color) for label, color in RING_COLORS.items()},
         legend=_legend(data),
+        exclusions=_EXCLUSIONS,
         inputs={name: facts.input_rows(entry) for name, entry in data.run.get("inputs", {}).items()},
         models=_models(data),
         stages=facts.stage_rows(data.run),
@@ -115,7 +118,8 @@ def _score(data: ReportData) -> dict[str, Any] | None:
         "registration_spread_percent": data.score.get("registration_spread_percent"),
         **{key: int(data.score[key]) for key in ("positive", "negative", "other", "cells")},
         "area_mm2": float(data.score["area_mm2"]),
-        "cells_per_mm2": data.score["cells"] / data.score["area_mm2"],
+        "area_lost_mm2": [(kind, float(area)) for kind, area in data.score.get("area_lost_mm2", {}).items() if area],
+        "cells_per_mm2": data.score["cells"] / data.score["area_mm2"] if data.score["area_mm2"] else None,
     }
 
 
@@ -151,7 +155,8 @@ def _slide_figures(data: ReportData) -> list[Figure]:
             name = slide.path.name
             caption = f"{stain}: {name} ({_size_mm(slide)}; {outlined})"
             alt = f"Whole {stain} slide {name} with {outlined}"
-            figures.append(_figure(slide_picture(slide, regions), alt, caption))
+            left_out = data.excluded if slide is data.ki67 else None
+            figures.append(_figure(slide_picture(slide, regions, left_out), alt, caption))
     return figures
 
 
@@ -236,7 +241,7 @@ def _models(data: ReportData) -> list[dict[str, Any]]:
 def _legend(data: ReportData) -> list[tuple[str, str]]:
     """Label and colour of every region that is drawn."""
     found: dict[str, str] = {}
-    for regions in (data.regions_he, data.regions_ki67):
+    for regions in (data.regions_he, data.regions_ki67, data.excluded):
         for region in regions or ():
             found.setdefault(region.label, _css(region.display_color))
     return list(found.items())

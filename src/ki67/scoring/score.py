@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import pyarrow as pa
@@ -48,8 +49,11 @@ class Score(_Counts):
     """Ki-67 index of a case over all its regions, pooled: every tumour cell weighs the same."""
 
     area_mm2: float
-    cells_per_mm2: float
-    """Tumour cells per mm² of region."""
+    """Area in which cells were counted."""
+    area_lost_mm2: dict[str, float]
+    """Area of the region that was left out, by kind."""
+    cells_per_mm2: float | None
+    """Tumour cells per mm² of counted area; None where all of the region was left out."""
     regions: tuple[RegionScore, ...]
     warnings: tuple[str, ...]
 
@@ -58,6 +62,7 @@ def score_cells(
     table: pa.Table,
     area_mm2: float,
     *,
+    area_lost_mm2: Mapping[str, float] | None = None,
     minimum_cells: int = MINIMUM_CELLS,
     recommended_cells: int = RECOMMENDED_CELLS,
     allow_few: bool = False,
@@ -73,7 +78,9 @@ def score_cells(
     table
         Cell table with the columns ``label`` (positive, negative, other), ``region_id`` and ``in_region``.
     area_mm2
-        Area of the region in mm².
+        Counted area of the region in mm².
+    area_lost_mm2
+        Area of the region that was left out, by kind (pen, fold, focus); None where nothing was.
     minimum_cells
         Below this many tumour cells the index is refused, unless ``allow_few``.
     recommended_cells
@@ -93,17 +100,17 @@ def score_cells(
     ScoreError
         Where there are too few tumour cells, the area is no positive number, or the table is not a cell table.
     """
+    lost = dict(area_lost_mm2 or {})
     _require_cell_table(table)
-    if not (math.isfinite(area_mm2) and area_mm2 > 0):
-        msg = f"the region has no area to score ({area_mm2} mm²). Check the region file and the pixel size (--mpp)"
-        raise ScoreError(msg)
+    _require_area(area_mm2, lost, allow_none=allow_none)
     inside = table.filter(table["in_region"])
     counts = _counts(inside)
     warnings = _guard(counts, minimum_cells, recommended_cells, allow_few=allow_few, allow_none=allow_none)
     return Score(
         **counts.model_dump(),
         area_mm2=area_mm2,
-        cells_per_mm2=counts.cells / area_mm2,
+        area_lost_mm2=lost,
+        cells_per_mm2=counts.cells / area_mm2 if area_mm2 > 0 else None,
         regions=_region_scores(inside),
         warnings=tuple(warnings),
     )
@@ -122,6 +129,23 @@ def _require_cell_table(table: pa.Table) -> None:
     if unknown:
         msg = f"the cell table has the unknown label {unknown[0]!r}, expected {', '.join(_LABELS)}"
         raise ScoreError(msg)
+
+
+def _require_area(area_mm2: float, lost: Mapping[str, float], *, allow_none: bool) -> None:
+    if math.isfinite(area_mm2) and area_mm2 > 0:
+        return
+    total = sum(lost.values())
+    if area_mm2 == 0 and total > 0:
+        if allow_none:
+            return
+        parts = ", ".join(f"{kind} {area:.2f}" for kind, area in lost.items() if area > 0)
+        msg = (
+            f"all of the region is unusable ({parts} mm²), so there is no index. Scan it again or take another "
+            "region, or count it all the same with --keep-artefacts"
+        )
+        raise ScoreError(msg)
+    msg = f"the region has no area to score ({area_mm2} mm²). Check the region file and the pixel size (--mpp)"
+    raise ScoreError(msg)
 
 
 def _counts(cells: pa.Table) -> _Counts:

@@ -19,12 +19,13 @@ def index_spread(
 ) -> tuple[float, float] | None:
     """95 % spread of the index in percent over motions of the region.
 
-    Cells are those of the table: what lies further outside the region than was counted does not come in.
+    Cells are those of the table: what lies further outside the region than was counted does not come in, nor do
+    cells that count nowhere (``excluded``: under pen, in a fold, out of focus).
 
     Parameters
     ----------
     table
-        Cell table with ``x_um``, ``y_um``, ``label``, cells around the region included.
+        Cell table with ``x_um``, ``y_um``, ``label``, ``excluded``, cells around the region included.
     region
         Region on the slide in µm.
     motions
@@ -35,7 +36,7 @@ def index_spread(
     Lower and upper end; None where no draw holds a tumour cell.
     """
     label = np.asarray(table["label"])
-    tumour = (label == "positive") | (label == "negative")
+    tumour = ((label == "positive") | (label == "negative")) & (np.asarray(table["excluded"]) == "")
     points = np.column_stack([np.asarray(table["x_um"]), np.asarray(table["y_um"])])[tumour]
     positive = label[tumour] == "positive"
     reach_um = max((_reach_um(motion, region) for motion in motions), default=0.0)

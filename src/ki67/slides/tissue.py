@@ -69,11 +69,17 @@ class TissueMask:
         µm per pixel of the mask.
     warnings
         What the user should know, one sentence each.
+    pen
+        (H, W) bool, where there is pen; None where that was not looked for.
+    glass
+        Colour of the empty glass; None where too little of it is seen.
     """
 
     mask: Mask
     mpp: float
     warnings: tuple[str, ...] = ()
+    pen: Mask | None = None
+    glass: tuple[float, float, float] | None = None
 
     @cached_property
     def geometry(self) -> MultiPolygon:
@@ -116,11 +122,11 @@ def tissue_mask(slide: Slide, mpp: float = DEFAULT_MPP) -> TissueMask:
     if np.median(pixels.max(axis=2)) < DARKEST_BRIGHT_FIELD:
         found = "is mostly black, expected light where nothing is stained"
         raise TissueError(slide.path, found, "Only bright-field scans can be used, not fluorescence")
-    mask, warnings = find_tissue(pixels, mpp)
-    if not mask.any():
-        found = "has no tissue on it" + (f" ({'; '.join(warnings)})" if warnings else "")
+    tissue = _find(pixels, mpp)
+    if not tissue.mask.any():
+        found = "has no tissue on it" + (f" ({'; '.join(tissue.warnings)})" if tissue.warnings else "")
         raise TissueError(slide.path, found, "Check that it is the right slide and that it is in focus")
-    return TissueMask(mask, mpp, warnings)
+    return tissue
 
 
 def find_tissue(pixels: RgbImage, mpp: float) -> tuple[Mask, tuple[str, ...]]:
@@ -138,6 +144,17 @@ def find_tissue(pixels: RgbImage, mpp: float) -> tuple[Mask, tuple[str, ...]]:
     tuple
         (H, W) bool, and warnings.
     """
+    found = _find(pixels, mpp)
+    return found.mask, found.warnings
+
+
+def find_pen(pixels: RgbImage, mpp: float) -> Mask:
+    """Pen marks on an overview picture (H, W, 3), (H, W) bool."""
+    density = optical_density(pixels, np.asarray(glass_colour(pixels) or USUAL_GLASS))
+    return pen_marks(density, mpp)[0]
+
+
+def _find(pixels: RgbImage, mpp: float) -> TissueMask:
     warnings = []
     glass = glass_colour(pixels)
     density = optical_density(pixels, np.asarray(glass or USUAL_GLASS))
@@ -152,7 +169,7 @@ def find_tissue(pixels: RgbImage, mpp: float) -> tuple[Mask, tuple[str, ...]]:
             warnings.append(f"pen covers {100 * pen.mean():.0f} % of the slide")
     if glass is None and mask.any():
         warnings.append("no empty glass found: the usual white was taken as background")
-    return mask, tuple(warnings)
+    return TissueMask(mask, mpp, tuple(warnings), pen, glass)
 
 
 def glass_colour(pixels: RgbImage) -> tuple[float, float, float] | None:
