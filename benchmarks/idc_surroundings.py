@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from ki67.evaluation.idc import in_surroundings
+from ki67.evaluation.idc import in_surroundings, summarise
 from ki67.files import write_json
 from ki67.idc import SHIPPED_MODEL, ModelCard, PatchRow, load_model, load_pixels, read_patches
 from ki67.idc.dataset import INDEX_FILE
@@ -82,9 +82,27 @@ def main(folder: Path, *, write: bool) -> None:
     alike = [options for options, auc in table.items() if auc >= best - ALIKE]
     chosen = min(alike, key=lambda options: (options.neighbours, options.weight, options.reach_um))
     print(f"chosen: {chosen}, AUC {table[chosen]:.4f}, best {best:.4f}")
+    held_out(sample, unseen, model.card, chosen)
     card = finish(model, [row for row in sample if row.columns["split"] == "val"], chosen)
     if write:
         write_json(SHIPPED_MODEL.with_suffix(".json"), card)
+
+
+def held_out(rows: list[PatchRow], unseen: NDArray[np.float64], card: ModelCard, chosen: Surroundings) -> None:
+    """Print the cross-validation over all patients, each patch alone and with its neighbours."""
+    known = np.flatnonzero(~np.isnan(unseen))
+    rows, alone = [rows[place] for place in known], unseen[known]
+    labels = np.array([row.label for row in rows])
+    patients = np.array([row.patient for row in rows])
+    for name, margins in (("alone", logit(alone)), ("with neighbours", informed(rows, alone, card, chosen))):
+        figures = summarise(labels, expit(margins), patients, float(expit(best_threshold(labels, margins))))
+        auc, balanced = (figures["pooled"][key] for key in ("auc", "balanced_accuracy"))
+        low, high = figures["intervals"]["auc"]
+        other = cross_fitted_balanced_accuracy(labels, margins, patients)
+        print(
+            f"cross-validation, {len(set(patients.tolist()))} patients, {name}: AUC {auc:.4f} ({low:.3f}-{high:.3f}),"
+        )
+        print(f"  balanced accuracy {balanced:.4f}, {other:.4f} at thresholds from other patients")
 
 
 def finish(model: Any, rows: list[PatchRow], chosen: Surroundings) -> dict[str, Any]:
