@@ -55,7 +55,8 @@ class RegistrationQuality:
         0 when another pose explains the sections as well, towards 1 without rival.
     agreement, agreement_sigma, blocks
         Mean correlation of the structures block by block, by how many standard deviations it stands above that at
-        wrong shifts (see :mod:`ki67.registration.local`), and the number of blocks.
+        wrong shifts (see :mod:`ki67.registration.local`), and the number of blocks. These, and all that follows from
+        the blocks, are read before the last stage of a deformable map, which is fitted to them.
     sure_share
         Share of the blocks where the remaining shift is known.
     local_error_um
@@ -126,11 +127,21 @@ def measure(fixed: Section, moving: Section, transform: Transform) -> Agreement:
 
 @dataclass(frozen=True)
 class Judged:
-    """Two sections under a transform, and how well they agree; each figure is measured once, when it is asked for."""
+    """Two sections under a transform, and how well they agree; each figure is measured once, when it is asked for.
+
+    Parameters
+    ----------
+    fixed, moving, transform
+        The sections and the map between them.
+    witness
+        The state before, where this transform was fitted to the blocks themselves: whether the pair is believed, and
+        how far off it may be, is then read there.
+    """
 
     fixed: Section
     moving: Section
     transform: Transform
+    witness: Judged | None = None
 
     @cached_property
     def similarity(self) -> Agreement:
@@ -152,6 +163,11 @@ class Judged:
         """What each part says."""
         return local_map(self.blocks)
 
+    @property
+    def sure_share(self) -> float:
+        """Share of the blocks that know their shift, 0 to 1."""
+        return float(self.local.sure.mean()) if len(self.local.sigma) else 0.0
+
 
 def required_sigma(blocks: int) -> float:
     """Standard deviations above chance that a believable registration shows, for a number of blocks.
@@ -171,12 +187,12 @@ def ncc_mpp(fixed: Section, moving: Section) -> float:
 def assess(judged: Judged, coarse: Coarse, mode: str, warnings: tuple[str, ...] = ()) -> RegistrationQuality:
     """Decide whether a registration is believable, and put its figures together."""
     fixed, moving, transform = judged.fixed, judged.moving, judged.transform
-    after, common, local = judged.similarity, judged.coherence, judged.local
+    after, witness = judged.similarity, judged.witness or judged
+    common, local = witness.coherence, witness.local
     before = measure(fixed, moving, Transform.identity())
     jacobian = transform.displacement.jacobian() if transform.displacement is not None else np.ones((1, 1))
     smallest, largest = transform.scales
     reasons = _reasons(after, transform, jacobian, common)
-    sure_share = float(local.sure.mean()) if len(local.sigma) else 0.0
     return RegistrationQuality(
         accepted=not reasons,
         reasons=tuple(reasons),
@@ -198,9 +214,9 @@ def assess(judged: Judged, coarse: Coarse, mode: str, warnings: tuple[str, ...] 
         agreement=common.peak,
         agreement_sigma=common.sigma,
         blocks=common.blocks,
-        sure_share=sure_share,
+        sure_share=witness.sure_share,
         local_error_um=local.error_um(),
-        estimated_error_um=estimated_error_um(local.error_um(), sure_share, judged.blocks.mpp),
+        estimated_error_um=estimated_error_um(local.error_um(), witness.sure_share, witness.blocks.mpp),
         warnings=warnings,
         local=_local(local),
     )
