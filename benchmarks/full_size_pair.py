@@ -2,8 +2,8 @@
 
 Two slides of 100,000 x 80,000 px at 0.25 µm, as a scanner writes them: pyramids down to one tile. What they show is
 a simulated pair at 2 µm/px, enlarged five times. Below 2 µm/px every tile is the same noise: a registration that read
-more than it needs would be slow and wrong. The slides are written once; ``ki67 register`` then runs in its own process,
-in a new folder each time.
+more than it needs would be slow and wrong. The slides are written once; ``ki67 register`` then runs in its own
+process, in a new folder each time.
 
 Prints the wall clock and the processor's seconds of the whole command with everything that is loaded, the largest
 memory it held, and the error at the landmarks. Asked for: 30 s and 1.5 GB on two cores. On a machine that does other
