@@ -1,7 +1,7 @@
 """Seconds and memory of a whole registration at full size: ``python benchmarks/full_size_pair.py OUT [--seed N]``.
 
 Two slides of 100,000 x 80,000 px at 0.25 µm, as a scanner writes them: pyramids down to one tile. What they show is
-a simulated pair at 2 µm/px, enlarged five times. Below 2 µm/px every tile is the same noise: a registration that read
+a simulated pair at 2 µm/px, enlarged five times. Below 2 µm/px every tile is the same grey: a registration that read
 more than it needs would be slow and wrong. The slides are written once; ``ki67 register`` then runs in its own
 process, in a new folder each time.
 
@@ -34,12 +34,15 @@ from ki67.progress import configure
 from ki67.registration import read_transform
 from ki67.simulate import SimulationOptions, simulate_pair
 from ki67.slides import open_slide
+from registration_battery import on_glass
 
 SIZE_PX = (100_000, 80_000)
 MPP = 0.25
 ENLARGED = 5
 SOURCE_MPP = 2.0
-SOURCE_SIZE_MM = (5.0, 4.0)
+SOURCE_SIZE_MM = (4.2, 3.4)
+# The source lies at the top left of this much glass: a turned section needs a larger slide.
+CANVAS_PX = (2500, 2000)
 # The finest level that shows something: 2 µm per pixel.
 SHOWN_LEVEL = 3
 TILE_PX = 512
@@ -66,10 +69,9 @@ def tiles_of(picture: Picture) -> Iterator[bytes]:
             yield encoded(np.ascontiguousarray(padded[top : top + TILE_PX, left : left + TILE_PX]))
 
 
-def same_tile(width: int, height: int) -> Iterator[bytes]:
-    """The same tile of noise all over a level."""
-    noise = np.random.default_rng(0).normal(200, 20, (TILE_PX, TILE_PX, 3))
-    tile = encoded(np.clip(noise, 0, 255).astype(np.uint8))
+def grey_tiles(width: int, height: int) -> Iterator[bytes]:
+    """The same grey tile all over a level."""
+    tile = encoded(np.full((TILE_PX, TILE_PX, 3), 200, np.uint8))
     for _ in range(-(-width // TILE_PX) * -(-height // TILE_PX)):
         yield tile
 
@@ -83,7 +85,7 @@ def write_slide(path: Path, source: Picture) -> None:
     with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as writer:
         while True:
             if level < SHOWN_LEVEL:
-                tiles = same_tile(width, height)
+                tiles = grey_tiles(width, height)
             else:
                 picture = np.asarray(
                     cv2.resize(picture, (width, height), interpolation=_way(picture, width)), np.uint8
@@ -122,7 +124,13 @@ def make_pair(out: Path, seed: int) -> None:
         simulate_pair(source, options)
     for stain in ("he", "ki67"):
         with open_slide(source / f"{stain}.tif") as slide:
-            write_slide(out / f"{stain}.tif", slide.read(slide.bounds_um, slide.mpp))
+            picture = slide.read(slide.bounds_um, slide.mpp)
+        height, width = picture.shape[:2]
+        if width > CANVAS_PX[0] or height > CANVAS_PX[1]:
+            msg = f"the simulated {stain} slide, {width} x {height} px, does not fit on {CANVAS_PX}"
+            raise ValueError(msg)
+        below, right = CANVAS_PX[1] - height, CANVAS_PX[0] - width
+        write_slide(out / f"{stain}.tif", on_glass(picture, 0, below, 0, right))
 
 
 def run(out: Path) -> dict[str, Any]:

@@ -143,9 +143,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--simpleitk", type=Path)
-    given: Path | None = parser.parse_args().simpleitk
-    if given is not None:
-        sys.path.append(str(given))
+    parser.add_argument("--pairs", type=int, help="only so many of the pairs")
+    given = parser.parse_args()
+    if given.simpleitk is not None:
+        sys.path.append(str(given.simpleitk))
     if importlib.util.find_spec("SimpleITK") is None:
         sys.exit("SimpleITK is not installed: pip install --target DIR SimpleITK, then --simpleitk DIR")
     data = os.environ.get("KI67_DATA")
@@ -155,7 +156,7 @@ def main() -> None:
     engines: dict[str, Elastix | SimpleItk] = {"elastix": Elastix(), "SimpleITK": SimpleItk()}
     for name, engine in engines.items():
         print(f"{name}: {sum(installed_bytes(package) for package in engine.packages) / 1e9:.2f} GB installed")
-    for pair in real_pairs(Path(data)):
+    for pair in real_pairs(Path(data))[: given.pairs]:
         measure(pair, engines)
 
 
