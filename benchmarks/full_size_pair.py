@@ -40,7 +40,7 @@ SIZE_PX = (100_000, 80_000)
 MPP = 0.25
 ENLARGED = 5
 SOURCE_MPP = 2.0
-SOURCE_SIZE_MM = (4.2, 3.4)
+SOURCE_SIZE_MM = (3.6, 2.8)
 # The source lies at the top left of this much glass: a turned section needs a larger slide.
 CANVAS_PX = (2500, 2000)
 # The finest level that shows something: 2 µm per pixel.
