@@ -44,7 +44,7 @@ STAGES: dict[Mode, tuple[Stage, ...]] = {
 # What a stage makes of the map.
 KINDS: dict[Stage, Mode] = {"rigid": "rigid", "affine": "affine", "spline": "deformable", "local": "deformable"}
 # A B-spline is given only to sections of which this share knows its shift: on the real serial sections at hand it is
-# 0.05 to 0.5, and the spline followed noise; on simulated ones, which share every gland, 0.97 and more.
+# 0.05 to 0.5, and the spline followed noise; on simulated ones, which share every gland, 0.82 and more.
 SPLINE_SURE_SHARE = 0.7
 # A stage may lose this little of the blocks' agreement, which is measured to about a tenth.
 KEPT_AGREEMENT = 0.9
