@@ -275,11 +275,11 @@ def main(out: Path, pairs: int, first_seed: int) -> None:
     configure(quiet=True)
     print("  seed trouble          µm off   p90 µm  estim    NCC  sigma     s kept")
     rows = []
-    for place in range(pairs + STRANGERS):
-        path = out / "rows" / f"{place:03d}.json"
+    kinds = [("pair", pair, place) for place in range(pairs)] + [("stranger", stranger, n) for n in range(STRANGERS)]
+    for kind, run, place in kinds:
+        path = out / "rows" / f"{kind}-{place:03d}.json"
         if not path.exists():
-            number = place - pairs
-            row = pair(out, place, first_seed + place) if number < 0 else stranger(out, number, first_seed + number)
+            row = run(out, place, first_seed + place)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, row)
         rows.append(json.loads(path.read_text(encoding="utf-8")))

@@ -390,7 +390,7 @@ def _register(
     parameters = {"he": he.identity, "ki67": ki67.identity, "mode": mode}
     if adjustment:
         parameters["adjustment"] = adjustment.identity
-    return case.run_stage(Stage("registration", 2, (TRANSFORM, QUALITY), (DISPLACEMENT,)), parameters, (), work)
+    return case.run_stage(Stage("registration", 3, (TRANSFORM, QUALITY), (DISPLACEMENT,)), parameters, (), work)
 
 
 def _require_believable(case: Case, options: Options) -> None:

@@ -43,6 +43,9 @@ class Section:
         Width and height of the slide.
     name
         For messages.
+    colours
+        float32 (H, W, 3), 0 to 1: as ``density``, but of red, green and blue light apart; None where only the density
+        is known.
     """
 
     density: Image
@@ -50,6 +53,7 @@ class Section:
     mpp: float
     size_um: tuple[float, float]
     name: str
+    colours: Image | None = None
 
     @property
     def free(self) -> bool:
@@ -67,19 +71,19 @@ class Section:
         # Averaging to a whole number of pixels moves the far edge by less than a pixel; the pixel size says so.
         share = cv2.resize(self.tissue.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         density = cv2.resize(self.density, size, interpolation=cv2.INTER_AREA)
-        return Section(density, share >= 0.5, mpp, self.size_um, self.name)
+        colours = None if self.colours is None else cv2.resize(self.colours, size, interpolation=cv2.INTER_AREA)
+        return Section(density, share >= 0.5, mpp, self.size_um, self.name, colours)
 
 
 def optical_density(rgb: NDArray[np.uint8]) -> Image:
-    """Optical density averaged over the colours, float32 (H, W), against the brightest part of the image.
+    """Optical density of each colour, float32 (H, W, 3), against the brightest part of the image.
 
     Beer-Lambert: ``-ln(I / I0)``, natural logarithm, ``I0`` estimated per channel.
     """
     glass = np.maximum(np.percentile(rgb.reshape(-1, 3), BACKGROUND_PERCENTILE, axis=0), 1.0)
     table = -np.log(np.maximum(np.arange(256.0), 1.0)[:, None] / glass[None])
     table = np.maximum(table, 0.0).astype(np.float32)
-    density = table[rgb[..., 0], 0] + table[rgb[..., 1], 1] + table[rgb[..., 2], 2]
-    return np.asarray(density / 3.0, dtype=np.float32)
+    return np.stack([table[rgb[..., channel], channel] for channel in range(3)], axis=-1)
 
 
 def section_from_rgb(
@@ -104,7 +108,8 @@ def section_from_rgb(
     name
         For messages.
     """
-    density = optical_density(rgb)
+    colours = optical_density(rgb)
+    density = np.asarray(colours.sum(axis=-1) / 3.0, np.float32)
     height, width = density.shape
     if tissue is None:
         mask = _dark(density, mpp)
@@ -114,11 +119,13 @@ def section_from_rgb(
     if mask.any():
         top = float(np.percentile(density[mask], DENSITY_PERCENTILE))
         density = np.clip(density / max(top, 1e-3), 0, 1)
+        colours = np.clip(colours / np.maximum(np.percentile(colours[mask], DENSITY_PERCENTILE, axis=0), 1e-3), 0, 1)
     # Pen, dust and coverslip edges lie outside the mask; a soft rim keeps the tissue's own edge.
     rim_px = max(1.0, 15.0 / mpp)
     near = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), rim_px)
-    density = density * np.clip(4 * near, 0, 1)
-    return Section(density.astype(np.float32), mask, mpp, size_um, name)
+    rim = np.clip(4 * near, 0, 1)
+    density, colours = density * rim, colours * rim[..., None]
+    return Section(density.astype(np.float32), mask, mpp, size_um, name, colours.astype(np.float32))
 
 
 def _dark(density: Image, mpp: float) -> Mask:

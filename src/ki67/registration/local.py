@@ -192,8 +192,11 @@ class LocalMap:
         return float(np.median(np.hypot(self.shifts_um[self.sure, 0], self.shifts_um[self.sure, 1])))
 
 
-def local_map(blocks: Blocks) -> LocalMap:
-    """Average each block's surface with its neighbours' and read off shift and certainty."""
+def local_map(blocks: Blocks, strides: float = LOCAL_SIGMA_STRIDES) -> LocalMap:
+    """Average each block's surface with its neighbours' and read off shift and certainty.
+
+    ``strides`` is the Gaussian sigma of that average.
+    """
     if len(blocks) == 0:
         return LocalMap(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0))
     rows, columns = blocks.cells.max(axis=0) + 1
@@ -202,9 +205,8 @@ def local_map(blocks: Blocks) -> LocalMap:
     weight = np.zeros((rows, columns), np.float32)
     at = blocks.cells[:, 0], blocks.cells[:, 1]
     total[at], weight[at] = blocks.surfaces, 1
-    sigma = LOCAL_SIGMA_STRIDES
-    total = ndimage.gaussian_filter(total, (sigma, sigma, 0, 0), mode="constant")
-    weight = ndimage.gaussian_filter(weight, sigma, mode="constant")
+    total = ndimage.gaussian_filter(total, (strides, strides, 0, 0), mode="constant")
+    weight = ndimage.gaussian_filter(weight, strides, mode="constant")
     averaged = total[at] / weight[at][:, None, None]
     shifts_um, peaks = _best_shifts(averaged, blocks.mpp)
     flat = averaged.reshape(len(blocks), -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,16 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.registration.coarse import Coarse
-from ki67.registration.images import Section
+from ki67.registration.images import Image, Mask, Section
 from ki67.registration.local import MINIMUM_BLOCKS, Blocks, Coherence, LocalMap, coherence, compare, local_map
 from ki67.registration.transform import Transform
 from ki67.registration.uncertainty import estimated_error_um
-from ki67.registration.warp import correlation, dice, mutual_information, warp_by
+from ki67.registration.warp import canonical_correlation, correlation, dice, mutual_information, warp_by
 
-# NCC is measured on densities at this resolution and blur: nuclei are blurred into tissue, as far as serial
-# sections share it. The number depends on both, so both are reported with it.
+# NCC is measured at this resolution and blur: nuclei are blurred into tissue, as far as serial sections share it. The
+# number depends on both and on the pixels, so all three are reported with it.
 NCC_MPP = 16.0
 NCC_BLUR_UM = 32.0
+NCC_DEFINITION = (
+    "largest correlation between a mix of the red, green and blue optical densities of one section and a mix of "
+    "those of the other (first canonical correlation), over the tissue of either section"
+)
 # What a believable registration has. Calibrated on pairs with known answers; see the tests and docs.
 MINIMUM_DICE = 0.4
 MAXIMUM_STRETCH = 1.25
@@ -36,9 +40,12 @@ class RegistrationQuality:
     ----------
     accepted, reasons
         Whether it is believable, and if not, why (sentences).
-    ncc, ncc_before, ncc_mpp, ncc_blur_um
-        Normalised cross-correlation of the densities over the tissue of either section, after and before (slides
-        superimposed corner on corner), and the resolution and blur (Gaussian sigma) it was measured at.
+    ncc, ncc_before, ncc_definition, ncc_mpp, ncc_blur_um
+        Normalised cross-correlation as :data:`NCC_DEFINITION` says, after and before (slides superimposed corner on
+        corner), and the resolution and blur (Gaussian sigma) it was measured at. DAB is on one section only: a
+        correlation of the plain densities falls with the index, however right the map is.
+    ncc_density
+        The plain correlation of the mean densities, after; same pixels.
     mutual_information
         In nats, same pixels as ``ncc``.
     tissue_dice
@@ -55,7 +62,8 @@ class RegistrationQuality:
         0 when another pose explains the sections as well, towards 1 without rival.
     agreement, agreement_sigma, blocks
         Mean correlation of the structures block by block, by how many standard deviations it stands above that at
-        wrong shifts (see :mod:`ki67.registration.local`), and the number of blocks.
+        wrong shifts (see :mod:`ki67.registration.local`), and the number of blocks. These, and all that follows from
+        the blocks, are read before the last stage of a deformable map, which is fitted to them.
     sure_share
         Share of the blocks where the remaining shift is known.
     local_error_um
@@ -72,8 +80,10 @@ class RegistrationQuality:
     reasons: tuple[str, ...]
     ncc: float
     ncc_before: float
+    ncc_definition: str
     ncc_mpp: float
     ncc_blur_um: float
+    ncc_density: float
     mutual_information: float
     tissue_dice: float
     jacobian_min: float
@@ -104,6 +114,7 @@ class Agreement:
     """Similarity of two sections under a transform: what the stages are judged by."""
 
     ncc: float
+    ncc_density: float
     mutual_information: float
     dice: float
 
@@ -117,20 +128,46 @@ def measure(fixed: Section, moving: Section, transform: Transform) -> Agreement:
     sigma_px = NCC_BLUR_UM / mpp
     a = np.asarray(cv2.GaussianBlur(f.density, (0, 0), sigma_px))[either]
     b = np.asarray(cv2.GaussianBlur(warped.density, (0, 0), sigma_px))[either]
+    fixed_colours = _blurred(_colours(f), either, sigma_px)
+    channels = [replace(m, density=channel) for channel in _colours(m)]
+    moving_colours = _blurred([warp_by(f, channel, transform).density for channel in channels], either, sigma_px)
     return Agreement(
+        canonical_correlation(fixed_colours, moving_colours),
         correlation(a, b),
         mutual_information(np.clip(a, 0, 1), np.clip(b, 0, 1)),
         dice(f.tissue & warped.valid, warped.tissue & warped.valid),
     )
 
 
+def _colours(section: Section) -> list[Image]:
+    """Densities of the three colours; the density alone where no more is known."""
+    if section.colours is None:
+        return [section.density]
+    return [np.ascontiguousarray(section.colours[..., channel]) for channel in range(section.colours.shape[-1])]
+
+
+def _blurred(images: list[Image], where: Mask, sigma_px: float) -> Image:
+    """Blurred images at the pixels that count, (N, images)."""
+    return np.stack([np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px))[where] for image in images], axis=1)
+
+
 @dataclass(frozen=True)
 class Judged:
-    """Two sections under a transform, and how well they agree; each figure is measured once, when it is asked for."""
+    """Two sections under a transform, and how well they agree; each figure is measured once, when it is asked for.
+
+    Parameters
+    ----------
+    fixed, moving, transform
+        The sections and the map between them.
+    witness
+        The state before, where this transform was fitted to the blocks themselves: whether the pair is believed, and
+        how far off it may be, is then read there.
+    """
 
     fixed: Section
     moving: Section
     transform: Transform
+    witness: Judged | None = None
 
     @cached_property
     def similarity(self) -> Agreement:
@@ -152,6 +189,11 @@ class Judged:
         """What each part says."""
         return local_map(self.blocks)
 
+    @property
+    def sure_share(self) -> float:
+        """Share of the blocks that know their shift, 0 to 1."""
+        return float(self.local.sure.mean()) if len(self.local.sigma) else 0.0
+
 
 def required_sigma(blocks: int) -> float:
     """Standard deviations above chance that a believable registration shows, for a number of blocks.
@@ -171,19 +213,21 @@ def ncc_mpp(fixed: Section, moving: Section) -> float:
 def assess(judged: Judged, coarse: Coarse, mode: str, warnings: tuple[str, ...] = ()) -> RegistrationQuality:
     """Decide whether a registration is believable, and put its figures together."""
     fixed, moving, transform = judged.fixed, judged.moving, judged.transform
-    after, common, local = judged.similarity, judged.coherence, judged.local
+    after, witness = judged.similarity, judged.witness or judged
+    common, local = witness.coherence, witness.local
     before = measure(fixed, moving, Transform.identity())
     jacobian = transform.displacement.jacobian() if transform.displacement is not None else np.ones((1, 1))
     smallest, largest = transform.scales
     reasons = _reasons(after, transform, jacobian, common)
-    sure_share = float(local.sure.mean()) if len(local.sigma) else 0.0
     return RegistrationQuality(
         accepted=not reasons,
         reasons=tuple(reasons),
         ncc=after.ncc,
         ncc_before=before.ncc,
+        ncc_definition=NCC_DEFINITION,
         ncc_mpp=ncc_mpp(fixed, moving),
         ncc_blur_um=NCC_BLUR_UM,
+        ncc_density=after.ncc_density,
         mutual_information=after.mutual_information,
         tissue_dice=after.dice,
         jacobian_min=float(jacobian.min()),
@@ -198,9 +242,9 @@ def assess(judged: Judged, coarse: Coarse, mode: str, warnings: tuple[str, ...] 
         agreement=common.peak,
         agreement_sigma=common.sigma,
         blocks=common.blocks,
-        sure_share=sure_share,
+        sure_share=witness.sure_share,
         local_error_um=local.error_um(),
-        estimated_error_um=estimated_error_um(local.error_um(), sure_share, judged.blocks.mpp),
+        estimated_error_um=estimated_error_um(local.error_um(), witness.sure_share, witness.blocks.mpp),
         warnings=warnings,
         local=_local(local),
     )

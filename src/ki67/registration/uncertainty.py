@@ -12,8 +12,8 @@ from ki67.registration.warp import Matrix
 
 DRAWS, DRAW_SEED = 200, 67
 # Twice the remaining shift of the blocks, over the root of the share of blocks that know it: on simulated pairs the
-# true median error was 0.05 to 0.7 of that, on the six directions of the real ones at hand 0.5 to 1.5, with the error
-# of the landmarks in it (docs/decisions/009).
+# true median error was 0.05 to 0.8 of that, on the six directions of the real ones at hand 0.16 to 0.73, with the
+# error of the landmarks in it (docs/decisions/009).
 ERROR_FACTOR = 2.0
 # Median length of a two-dimensional Gaussian in units of its standard deviation (Rayleigh): sqrt(2 ln 2).
 MEDIAN_PER_SIGMA = math.sqrt(2 * math.log(2))

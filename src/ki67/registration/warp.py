@@ -14,6 +14,8 @@ from ki67.registration.transform import Transform
 
 # Bins of the joint histogram: with some 50,000 pixels, 24 x 24 leaves about 90 a cell.
 HISTOGRAM_BINS = 24
+# A mix of colours that varies by less than this share of the strongest one is rounding.
+SMALLEST_COLUMN = 1e-4
 
 Matrix = NDArray[np.float64]
 
@@ -102,6 +104,21 @@ def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     y = b.astype(np.float64) - b.mean(dtype=np.float64)
     norm = math.sqrt(float((x * x).sum()) * float((y * y).sum()))
     return float((x * y).sum()) / norm if norm > 0 else 0.0
+
+
+def canonical_correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Largest correlation between any mix of the columns of ``a`` (N, P) and any mix of those of ``b`` (N, Q).
+
+    The first canonical correlation (Hotelling, Biometrika 28:321, 1936), 0 to 1; 0 where one of them is flat.
+    """
+    bases = []
+    for columns in (a, b):
+        centred = columns.astype(np.float64) - columns.mean(axis=0, dtype=np.float64)
+        left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+        bases.append(left[:, singular > max(SMALLEST_COLUMN * float(singular.max(initial=0.0)), 1e-12)])
+    if min(base.shape[1] for base in bases) == 0:
+        return 0.0
+    return float(min(1.0, np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)[0]))
 
 
 def dice(a: Mask, b: Mask) -> float:

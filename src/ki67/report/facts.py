@@ -13,8 +13,10 @@ _LONGEST_VALUE: Final = 400
 _QUALITY_NAMES: Final[dict[str, str]] = {
     "ncc_before": "Normalised cross-correlation (NCC) before",
     "ncc": "Normalised cross-correlation (NCC) after",
+    "ncc_definition": "NCC is the",
     "ncc_mpp": "NCC measured at (µm per pixel)",
     "ncc_blur_um": "NCC measured after a blur of (µm, Gaussian sigma)",
+    "ncc_density": "Correlation of the plain densities after, same pixels",
     "mutual_information": "Mutual information, same pixels (nats)",
     "tissue_dice": "Overlap of the two tissues (Dice)",
     "local_error_um": "Remaining local shift, median (µm)",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -175,7 +175,7 @@ def _find(pixels: RgbImage, mpp: float) -> TissueMask:
 def glass_colour(pixels: RgbImage) -> tuple[float, float, float] | None:
     """Colour of the empty glass, None where too little of it is seen."""
     flat = pixels.reshape(-1, 3)
-    low, high = flat.min(axis=1), flat.max(axis=1)
+    low, high = _extremes(flat)
     bright = (low > GLASS_LEAST) & (high.astype(np.int16) - low < GLASS_SPREAD)
     scanned = bright & (low < WHITE)  # 255 exactly is where the scanner did not look
     chosen = scanned if scanned.mean() >= GLASS_SHARE else bright
@@ -197,7 +197,14 @@ def optical_density(pixels: RgbImage, glass: NDArray[np.float64]) -> NDArray[np.
 
 def _smoothed_spread(density: NDArray[np.float32], mpp: float) -> NDArray[np.float32]:
     smooth = cv2.GaussianBlur(density, (0, 0), max(SMOOTHING_UM / mpp, 0.5))
-    return np.asarray(smooth.max(axis=2) - smooth.min(axis=2), dtype=np.float32)
+    low, high = _extremes(smooth)
+    return np.asarray(high - low, dtype=np.float32)
+
+
+def _extremes(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Least and largest colour (..., 3) of each pixel; twenty times as fast as a reduction along so short an axis."""
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    return np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
 
 
 def _whole(stained: Mask, pen: Mask, mpp: float) -> Mask:
@@ -259,7 +266,11 @@ def _is_strip(piece: Mask, mpp: float) -> bool:
     """Long, straight and narrow: the edge of a coverslip or of the slide."""
     if max(piece.shape) * mpp < STRIP_LENGTH_TO_WIDTH * OPENING_UM:
         return False
-    points = cv2.findNonZero(piece.astype(np.uint8))
+    # The ends of the rows have the same hull as all pixels, of which there are millions.
+    rows = np.flatnonzero(piece.any(axis=1))
+    first = piece[rows].argmax(axis=1)
+    last = piece.shape[1] - 1 - piece[rows, ::-1].argmax(axis=1)
+    points = np.column_stack([np.concatenate([first, last]), np.tile(rows, 2)]).astype(np.int32)
     _, (width, length), _ = cv2.minAreaRect(points)
     narrow, long = sorted((width + 1, length + 1))
     return bool(narrow * mpp < STRIP_WIDTH_UM and long > STRIP_LENGTH_TO_WIDTH * narrow)
