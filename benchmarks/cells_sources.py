@@ -28,10 +28,11 @@ from ki67.cells.recipe import NETWORK_STEPS, FieldSet, peaks_of, places_um, read
 from ki67.evaluation.cells import evaluate_cells
 from ki67.files import write_json
 from ki67.progress import configure
-from train_cells_network import OTHER_ORGANS, SHIDC_TRAIN, data_root, draw_sections, training_sets
+from train_cells_network import SHIDC_TRAIN, data_root, draw_sections, training_sets
 
 STEPS = 600
 TUMOUR = (1, 2)
+OTHER_ORGANS = ("deepliif", "glioma")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "labelled breast fields": ("bcdata", "shidc"),
     "with simulated sections": ("bcdata", "shidc", "simulated"),
@@ -88,7 +89,8 @@ def main(out: Path, steps: int) -> None:
     validation = read_sets(validation_sets())
     rows: dict[str, Any] = {}
     for name, layouts in VARIANTS.items():
-        fields = read_sets([chosen for chosen in training_sets(sections) if chosen.layout in layouts])
+        every = [*training_sets(sections), *(FieldSet(layout, data_root() / layout) for layout in OTHER_ORGANS)]
+        fields = read_sets([chosen for chosen in every if chosen.layout in layouts])
         options = replace(NetworkOptions(), steps=steps)
         network = train_network(fields, out / name.replace(" ", "-"), options)
         rows[name] = best(validation, [peaks_of(network, field) for field in validation])

@@ -3,9 +3,10 @@
     KI67_DATA=../shared/data python benchmarks/idc_cross_validation.py OUT [EPOCHS]
 
 A training of the shipped eighteen epochs takes half an hour to two hours on one core; one that was cut short is
-continued, one that is done is not repeated. Nothing is chosen on the held-out patients but, where it says so, the threshold. AUC and balanced accuracy
-are those of the patients' random sample, whose share of IDC is the true one, each patch alone; 95 % intervals over
-patients. With the patches' neighbours: ``idc_surroundings.py``, which reads what is written here.
+continued, one that is done is not repeated. Nothing is chosen on the held-out patients but, where it says so, the
+threshold. AUC and balanced accuracy are those of the patients' random sample, whose share of IDC is the true one,
+each patch alone; 95 % intervals over patients. With the patches' neighbours: ``idc_surroundings.py``, which reads
+what is written here.
 """
 
 from __future__ import annotations

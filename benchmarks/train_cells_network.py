@@ -1,8 +1,8 @@
 """Train the shipped cell network again: ``python benchmarks/train_cells_network.py OUT.onnx``, two hours on one core.
 
 Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0-12 and the SHIDC fields p1_0299*,
-p1_0300*, p1_0317* (which overlap, and stay together), the DeepLIIF tiles and glioma fields (nuclei of any kind), and
-draws twelve simulated sections, all of whose cells are labelled. A training that was cut short goes on where it was.
+p1_0300*, p1_0317* (which overlap, and stay together), and draws twelve simulated sections, all of whose cells are
+labelled. A training that was cut short goes on where it was.
 What each source adds: ``cells_sources.py``.
 """
 
@@ -19,7 +19,6 @@ from ki67.progress import configure, message
 from ki67.simulate import SimulationOptions, simulate_pair
 
 ROOT = Path(__file__).resolve().parent.parent
-OTHER_ORGANS = ("deepliif", "glioma")
 SHIDC_TRAIN = ("p1_0299", "p1_0300", "p1_0317")
 FIRST_SIMULATED_SEED = 9001
 SIMULATED_SIZE_MM = (1.8, 1.4)
@@ -75,14 +74,13 @@ def data_root() -> Path:
 
 
 def training_sets(sections: Path) -> list[FieldSet]:
-    """All sets that the network learns from; ``sections`` is the folder of the simulated ones."""
+    """The sets that the network learns from; ``sections`` is the folder of the simulated ones."""
     root = data_root()
     shidc = [path.stem for path in sorted((root / "shidc").glob("*.jpg")) if path.stem.startswith(SHIDC_TRAIN)]
     return [
         FieldSet("bcdata", root / "bcdata", [str(number) for number in range(13)]),
         FieldSet("shidc", root / "shidc", shidc),
         FieldSet("simulated", sections),
-        *(FieldSet(layout, root / layout) for layout in OTHER_ORGANS),
     ]
 
 

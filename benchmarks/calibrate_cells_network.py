@@ -1,0 +1,84 @@
+"""Make probabilities mean what they say: ``python benchmarks/calibrate_cells_network.py MODEL.onnx [--write]``.
+
+The curve from score to probability is fitted on the validation fields of ``cells_sources.py``, because a network is
+surer of fields it has learnt from, and those of its cross-validation are less sure than it is. What that flatters is
+measured: each field is also judged by the curves of all others. ``--write`` puts curves and figures into the card.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cells_sources import validation_sets
+from ki67.cells.calibration import Curve, probability
+from ki67.cells.card import CLASSES, NEGATIVE, POSITIVE
+from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM
+from ki67.cells.matching import match
+from ki67.cells.network import load_network, maps_of
+from ki67.cells.network_training import NetworkField
+from ki67.cells.peaks import Peaks, find_peaks, tumour_labels
+from ki67.cells.recipe import calibrate, places_um, read_sets
+from ki67.files import write_json
+
+TUMOUR = (POSITIVE, NEGATIVE)
+BINS = 10
+
+
+def sure_and_right(
+    field: NetworkField, found: Peaks, thresholds: tuple[float, float], curves: dict[str, Curve]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Probability of each counted cell of a field, and whether a labelled one of its class is there."""
+    labels = tumour_labels(found.values, *thresholds)
+    sure, right = [], []
+    for label in TUMOUR:
+        own, truth = labels == label, field.field.points[CLASSES[label]]
+        hits = np.zeros(int(own.sum()), np.bool_)
+        hits[match(truth, places_um(found, own), DEFAULT_RADIUS_UM[field.group])[1]] = True
+        sure.append(probability(found.values[own][:, [POSITIVE, NEGATIVE]].sum(axis=1), curves[CLASSES[label]]))
+        right.append(hits)
+    return np.concatenate(sure), np.concatenate(right)
+
+
+def calibration_error(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]]) -> float:
+    """Expected calibration error over ten bins of equal width (Guo et al., ICML 2017)."""
+    sure, right = (np.concatenate(values) for values in zip(*pairs, strict=True))
+    place = np.minimum((sure * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(place, weights=sure - right, minlength=BINS)
+    return round(float(np.abs(gaps).sum() / max(len(right), 1)), 4)
+
+
+def main(path: Path, *, write: bool) -> None:
+    """Fit, measure, print, and perhaps write the card."""
+    model = load_network(path)
+    thresholds = model.card.positive_threshold, model.card.negative_threshold
+    fields = read_sets(validation_sets())
+    peaks = [
+        find_peaks(maps_of(field.light, lambda light: model.session.run(None, {"light": light})[0]))
+        for field in fields
+    ]
+    curves = calibrate(fields, peaks)
+    before = {CLASSES[label]: model.card.curves[label] for label in TUMOUR}
+    result: dict[str, Any] = {"fitted_on": "validation fields", "expected_calibration_error": {}}
+    for group in sorted({field.group for field in fields}):
+        rows: dict[str, list[Any]] = {"before": [], "now": [], "by the curves of the other fields": []}
+        for place, (field, found) in enumerate(zip(fields, peaks, strict=True)):
+            if field.group != group:
+                continue
+            rest = [other for other in range(len(fields)) if other != place]
+            others = calibrate([fields[other] for other in rest], [peaks[other] for other in rest])
+            for name, chosen in zip(rows, (before, curves, others), strict=True):
+                rows[name].append(sure_and_right(field, found, thresholds, chosen))
+        result["expected_calibration_error"][group] = {name: calibration_error(pairs) for name, pairs in rows.items()}
+    print(curves, result)
+    if write:
+        write_json(path.with_suffix(".json"), model.card.details | {"calibration": curves, "calibrated": result})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), write="--write" in sys.argv)
