@@ -68,7 +68,7 @@ def figures(fields: list[NetworkField], peaks: list[Peaks], threshold: float) ->
             gold = [len(field.field.points[CLASSES[label]]) for label in TUMOUR]
             if sum(gold):
                 errors.append(abs(100 * numbers[0] / max(sum(numbers), 1) - 100 * gold[0] / sum(gold)))
-        positive, negative = 2 * counts[:, 0] / counts[:, 1:].sum(axis=1)
+        positive, negative = (2 * counts[:, 0] / counts[:, 1:].sum(axis=1)).tolist()
         result[group] = {"positive": positive, "negative": negative, "index_mae_points": float(np.mean(errors))}
     return result
 
