@@ -88,7 +88,7 @@ def at_true_place(
     """Index of the cells found, had the region been carried over without error (thin plate between landmarks)."""
     true_map = RBFInterpolator(he_um, ki67_um, kernel="thin_plate_spline")
     place = shapely.transform(shapely.segmentize(region, 50.0), true_map)
-    table = pq.read_table(folder / "case" / "cells.parquet", columns=["x_um", "y_um", "label"])
+    table = pq.read_table(folder / "case" / "cells.parquet", columns=["x_um", "y_um", "label", "excluded"])
     spread = index_spread(table, place, [np.eye(3)])
     return None if spread is None else spread[0]
 
