@@ -29,6 +29,8 @@ SEED = 2020
 PATCHES_FOR_STAIN = 60
 CHOOSING_SHARE = 6
 MPP = 4.0
+# Fewer patients say nothing: k-means also makes groups of a few odd ones.
+LEAST_PATIENTS = 10
 
 
 def stain_groups(patches: PatchSet, groups: int) -> tuple[dict[str, int], NDArray[np.float64]]:
@@ -42,9 +44,12 @@ def stain_groups(patches: PatchSet, groups: int) -> tuple[dict[str, int], NDArra
 
 
 def farthest(centres: NDArray[np.float64], sizes: NDArray[np.int64]) -> int:
-    """The group whose centre lies farthest from the mean of all other patients."""
+    """The group whose centre lies farthest from the mean of all other patients, of those large enough to measure."""
     apart = []
     for group, centre in enumerate(centres):
+        if sizes[group] < LEAST_PATIENTS:
+            apart.append(-1.0)
+            continue
         others = np.delete(sizes, group)
         rest = (np.delete(centres, group, axis=0) * others[:, None]).sum(axis=0) / others.sum()
         apart.append(float(np.linalg.norm(centre - rest)))
