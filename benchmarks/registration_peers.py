@@ -19,6 +19,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,9 @@ def elastix(fixed: Path, moving: Path, points: Points, _: float) -> dict[str, An
     for stage in STAGES:
         parameters.AddParameterMap(parameters.GetDefaultParameterMap(stage))
     _, found = itk.elastix_registration_method(*images, parameter_object=parameters, log_to_console=False)
-    field = itk.transformix_deformation_field(images[1], found)
+    with tempfile.TemporaryDirectory() as folder:
+        # Without a folder of its own transformix leaves the field in the current one.
+        field = itk.transformix_deformation_field(images[1], found, output_directory=folder)
     return {"accepted": True, "points": invert(np.asarray(itk.array_from_image(field)), points).tolist()}
 
 
