@@ -271,11 +271,12 @@ def _glioma_images(folder: Path) -> list[Path]:
 
 def _glioma_points(folder: Path, image: Path) -> dict[str, Points]:
     path = folder / _POLYGONS
+    known = _glioma_polygons(path)[image.stem]
     try:
         rows = [
             (*(np.asarray(polygon, np.float64).reshape(-1, 2).mean(axis=0) - 0.5).tolist(), label)
             for label in ("positive", "negative")
-            for polygon in _glioma_polygons(path)[image.stem].get(label, [])
+            for polygon in known.get(label, [])
         ]
     except (AttributeError, TypeError, ValueError) as error:
         raise DataSetError(path, f"has a malformed entry for {image.stem} ({error})", _GLIOMA_EXPECTED) from error

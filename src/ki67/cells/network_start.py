@@ -7,7 +7,7 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
@@ -70,7 +70,7 @@ def _convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
     return [(known[node.input[1]], known[node.input[2]]) for node in graph.node if node.op_type == "Conv"]
 
 
-def _normalised(offset: Tensor):  # type: ignore[no-untyped-def]
+def _normalised(offset: Tensor) -> Callable[[nn.BatchNorm2d, tuple[Tensor, ...]], None]:
     """Before a layer's first use: normalise by what comes in, and undo it by gain and offset."""
 
     def prepare(module: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:

@@ -112,7 +112,11 @@ def evaluate_idc(
     scores = alone[:, tumour] if informed is None else informed
     threshold = used.card.threshold_alone if informed is None else used.card.threshold
     result = summarise(labels, scores, patients, threshold, seed=seed)
-    by_itself = summarise(labels, alone[:, tumour], patients, used.card.threshold_alone, seed=seed)
+    by_itself = (
+        result
+        if informed is None
+        else summarise(labels, alone[:, tumour], patients, used.card.threshold_alone, seed=seed)
+    )
     result |= {
         "with_surroundings": informed is not None,
         "patch_alone": {name: by_itself[name] for name in ("pooled", "intervals")},

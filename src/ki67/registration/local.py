@@ -85,9 +85,14 @@ class Blocks:
 
 def compare(fixed: Section, moving: Section, transform: Transform) -> Blocks:
     """Compare two sections block by block under a transform, at :data:`SIDE_PX`."""
-    mpp = max(fixed.mpp, moving.mpp, max(*fixed.size_um, *moving.size_um) / SIDE_PX)
+    mpp = blocks_mpp(fixed, moving)
     f, m = fixed.at(mpp), moving.at(mpp)
     return compare_warped(f, warp_by(f, m, transform))
+
+
+def blocks_mpp(fixed: Section, moving: Section) -> float:
+    """Resolution at which blocks are compared: the longest side of both has :data:`SIDE_PX`."""
+    return max(fixed.mpp, moving.mpp, max(*fixed.size_um, *moving.size_um) / SIDE_PX)
 
 
 def compare_warped(fixed: Section, warped: Warped) -> Blocks:

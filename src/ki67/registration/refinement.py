@@ -18,7 +18,7 @@ from scipy import ndimage, optimize
 from ki67.errors import RegistrationError
 from ki67.registration.coarse import about, tissue_centre_um
 from ki67.registration.images import Image, Section, structure
-from ki67.registration.local import BLOCK_PX, SIDE_PX, STRIDE_PX, Blocks, compare_warped, local_map
+from ki67.registration.local import BLOCK_PX, STRIDE_PX, Blocks, blocks_mpp, compare_warped, local_map
 from ki67.registration.transform import DisplacementField, Transform
 from ki67.registration.warp import Matrix, Warped, mutual_information, warp, warp_by
 
@@ -59,7 +59,7 @@ def settle(fixed: Section, moving: Section, matrix: Matrix) -> Matrix:
     -------
     Map (3, 3) from fixed µm to moving µm.
     """
-    mpp = _blocks_mpp(fixed, moving)
+    mpp = blocks_mpp(fixed, moving)
     f, m = fixed.at(mpp), moving.at(mpp)
     f_light, m_light = _light(f), _light(m)
     f_structure, m_structure = _structure(f), _structure(m)
@@ -124,7 +124,7 @@ def _composed(transform: Transform, added: DisplacementField) -> Transform:
 
 def _both_ways(fixed: Section, moving: Section, transform: Transform) -> Blocks:
     """The blocks of either section compared with the other, so that neither comes first."""
-    mpp = _blocks_mpp(fixed, moving)
+    mpp = blocks_mpp(fixed, moving)
     f, m = fixed.at(mpp), moving.at(mpp)
     warped = warp_by(f, m, transform)
     there = compare_warped(f, warped)
@@ -132,10 +132,6 @@ def _both_ways(fixed: Section, moving: Section, transform: Transform) -> Blocks:
     back = compare_warped(turned_round, Warped(f.density, f.tissue, np.ones(f.tissue.shape, bool)))
     surfaces = np.asarray((there.surfaces + back.surfaces[:, ::-1, ::-1]) / 2, np.float32)
     return replace(there, surfaces=surfaces)
-
-
-def _blocks_mpp(fixed: Section, moving: Section) -> float:
-    return max(fixed.mpp, moving.mpp, max(*fixed.size_um, *moving.size_um) / SIDE_PX)
 
 
 def _light(section: Section) -> Section:

@@ -18,8 +18,7 @@ from scipy import ndimage
 
 from ki67.geometry import RectUm
 from ki67.slides.slide import Slide
-from ki67.slides.sources import WHITE
-from ki67.slides.tissue import USUAL_GLASS, TissueMask
+from ki67.slides.tissue import USUAL_GLASS, TissueMask, optical_density
 
 Mask = NDArray[np.bool_]
 Floor = NDArray[np.float32]
@@ -103,11 +102,8 @@ def _floor(slide: Slide, glass: tuple[float, float, float], columns: tuple[int, 
     margin_um = _MARGIN_PX * FINE_MPP
     left, top, right, bottom = (cell * GRID_UM for cell in (columns[0], rows[0], columns[1], rows[1]))
     pixels = slide.read(RectUm.from_bounds(left, top, right, bottom).expanded(margin_um), FINE_MPP)
-    levels = np.maximum(np.arange(WHITE + 1), 1.0)
-    density = np.zeros(pixels.shape[:2], np.float32)
-    for channel, light in enumerate(glass):
-        density += np.maximum(-np.log10(levels / light), 0.0).astype(np.float32)[pixels[..., channel]]
-    smooth = cv2.GaussianBlur(density, (3, 3), 0.5)
+    red, green, blue = np.moveaxis(optical_density(pixels, np.asarray(glass)), -1, 0)
+    smooth = cv2.GaussianBlur(red + green + blue, (3, 3), 0.5)
     lowest = cv2.erode(smooth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_FLOOR_WINDOW_PX, _FLOOR_WINDOW_PX)))
     step = round(GRID_UM / FINE_MPP)
     inner = lowest[_MARGIN_PX:-_MARGIN_PX, _MARGIN_PX:-_MARGIN_PX]
