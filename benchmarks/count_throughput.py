@@ -235,7 +235,7 @@ def reading(path: Path, rounds: int, workers: int) -> None:
     compare(f"{path.name}, reading against bare decoding", reads, decodes)
 
 
-def peer(python: Path, field: Path, mpp: float, rounds: int) -> None:
+def peer(python: Path, field: Path, mpp: float, folder: Path, rounds: int) -> None:
     """Count one field with HistomicsTK and with this package, models loaded."""
     pixels = tifffile.imread(field) if field.suffix.startswith(".tif") else imagecodecs.imread(field)
     megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
@@ -246,7 +246,7 @@ def peer(python: Path, field: Path, mpp: float, rounds: int) -> None:
         theirs.append(json.loads(done.stdout.splitlines()[-1]))
         with open_slide(field, mpp) as slide:
             start = time.perf_counter()
-            found = len(detect_cells(slide, None, engine=engine, workers=1).table)
+            found = len(detect_cells(slide, None, folder / "field.parquet", engine=engine, workers=1).table)
             ours.append(time.perf_counter() - start)
     slower = min(row["seconds"] for row in theirs)
     print(f"{field.name}: {megapixels:.2f} Mpx; ki67 {min(ours) / megapixels:.2f} s/Mpx, {found} nuclei; "
@@ -266,7 +266,7 @@ def main() -> None:
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     if chosen.peer_python:
-        peer(chosen.peer_python, chosen.field, chosen.field_mpp, chosen.rounds)
+        peer(chosen.peer_python, chosen.field, chosen.field_mpp, chosen.folder, chosen.rounds)
         return
     across = max(1, round((chosen.area_mm2 / BLOCK_MM2) ** 0.5))
     halving, quartering = (make_slide(chosen.folder, across, every) for every in (1, 2))

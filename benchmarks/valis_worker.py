@@ -2,7 +2,8 @@
 
     valis_worker.py FIXED MOVING POINTS.json ANSWER.json FEATURES
 
-Features VGG or BRISK and VALIS's own matcher: the default ones are downloaded at import. All else is VALIS's default.
+Features VGG or BRISK and VALIS's own matcher. All else is VALIS's default. The default features (DISK with LightGlue)
+are downloaded at import; here their networks stay without weights, and stop the run should anything ask for them.
 """
 
 import json
@@ -12,8 +13,30 @@ import tempfile
 from pathlib import Path
 
 
+def without_downloads() -> None:
+    """Let VALIS be imported without a network."""
+    import torch
+    from kornia import feature
+
+    class Absent(torch.nn.Module):
+        """A network whose weights were not downloaded."""
+
+        def __init__(self, *_: object, **__: object) -> None:
+            super().__init__()
+
+        @classmethod
+        def from_pretrained(cls, *_: object, **__: object) -> "Absent":
+            return cls()
+
+        def forward(self, *_: object, **__: object) -> None:
+            raise RuntimeError("the weights of VALIS's default features were not downloaded")
+
+    feature.DISK = feature.LightGlueMatcher = Absent
+
+
 def main(fixed: str, moving: str, points: str, answer: str, features: str) -> None:
     """Register, and carry the points of the moving image over to the fixed one."""
+    without_downloads()
     import numpy as np
     from valis import feature_detectors, feature_matcher, registration
 
@@ -29,8 +52,9 @@ def main(fixed: str, moving: str, points: str, answer: str, features: str) -> No
             str(Path(folder) / "results"),
             reference_img_f=names[0],
             align_to_reference=True,
-            feature_detector_cls=detector,
-            matcher=feature_matcher.Matcher(),
+            matcher=feature_matcher.Matcher(
+                feature_detector=detector(), match_filter_method=feature_matcher.DEFAULT_RANSAC_NAME
+            ),
         )
         registrar.register()
         there, here = registrar.get_slide(names[1]), registrar.get_slide(names[0])

@@ -428,12 +428,11 @@ def _count_cells(case: Case, ki67: Section, region_file: str | None, options: Op
         found = cells.detect_cells(
             ki67.slide,
             region,
+            case.path(CELLS),
             engine=engine,
             dab_threshold=options.dab_threshold,
             keep_artefacts=options.keep_artefacts,
         )
-        with atomic_path(case.path(CELLS)) as path:
-            pq.write_table(found.table, path)
         write_regions(case.path(EXCLUDED), excluded_regions(found.lost), ki67.slide.mpp)
         return {
             "area_mm2": found.area_mm2,
@@ -467,7 +466,7 @@ def _score(case: Case, ki67: Section, options: Options, *, zero_cells_allowed: b
     reads = tuple(name for name in (CELLS, QUALITY, REGIONS_KI67) if name in case.written())
 
     def work() -> Summary:
-        table = pq.read_table(case.path(CELLS))
+        table = pq.read_table(case.path(CELLS), columns=sorted({*scoring.SCORE_COLUMNS, *scoring.SPREAD_COLUMNS}))
         score = scoring.score_cells(
             table,
             area_mm2,
@@ -518,7 +517,7 @@ def _report(case: Case, he: Section | None, ki67: Section, options: Options) -> 
             transform=registration.read_transform(case.path(TRANSFORM)) if TRANSFORM in present else None,
             quality=_read_json(case, QUALITY) if QUALITY in present else None,
             excluded=read_regions(case.path(EXCLUDED), ki67.slide.mpp) if has_excluded else None,
-            cells=pq.read_table(case.path(CELLS)),
+            cells=pq.read_table(case.path(CELLS), columns=[*report.DRAWN_COLUMNS]),
             score=_read_json(case, SCORE),
             run=case.manifest,
             model_cards=_model_cards(case.manifest["models"], options),

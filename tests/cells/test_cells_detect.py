@@ -1,3 +1,6 @@
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import shapely
@@ -23,7 +26,13 @@ def engine(request, monkeypatch):
 
 def detect(path, region=None, mpp=MPP, **options):
     with open_slide(path, mpp) as slide:
-        return detect_cells(slide, region, engine=load_engine(ENGINE), **options)
+        return detect_cells(
+            slide,
+            region,
+            Path(tempfile.mkdtemp(dir=path.parent), "cells.parquet"),
+            engine=load_engine(ENGINE),
+            **options,
+        )
 
 
 def places(table, label):

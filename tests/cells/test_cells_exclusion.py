@@ -1,5 +1,8 @@
 """What is under pen, in folds or out of focus keeps its row and does not count, however the slide is tiled."""
 
+import tempfile
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ HALF_UM = WIDTH_UM / 2
 
 def detect(path, region=None, mpp=MPP, **options):
     with open_slide(path, mpp) as slide:
-        return detect_cells(slide, region, **options)
+        return detect_cells(slide, region, Path(tempfile.mkdtemp(dir=path.parent), "cells.parquet"), **options)
 
 
 def half_blurred():

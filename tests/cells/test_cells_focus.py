@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import synthetic
 
+from ki67.cells.channels import TilePixels
 from ki67.cells.focus import CELL_UM, WINDOW_CELLS, focus_limit, out_of_focus, sharpness
 from ki67.cells.sampling import Sample
 from ki67.cells.stains import estimate_stains
@@ -25,24 +26,26 @@ def blurred(rgb, sigma_um):
     return np.clip(light + 0.5, 0, 255).astype(np.uint8)
 
 
+def sharp(rgb, stains, left_out=None):
+    return sharpness(TilePixels(rgb, stains).smooth_density, left_out)
+
+
 def lost(rgb):
     stains = estimate_stains(rgb.reshape(-1, 3))
-    return out_of_focus(sharpness(rgb, stains), focus_limit(Sample((rgb,)), stains))
+    return out_of_focus(sharp(rgb, stains), focus_limit(Sample((rgb,)), stains))
 
 
 def test_a_blur_lowers_the_sharpness_the_more_the_wider_it_is():
     rgb = working()
     stains = estimate_stains(rgb.reshape(-1, 3))
-    values = [np.nanmedian(sharpness(picture, stains)) for picture in (rgb, blurred(rgb, 1), blurred(rgb, 2))]
+    values = [np.nanmedian(sharp(picture, stains)) for picture in (rgb, blurred(rgb, 1), blurred(rgb, 2))]
     assert values[0] > 1.3 * values[1] > 1.5 * values[2]
 
 
 def test_pale_and_dark_nuclei_are_equally_sharp():
     rgb = working()
     pale = (np.array(synthetic.BACKGROUND) * (rgb / np.array(synthetic.BACKGROUND)) ** 0.4).astype(np.uint8)
-    dark, light = (
-        np.nanmedian(sharpness(picture, estimate_stains(picture.reshape(-1, 3)))) for picture in (rgb, pale)
-    )
+    dark, light = (np.nanmedian(sharp(picture, estimate_stains(picture.reshape(-1, 3)))) for picture in (rgb, pale))
     assert light == pytest.approx(dark, rel=0.15)
 
 
@@ -70,7 +73,7 @@ def test_tissue_without_edges_is_not_judged():
     half = rgb.shape[1] // 2
     rgb[:, half:] = cv2.GaussianBlur(empty, (0, 0), 2.0)[:, half:]
     stains = estimate_stains(rgb.reshape(-1, 3))
-    assert np.isnan(sharpness(rgb, stains)[:, half // 16 + WINDOW_CELLS :]).all()
+    assert np.isnan(sharp(rgb, stains)[:, half // 16 + WINDOW_CELLS :]).all()
     assert not lost(rgb).any()
 
 
@@ -82,14 +85,14 @@ def test_what_is_left_out_does_not_decide():
     stains, limit = estimate_stains(rgb[:160].reshape(-1, 3)), 0.6
     under = np.zeros((30, 40), bool)
     under[10:20] = True
-    assert out_of_focus(sharpness(rgb, stains), limit)[~under].any()
-    assert not out_of_focus(sharpness(rgb, stains, under), limit)[~under].any()
+    assert out_of_focus(sharp(rgb, stains), limit)[~under].any()
+    assert not out_of_focus(sharp(rgb, stains, under), limit)[~under].any()
 
 
 def test_the_grid_is_the_same_wherever_a_tile_begins():
     rgb = working()
     stains = estimate_stains(rgb.reshape(-1, 3))
-    whole, part = sharpness(rgb, stains), sharpness(np.ascontiguousarray(rgb[64:, 128:]), stains)
+    whole, part = sharp(rgb, stains), sharp(np.ascontiguousarray(rgb[64:, 128:]), stains)
     inner = slice(WINDOW_CELLS, None)
     assert np.array_equal(part[inner, inner], whole[4:, 8:][inner, inner], equal_nan=True)
     assert CELL_UM == 8.0

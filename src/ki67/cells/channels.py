@@ -7,6 +7,7 @@ are then exact, so a nucleus gets the same numbers, to the last bit, whichever t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -48,6 +49,23 @@ SUPPORT_PX = 96
 """No value at a pixel depends on pixels farther away than this (background: 24 + 24 + 4 + smoothing and rounding)."""
 
 
+# Enough to take the grain off, too little to move an edge.
+_GRAIN_SIGMA_PX, GRAIN_REACH_PX = 1.0, 3
+
+
+@dataclass(frozen=True)
+class TilePixels:
+    """Pixels (H, W, 3) of a tile at the working resolution, and the slide's stains."""
+
+    rgb: NDArray[np.uint8]
+    stains: Stains
+
+    @cached_property
+    def smooth_density(self) -> Map:
+        """Sum of the densities of red, green and blue (H, W), :data:`DENSITY_SCALE` per unit, without grain."""
+        return _smooth(_total(_densities(self.rgb, self.stains.background_rgb)), _GRAIN_SIGMA_PX, GRAIN_REACH_PX)
+
+
 @dataclass(frozen=True)
 class Channels:
     """Fixed-point maps of one tile, all (H, W) unless said otherwise.
@@ -85,8 +103,8 @@ def make_channels(rgb: NDArray[np.uint8], stains: Stains) -> Channels:
     compressed = _compress(od[..., 0])
     low, high = (int(BLUENESS_OFFSET + bound * DENSITY_SCALE) for bound in _BLUENESS_BOUNDS)
     red_band = _band_pass(compressed)
-    edge = _gradient(_smooth(density, 1.0, 3))
-    smooth = _smooth(density, 1.0, 3)
+    smooth = _smooth(density, _GRAIN_SIGMA_PX, GRAIN_REACH_PX)
+    edge = _gradient(smooth)
     rough: Map = cv2.absdiff(density, smooth)
     return Channels(
         od=od,
@@ -96,15 +114,10 @@ def make_channels(rgb: NDArray[np.uint8], stains: Stains) -> Channels:
         red_band=red_band,
         blue_band=_band_pass(np.clip(blueness, low, high)),
         edge=edge,
-        blue_edge=_gradient(_smooth(blueness, 1.0, 3)),
+        blue_edge=_gradient(_smooth(blueness, _GRAIN_SIGMA_PX, GRAIN_REACH_PX)),
         texture=_smooth(rough, 2.0, 6),
         context=_context(od, density, blueness, red_band, edge),
     )
-
-
-def density_sum(rgb: NDArray[np.uint8], stains: Stains) -> Map:
-    """Sum of the densities of red, green and blue (H, W), :data:`DENSITY_SCALE` per unit."""
-    return _total(_densities(rgb, stains.background_rgb))
 
 
 def _total(od: Map) -> Map:

@@ -6,17 +6,19 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import shapely
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from ki67 import slides
 from ki67.cells.card import NEGATIVE, OTHER, POSITIVE
-from ki67.cells.channels import WORKING_MPP
+from ki67.cells.channels import WORKING_MPP, TilePixels
 from ki67.cells.counted_region import CountedRegion, counted_region
 from ki67.cells.engine import Engine, load_engine
 from ki67.cells.exclusion import NOTHING_LOST, Exclusion, find_exclusion, loss_warnings, usable_mm2
@@ -25,8 +27,9 @@ from ki67.cells.measurements import MEASUREMENT_UNITS, measure
 from ki67.cells.quality import stain_warnings
 from ki67.cells.sampling import is_field, sample_slide
 from ki67.cells.stains import Stains, estimate_stains
-from ki67.cells.table import CellRows, make_table, number_cells
+from ki67.cells.table import CellRows, cell_schema, make_table, write_cells
 from ki67.cells.tiling import CORE_PX, GRID_PX, Tile, plan_tiles
+from ki67.files import atomic_path
 from ki67.geometry import area_mm2
 from ki67.progress import track
 from ki67.slides import Slide
@@ -39,17 +42,22 @@ _FOCUS_HALO_PX = -(-REACH_PX // GRID_PX) * GRID_PX
 
 @dataclass(frozen=True)
 class CellDetection:
-    """The cells of a slide: table (see :func:`ki67.cells.table.cell_schema`), counted area, stains, warnings.
+    """The cells of a slide: file of the table, counted area, stains, warnings.
 
     ``lost`` is what was left out of the region, in µm, by kind: pen, fold, focus; ``area_mm2`` is the rest.
     """
 
-    table: pa.Table
+    path: Path
     area_mm2: float
     lost: dict[str, MultiPolygon]
     stains: Stains
     warnings: tuple[str, ...]
     parameters: dict[str, Any]
+
+    @property
+    def table(self) -> pa.Table:
+        """All of the cell table (see :func:`ki67.cells.table.cell_schema`), read from its file."""
+        return pq.read_table(self.path).cast(cell_schema())
 
     @property
     def area_lost_mm2(self) -> dict[str, float]:
@@ -60,6 +68,7 @@ class CellDetection:
 def detect_cells(
     slide: Slide,
     region: BaseGeometry | None,
+    path: str | Path,
     *,
     margin_um: float = MARGIN_UM,
     engine: Engine | None = None,
@@ -68,7 +77,7 @@ def detect_cells(
     workers: int = 2,
     core_px: int = CORE_PX,
 ) -> CellDetection:
-    """Find and classify every nucleus in a region of a Ki-67 slide.
+    """Find and classify every nucleus in a region of a Ki-67 slide, and write the cell table.
 
     Parameters
     ----------
@@ -76,6 +85,8 @@ def detect_cells(
         The Ki-67 slide, or a plain picture of a field.
     region
         Polygon or multipolygon in µm; None for all tissue (all of the picture where it is a field).
+    path
+        The Parquet file to write.
     margin_um
         Cells this far outside the region are kept with ``in_region`` False.
     engine
@@ -99,6 +110,8 @@ def detect_cells(
         Where there is no tissue.
     ModelError, SlideError
         Where the model or the slide cannot be read.
+    WriteError
+        Where the file cannot be written.
     """
     engine = engine or load_engine()
     tissue = None if is_field(slide) else slides.tissue_mask(slide)
@@ -113,7 +126,9 @@ def detect_cells(
     exclusion = None if keep_artefacts else find_exclusion(slide, tissue, sample, stains)
     job = _Job(engine, stains, counted, dab_threshold, exclusion)
     tiles = plan_tiles(slide.bounds_um, counted.kept, max(engine.halo_px, _FOCUS_HALO_PX), core_px)
-    tables = list(track(_in_parallel(slide, tiles, job, workers), "Counting cells", len(tiles)))
+    tables = track(_in_parallel(slide, tiles, job, workers), "Counting cells", len(tiles))
+    with atomic_path(path) as file:
+        write_cells(file, zip((tile.top_px + tile.core.top for tile in tiles), tables, strict=True))
     lost = exclusion.lost(shapely.union_all(counted.polygons)) if exclusion else dict(NOTHING_LOST)
     warnings = (
         *(tissue.warnings if tissue else ()),
@@ -131,7 +146,7 @@ def detect_cells(
         "model_sha256": card.sha256,
     }
     area = usable_mm2(lost, counted.area_mm2)
-    return CellDetection(number_cells(tables), area, lost, stains, warnings, parameters)
+    return CellDetection(Path(path), area, lost, stains, warnings, parameters)
 
 
 @dataclass(frozen=True)
@@ -163,9 +178,10 @@ def _in_parallel(slide: Slide, tiles: Sequence[Tile], job: _Job, workers: int) -
 
 def _count_tile(slide: Slide, tile: Tile, job: _Job) -> pa.Table:
     rgb = slide.read(tile.rect, WORKING_MPP)
-    found = job.engine.find(rgb, job.stains, tile.core)
+    pixels = TilePixels(rgb, job.stains)
+    found = job.engine.find(pixels, tile.core)
     if job.exclusion:
-        job.exclusion.judge_focus(rgb, tile, job.stains)
+        job.exclusion.judge_focus(pixels.smooth_density, tile)
     x_um = (found.x_px + tile.left_px) * WORKING_MPP
     y_um = (found.y_px + tile.top_px) * WORKING_MPP
     kept = np.flatnonzero(job.counted.keeps(x_um, y_um))

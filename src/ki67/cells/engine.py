@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from ki67.cells.calibration import probability
 from ki67.cells.candidates import find_candidates
 from ki67.cells.card import NEGATIVE, OTHER, POSITIVE, CellCard
-from ki67.cells.channels import WORKING_MPP, density_sum, make_channels
+from ki67.cells.channels import WORKING_MPP, TilePixels, make_channels
 from ki67.cells.forest import ForestModel, load_model
 from ki67.cells.masks import Mask
 from ki67.cells.network import STRIDE, NetworkModel, load_network
 from ki67.cells.peaks import find_peaks, tumour_labels
 from ki67.cells.segmentation import segment
-from ki67.cells.stains import Stains
 from ki67.cells.suppression import suppress
 from ki67.cells.tiling import Core
 
@@ -63,8 +62,8 @@ class Engine(Protocol):
         """Pixels of the working resolution around the core."""
         ...
 
-    def find(self, rgb: NDArray[np.uint8], stains: Stains, core: Core) -> FoundNuclei:
-        """Nuclei centred in the core of a tile (H, W, 3) at the working resolution."""
+    def find(self, tile: TilePixels, core: Core) -> FoundNuclei:
+        """Nuclei centred in the core of a tile."""
         ...
 
 
@@ -84,9 +83,9 @@ class ForestEngine:
         """Largest nucleus, the maps' support, and two steps of suppression between neighbours."""
         return 160
 
-    def find(self, rgb: NDArray[np.uint8], stains: Stains, core: Core) -> FoundNuclei:
-        """Nuclei centred in the core of a tile (H, W, 3) at the working resolution."""
-        candidates = find_candidates(make_channels(rgb, stains), stains)
+    def find(self, tile: TilePixels, core: Core) -> FoundNuclei:
+        """Nuclei centred in the core of a tile."""
+        candidates = find_candidates(make_channels(tile.rgb, tile.stains), tile.stains)
         shares = self.model.probabilities(candidates.features)
         score = shares[:, POSITIVE] + shares[:, NEGATIVE]
         likely = np.flatnonzero(score >= _MINIMUM_SCORE)
@@ -116,13 +115,13 @@ class NetworkEngine:
         """What the network sees around a pixel (85), and the reach of peaks (8) and of neighbours' outlines (36)."""
         return 144
 
-    def find(self, rgb: NDArray[np.uint8], stains: Stains, core: Core) -> FoundNuclei:
-        """Nuclei centred in the core of a tile (H, W, 3) at the working resolution."""
-        peaks = find_peaks(self.model.maps(rgb, stains.background_rgb))
+    def find(self, tile: TilePixels, core: Core) -> FoundNuclei:
+        """Nuclei centred in the core of a tile."""
+        peaks = find_peaks(self.model.maps(tile.rgb, tile.stains.background_rgb))
         x_px, y_px = _on_grid(peaks.x_px * STRIDE), _on_grid(peaks.y_px * STRIDE)
         own = np.flatnonzero(core.owns(x_px, y_px))
         label, certainty = self._labels(peaks.values[own])
-        masks = segment(density_sum(rgb, stains), x_px, y_px, own)
+        masks = segment(tile.smooth_density, x_px, y_px, own)
         return FoundNuclei(x_px[own], y_px[own], label, certainty, tuple(masks))
 
     def _labels(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

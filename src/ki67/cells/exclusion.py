@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
+from ki67.cells.channels import Map
 from ki67.cells.focus import CELL_UM, focus_limit, out_of_focus, sharpness
 from ki67.cells.sampling import Sample
 from ki67.cells.stains import Stains
@@ -48,13 +49,13 @@ class Exclusion:
         self._kinds = kinds
         self._limit = sharpness_limit
 
-    def judge_focus(self, rgb: NDArray[np.uint8], tile: Tile, stains: Stains) -> None:
-        """Mark what is out of focus in the core of a tile (H, W, 3)."""
+    def judge_focus(self, smooth: Map, tile: Tile) -> None:
+        """Mark what is out of focus in the core of a tile, by its smoothed density (H, W)."""
         core = tile.core
-        rows, columns = (-(-side // GRID_PX) for side in rgb.shape[:2])
+        rows, columns = (-(-side // GRID_PX) for side in smooth.shape)
         top, left = tile.top_px // GRID_PX, tile.left_px // GRID_PX
         seen = self._kinds[top : top + rows, left : left + columns]
-        blurred = out_of_focus(sharpness(rgb, stains, seen == _PEN), self._limit)
+        blurred = out_of_focus(sharpness(smooth, seen == _PEN), self._limit)
         own = (
             slice(core.top // GRID_PX, -(-core.bottom // GRID_PX)),
             slice(core.left // GRID_PX, -(-core.right // GRID_PX)),

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.channels import DENSITY_SCALE, WORKING_MPP, density_sum
+from ki67.cells.channels import DENSITY_SCALE, GRAIN_REACH_PX, WORKING_MPP, Map, TilePixels
 from ki67.cells.sampling import Sample
 from ki67.cells.stains import Stains
 from ki67.cells.tiling import GRID_PX
@@ -27,14 +27,12 @@ WINDOW_CELLS: Final = 7
 _AGREEING = 3
 """Windows in a square of so many must all be out of focus: 72 µm together, so that no single soft nucleus decides."""
 
-_SMOOTHING_PX = 1.0
-_SMOOTHING_REACH_PX = 3
 # Derivatives are taken at every second pixel, which is what the smoothing leaves room for, from the pixels beside it.
 _STRIDE_PX = 2
 _DIFFERENCE_PX = 2.0
 _CELL_STEPS = GRID_PX // _STRIDE_PX
 
-REACH_PX: Final = (WINDOW_CELLS + _AGREEING - 2) * GRID_PX + _SMOOTHING_REACH_PX + 1
+REACH_PX: Final = (WINDOW_CELLS + _AGREEING - 2) * GRID_PX + GRAIN_REACH_PX + 1
 """A cell's verdict depends on pixels up to this far away: all windows of a square of which one holds it, smoothing,
 and the derivative."""
 
@@ -55,17 +53,14 @@ _REFERENCE_PERCENTILE: Final = 75.0
 """A slide's own sharpness is that of its better parts: a patch out of focus must not lower what is expected."""
 
 
-def sharpness(
-    rgb: NDArray[np.uint8], stains: Stains, left_out: NDArray[np.bool_] | None = None
-) -> NDArray[np.float64]:
+def sharpness(smooth: Map, left_out: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """Sharpness of the window around each cell of the grid, NaN where there is nothing to judge by.
 
     Parameters
     ----------
-    rgb
-        (H, W, 3) at the working resolution; its first pixel is the first of a cell.
-    stains
-        The slide's stains.
+    smooth
+        Smoothed density (H, W) of a tile (:class:`~ki67.cells.channels.TilePixels`), whose first pixel is the first
+        of a cell.
     left_out
         (rows, columns) of the cells by which nothing is judged, such as those under pen, whose edge is soft.
 
@@ -75,8 +70,6 @@ def sharpness(
         (rows, columns) of the cells, those cut by the lower and right edge included: root of the Laplacian's over the
         gradient's energy, per pixel.
     """
-    size = 2 * _SMOOTHING_REACH_PX + 1
-    smooth = cv2.GaussianBlur(density_sum(rgb, stains), (size, size), _SMOOTHING_PX)
     padded = cv2.copyMakeBorder(smooth, 1, 1, 1, 1, cv2.BORDER_REPLICATE).astype(np.int32)
     middle, up, down, left, right = (
         padded[row : row + smooth.shape[0] : _STRIDE_PX, column : column + smooth.shape[1] : _STRIDE_PX]
@@ -117,7 +110,7 @@ def out_of_focus(sharp: NDArray[np.float64], limit: float) -> NDArray[np.bool_]:
 
 def focus_limit(sample: Sample, stains: Stains) -> float:
     """Sharpness below which a window of this slide is out of focus, from sampled blocks."""
-    values = np.concatenate([_inner(sharpness(block, stains)) for block in sample.blocks])
+    values = np.concatenate([_inner(sharpness(TilePixels(block, stains).smooth_density)) for block in sample.blocks])
     values = values[np.isfinite(values)]
     own = float(np.percentile(values, _REFERENCE_PERCENTILE)) if len(values) else 0.0
     return max(_SHARPNESS_LIMIT, _RELATIVE_LIMIT * own)

@@ -29,7 +29,6 @@ _CORE_REACH_PX = int(_LEAST_RADIUS_PX + 1)
 # The surroundings' density: so much of the window is darker, since in a dense nest most of it is nuclei.
 _BACKGROUND_PERCENTILE = 15.0
 _HALF_WAY = 0.45
-_SMOOTHING_PX, _SMOOTHING_SIZE = 1.0, 7
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 # Nuclei worked on at once: their windows stay within a core's own cache.
 _BATCH = 128
@@ -46,7 +45,7 @@ def segment(
     Parameters
     ----------
     density
-        Sum of the optical densities (H, W), :data:`~ki67.cells.channels.DENSITY_SCALE` per unit.
+        Smoothed sum of the optical densities (H, W), :data:`~ki67.cells.channels.DENSITY_SCALE` per unit.
     x_px, y_px
         Centres of all nuclei, (N,).
     wanted
@@ -58,11 +57,9 @@ def segment(
     left, right = _around(x_px[wanted], density.shape[1])
     top, bottom = _around(y_px[wanted], density.shape[0])
     there = (x_px >= left) & (x_px <= right) & (y_px >= top) & (y_px <= bottom)
-    part = density[top:bottom, left:right]
-    smooth = cv2.GaussianBlur(part, (_SMOOTHING_SIZE, _SMOOTHING_SIZE), _SMOOTHING_PX)
-    smooth = smooth.astype(np.float32) / DENSITY_SCALE
+    part = density[top:bottom, left:right].astype(np.float32) / DENSITY_SCALE
     owner = _nearest(part.shape, x_px[there] - left, y_px[there] - top)
-    maps = _Maps(*(np.pad(plane, _REACH_PX) for plane in (smooth, owner)))
+    maps = _Maps(np.pad(part, _REACH_PX), np.pad(owner, _REACH_PX))
     masks = []
     for first in range(0, len(wanted), _BATCH):
         batch = wanted[first : first + _BATCH]
@@ -87,7 +84,7 @@ def _nearest(shape: tuple[int, ...], x_px: NDArray[np.float64], y_px: NDArray[np
 
 @dataclass(frozen=True)
 class _Maps:
-    """Smoothed density and owner of each pixel, with a margin as wide as a nucleus may reach, owned by none (0)."""
+    """Density and owner of each pixel, with a margin as wide as a nucleus may reach, owned by none (0)."""
 
     density: NDArray[np.float32]
     owner: NDArray[np.int32]

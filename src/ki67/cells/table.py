@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ki67.cells.card import CLASSES, OTHER, POSITIVE
@@ -60,7 +64,7 @@ class CellRows:
 
 
 def make_table(rows: CellRows, region_ids: Sequence[str]) -> pa.Table:
-    """Table of one tile; ``cell_id`` is numbered by :func:`number_cells` once all tiles are there.
+    """Table of one tile; ``cell_id`` is numbered by :func:`write_cells` once all tiles are there.
 
     ``region_index`` is an index into ``region_ids``, -1 outside every region; ``excluded`` one into
     :data:`ki67.cells.exclusion.EXCLUSIONS`.
@@ -96,9 +100,38 @@ def _intensity(rows: CellRows) -> NDArray[np.int64]:
     return np.where(rows.label == OTHER, INTENSITIES.index(""), grade)
 
 
-def number_cells(tables: Sequence[pa.Table]) -> pa.Table:
-    """Join tiles, sort by y and then x, and number the cells from 1."""
-    table = pa.concat_tables(tables) if tables else cell_schema().empty_table()
+def write_cells(path: Path, tables: Iterable[tuple[int, pa.Table]]) -> None:
+    """Write the tables of all tiles as one Parquet file, sorted by y and then x, the cells numbered from 1.
+
+    What comes is put aside on the disk, beside the file, so that memory holds one row of tiles and not the slide.
+
+    Parameters
+    ----------
+    path
+        The file.
+    tables
+        For each tile the top of its core, in pixels of the slide, and its table; cores in different rows of tiles
+        have nothing in common from top to bottom.
+    """
+    rows: defaultdict[int, list[int]] = defaultdict(list)
+    with tempfile.TemporaryFile(dir=path.parent) as aside:
+        count = 0
+        with pa.ipc.new_file(aside, cell_schema()) as writer:
+            for top, table in tables:
+                for batch in table.to_batches():
+                    writer.write_batch(batch)
+                    rows[top].append(count)
+                    count += 1
+        reader = pa.ipc.open_file(aside)
+        first = 1
+        with pq.ParquetWriter(path, cell_schema()) as out:
+            for top in sorted(rows):
+                row = pa.Table.from_batches([reader.get_batch(number) for number in rows[top]])
+                out.write_table(_in_order(row, first))
+                first += len(row)
+
+
+def _in_order(table: pa.Table, first: int) -> pa.Table:
     order = np.lexsort((table["x_um"].to_numpy(), table["y_um"].to_numpy()))
-    table = table.take(pa.array(order)).combine_chunks()
-    return table.set_column(0, cell_schema().field(0), pa.array(np.arange(1, len(table) + 1)))
+    table = table.take(pa.array(order))
+    return table.set_column(0, cell_schema().field(0), pa.array(np.arange(first, first + len(table))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,8 +109,9 @@ def evaluate_cells(
 
 
 def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResult:
-    with open_slide(field.image, field.mpp) as slide:
-        table = detect_cells(slide, None, engine=engine, keep_artefacts=True).table
+    with open_slide(field.image, field.mpp) as slide, tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cells.parquet"
+        table = detect_cells(slide, None, path, engine=engine, keep_artefacts=True).table
     places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
     labels = np.array(table["label"].to_pylist(), dtype=object)
     found = {name: places[labels == name] for name in TUMOUR_CLASSES}

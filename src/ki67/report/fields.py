@@ -8,12 +8,16 @@ from typing import Final
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ki67.annotations import CELL_CLASSES, Regions
 from ki67.geometry import RectUm
 from ki67.report.data import SlideLike
 from ki67.report.drawing import Frame, Picture, draw_dot, draw_regions, draw_ring, draw_scale_bar
+
+DRAWN_COLUMNS: Final = ("x_um", "y_um", "label", "in_region", "area_um2")
+"""What the fields show of the cell table."""
 
 FIELD_UM: Final = 300.0
 """Side of a field: about the view of a 60x objective, some hundred nuclei, each large enough to judge."""
@@ -49,7 +53,6 @@ class Cells:
     def from_table(cls, table: pa.Table) -> Cells:
         """Take what is drawn from the cell table."""
         inside = table.filter(table["in_region"])
-        label = np.asarray(inside["label"].to_pylist(), dtype=object)
         area = (
             inside["area_um2"].to_numpy().astype(np.float64)
             if "area_um2" in inside.column_names
@@ -57,7 +60,8 @@ class Cells:
         )
         area = np.where(np.isfinite(area) & (area > 0), area, _TYPICAL_NUCLEUS_UM2)
         xy_um = np.stack([inside["x_um"].to_numpy(), inside["y_um"].to_numpy()], axis=1).astype(np.float64)
-        return cls(xy_um, label == "positive", label != "other", np.sqrt(area / np.pi))
+        positive, other = (np.asarray(pc.equal(inside["label"], name)) for name in ("positive", "other"))
+        return cls(xy_um, positive, ~other, np.sqrt(area / np.pi))
 
     def within(self, rect_um: RectUm) -> Cells:
         """Cells whose centre lies in a rectangle."""

@@ -4,15 +4,18 @@ from ki67.scoring.intervals import wilson_interval
 from ki67.scoring.score import (
     MINIMUM_CELLS,
     RECOMMENDED_CELLS,
+    SCORE_COLUMNS,
     RegionScore,
     Score,
     score_cells,
 )
-from ki67.scoring.spread import index_spread
+from ki67.scoring.spread import SPREAD_COLUMNS, index_spread
 
 __all__ = [
     "MINIMUM_CELLS",
     "RECOMMENDED_CELLS",
+    "SCORE_COLUMNS",
+    "SPREAD_COLUMNS",
     "RegionScore",
     "Score",
     "index_spread",

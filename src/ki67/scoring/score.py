@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import pyarrow as pa
@@ -20,8 +21,10 @@ MINIMUM_CELLS: Final = 500
 RECOMMENDED_CELLS: Final = 1000
 """Tumour cells the same group recommends to count (Dowsett et al. 2011)."""
 
+SCORE_COLUMNS: Final = ("label", "region_id", "in_region")
+"""What a score needs of the cell table."""
+
 _LABELS: Final = ("positive", "negative", "other")
-_COLUMNS: Final = ("label", "region_id", "in_region")
 
 
 class _Counts(BaseModel):
@@ -103,21 +106,24 @@ def score_cells(
     lost = dict(area_lost_mm2 or {})
     _require_cell_table(table)
     _require_area(area_mm2, lost, allow_none=allow_none)
-    inside = table.filter(table["in_region"])
-    counts = _counts(inside)
+    numbers = _numbers(table)
+    counts = _counts(numbers.values())
     warnings = _guard(counts, minimum_cells, recommended_cells, allow_few=allow_few, allow_none=allow_none)
     return Score(
         **counts.model_dump(),
         area_mm2=area_mm2,
         area_lost_mm2=lost,
         cells_per_mm2=counts.cells / area_mm2 if area_mm2 > 0 else None,
-        regions=_region_scores(inside),
+        regions=tuple(
+            RegionScore(region_id=name, **_counts([numbers[name]]).model_dump())
+            for name in sorted(name for name in numbers if name is not None)
+        ),
         warnings=tuple(warnings),
     )
 
 
 def _require_cell_table(table: pa.Table) -> None:
-    missing = [name for name in _COLUMNS if name not in table.column_names]
+    missing = [name for name in SCORE_COLUMNS if name not in table.column_names]
     if missing:
         msg = f"the cell table lacks the column {missing[0]!r}, found {', '.join(table.column_names) or 'none'}"
         raise ScoreError(msg)
@@ -148,8 +154,18 @@ def _require_area(area_mm2: float, lost: Mapping[str, float], *, allow_none: boo
     raise ScoreError(msg)
 
 
-def _counts(cells: pa.Table) -> _Counts:
-    positive, negative, other = (int(pc.sum(pc.equal(cells["label"], label)).as_py() or 0) for label in _LABELS)
+def _numbers(table: pa.Table) -> dict[str | None, Counter[str]]:
+    """Cells of each label in each region; None for cells whose region is not named."""
+    inside = table.select(SCORE_COLUMNS).filter(table["in_region"])
+    grouped = inside.group_by(["region_id", "label"]).aggregate([([], "count_all")])
+    numbers: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
+    for row in grouped.to_pylist():
+        numbers[row["region_id"]][row["label"]] = row["count_all"]
+    return dict(numbers)
+
+
+def _counts(numbers: Collection[Counter[str]]) -> _Counts:
+    positive, negative, other = (sum(counted[label] for counted in numbers) for label in _LABELS)
     total = positive + negative
     if total == 0:
         return _Counts(index_percent=None, positive=0, negative=0, other=other, cells=0, ci95_percent=None)
@@ -161,16 +177,6 @@ def _counts(cells: pa.Table) -> _Counts:
         other=other,
         cells=total,
         ci95_percent=(100 * low, 100 * high),
-    )
-
-
-def _region_scores(inside: pa.Table) -> tuple[RegionScore, ...]:
-    names = sorted(name for name in pc.unique(inside["region_id"]).to_pylist() if name is not None)
-    return tuple(
-        RegionScore(
-            region_id=name, **_counts(inside.filter(pc.equal(inside["region_id"], pa.scalar(name)))).model_dump()
-        )
-        for name in names
     )
 
 

@@ -6,12 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 SPREAD_QUANTILES = (0.025, 0.975)
 """Of the drawn indices: what lies between them is 95 %."""
+
+SPREAD_COLUMNS = ("x_um", "y_um", "label", "excluded")
+"""What the spread needs of the cell table."""
+
+_TUMOUR = pa.array(["positive", "negative"])
+# Geometry objects of points are twenty times as large as their coordinates.
+_AT_ONCE = 50_000
 
 
 def index_spread(
@@ -35,17 +43,22 @@ def index_spread(
     -------
     Lower and upper end; None where no draw holds a tumour cell.
     """
-    label = np.asarray(table["label"])
-    tumour = ((label == "positive") | (label == "negative")) & (np.asarray(table["excluded"]) == "")
-    points = np.column_stack([np.asarray(table["x_um"]), np.asarray(table["y_um"])])[tumour]
-    positive = label[tumour] == "positive"
+    counted = table.filter(pc.and_(pc.is_in(table["label"], _TUMOUR), pc.equal(table["excluded"], "")))
+    points = np.column_stack([np.asarray(counted["x_um"]), np.asarray(counted["y_um"])])
+    positive = np.asarray(pc.equal(counted["label"], "positive"))
     reach_um = max((_reach_um(motion, region) for motion in motions), default=0.0)
     shapely.prepare(region)
     inside = shapely.contains_xy(region, points)
     # Only cells nearer to the edge than any motion reaches can change sides.
     edge = shapely.boundary(region)
     shapely.prepare(edge)
-    near = np.asarray(shapely.dwithin(edge, shapely.points(points), reach_um), bool)
+    near = np.concatenate([
+        np.empty(0, bool),
+        *(
+            shapely.dwithin(edge, shapely.points(points[start : start + _AT_ONCE]), reach_um)
+            for start in range(0, len(points), _AT_ONCE)
+        ),
+    ])  # fmt: skip
     sure = inside & ~near
     indices = []
     for motion in motions:

@@ -1,0 +1,63 @@
+"""The cell table is written tile by tile and comes out as if all cells had been sorted at once."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ki67.cells import cell_schema
+from ki67.cells.measurements import MEASUREMENT_UNITS
+from ki67.cells.table import CellRows, make_table, write_cells
+
+
+def tile(x_um, y_um):
+    count = len(x_um)
+    return make_table(
+        CellRows(
+            np.array(x_um, np.float64),
+            np.array(y_um, np.float64),
+            np.ones(count, np.int8),
+            np.full(count, 0.9, np.float32),
+            np.zeros(count, np.int32),
+            np.zeros(count, np.uint8),
+            np.zeros((count, len(MEASUREMENT_UNITS)), np.float32),
+            [np.full((3, 2), x, np.float32) for x in x_um],
+        ),
+        ["1"],
+    )
+
+
+# Two strips of two rows each, as tiles are worked on; rows of tiles begin at 0 and 1024 px.
+TILES = [
+    (0, tile([9, 1], [1, 5])),
+    (1024, tile([3], [600])),
+    (0, tile([20], [3])),
+    (1024, tile([40, 30], [600, 550])),
+]
+
+
+def test_cells_are_sorted_across_tiles_and_numbered(tmp_path):
+    path = tmp_path / "cells.parquet"
+    write_cells(path, TILES)
+    table = pq.read_table(path)
+    assert table.cast(cell_schema()).schema.equals(cell_schema(), check_metadata=True)
+    assert table["x_um"].to_pylist() == [9, 20, 1, 30, 3, 40]
+    assert table["cell_id"].to_pylist() == [1, 2, 3, 4, 5, 6]
+    assert [outline[0] for outline in table["outline_um"].to_pylist()] == table["x_um"].to_pylist()
+
+
+def test_no_cell_at_all_is_a_table_without_rows(tmp_path):
+    path = tmp_path / "cells.parquet"
+    for tables in ([], [(0, tile([], []))]):
+        write_cells(path, tables)
+        assert pq.read_table(path).schema.names == cell_schema().names
+        assert len(pq.read_table(path)) == 0
+
+
+def test_what_is_put_aside_does_not_stay(tmp_path):
+    def broken():
+        yield TILES[0]
+        raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        write_cells(tmp_path / "cells.parquet", broken())
+    assert list(tmp_path.iterdir()) == []
