@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -53,20 +56,20 @@ def affine(fixed: Section, warped: Warped, mask: Mask) -> Matrix:
 
 def deformable(fixed: Section, warped: Warped, mask: Mask, grid_um: float) -> DisplacementField:
     """B-spline displacement that remains, on a grid of a quarter of ``grid_um``; see :func:`rigid`."""
-    itk = _itk()
     parameter_map = _parameter_map("bspline")
     parameter_map["FinalGridSpacingInPhysicalUnits"] = [str(grid_um / fixed.mpp)]
     parameter_map["GridSpacingSchedule"] = [str(2**level) for level in reversed(range(RESOLUTIONS))]
     parameter_map["Metric1Weight"] = [str(BENDING_WEIGHT)]
     result, image = _run(parameter_map, fixed, warped, mask)
     with tempfile.TemporaryDirectory() as folder:
-        transformix = itk.TransformixFilter.New(image)
+        transformix = _elastix().transformix.New()
+        transformix.SetMovingImage(image)
         transformix.SetTransformParameterObject(result)
         transformix.SetComputeDeformationField(True)
         transformix.SetOutputDirectory(folder)
         transformix.SetLogToConsole(False)
         transformix.UpdateLargestPossibleRegion()
-        vectors = np.array(itk.array_from_image(transformix.GetOutputDeformationField()), np.float32)
+        vectors = np.array(_elastix().itk.array_from_image(transformix.GetOutputDeformationField()), np.float32)
     step = max(1, round(grid_um / fixed.mpp / 4))
     vectors = vectors[::step, ::step] * np.float32(fixed.mpp)
     if min(vectors.shape[:2]) < 2:
@@ -95,7 +98,7 @@ def _linear_parameters(
 
 
 def _parameter_map(kind: str) -> Any:
-    parameter_map = _itk().ParameterObject.GetDefaultParameterMap(kind, RESOLUTIONS)
+    parameter_map = _elastix().parameters.GetDefaultParameterMap(kind, RESOLUTIONS)
     parameter_map["AutomaticTransformInitialization"] = ["false"]
     parameter_map["MaximumNumberOfIterations"] = [str(ITERATIONS)]
     parameter_map["NumberOfSpatialSamples"] = [str(SAMPLES)]
@@ -108,12 +111,15 @@ def _parameter_map(kind: str) -> Any:
 
 def _run(parameter_map: Any, fixed: Section, warped: Warped, mask: Mask) -> tuple[Any, Any]:
     """Run one stage; returns elastix's transform and the moving image."""
-    itk = _itk()
+    elastix = _elastix()
+    itk = elastix.itk
     fixed_image = itk.image_from_array(np.ascontiguousarray(fixed.density, np.float32))
     moving_image = itk.image_from_array(np.ascontiguousarray(warped.density, np.float32))
-    parameters = itk.ParameterObject.New()
+    parameters = elastix.parameters.New()
     parameters.AddParameterMap(parameter_map)
-    method = itk.ElastixRegistrationMethod.New(fixed_image, moving_image)
+    method = elastix.registration.New()
+    method.SetFixedImage(fixed_image)
+    method.SetMovingImage(moving_image)
     method.SetParameterObject(parameters)
     method.SetFixedMask(itk.image_from_array(np.ascontiguousarray(mask & warped.valid, np.uint8)))
     if not warped.valid.all():
@@ -130,11 +136,30 @@ def _run(parameter_map: Any, fixed: Section, warped: Warped, mask: Mask) -> tupl
     return method.GetTransformParameterObject(), moving_image
 
 
-def _itk() -> Any:
-    """Itk, imported late: it takes seconds."""
-    import itk
+@dataclass(frozen=True)
+class _Elastix:
+    """ITK, and what is used of elastix for images of single precision in two dimensions."""
 
-    return itk
+    itk: Any
+    parameters: Any
+    registration: Any
+    transformix: Any
+
+
+@cache
+def _elastix() -> _Elastix:
+    """Elastix, loaded late: it takes a second and a half.
+
+    Each class is taken from its own module. Asked for by its name in ``itk``, the first of them would load all that
+    elastix depends on: 9 s and 0.5 GB more, for types that are not used here.
+    """
+    itk = import_module("itk")
+    return _Elastix(
+        itk,
+        import_module("itk.elxParameterObjectPython").elastixParameterObject,
+        import_module("itk.itkElastixRegistrationMethodPython").itkElastixRegistrationMethodIF2IF2,
+        import_module("itk.itkTransformixFilterPython").itkTransformixFilterIF2,
+    )
 
 
 __all__ = ["Image", "affine", "deformable", "rigid"]
