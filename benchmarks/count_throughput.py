@@ -32,7 +32,6 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-import pyarrow.parquet as pq
 import tifffile
 
 from ki67 import slides
@@ -45,14 +44,9 @@ from ki67.cells.network import INPUT_NAME, OUTPUT_NAME, transmitted
 from ki67.cells.sampling import sample_slide
 from ki67.cells.stains import estimate_stains
 from ki67.cells.tiling import Tile, plan_tiles
-from ki67.geometry import RectUm
-from ki67.simulate import SimulationOptions, simulate_pair
-from ki67.slides import Slide, open_slide, write_pyramid
+from ki67.slides import Slide, open_slide
+from repeated_slide import BLOCK_MM2, MPP, make_slide
 
-MPP = 0.25
-BLOCK_PX, TILE_PX = 8192, 512
-BLOCK_MM2 = (BLOCK_PX * MPP / 1000) ** 2
-SIMULATED = SimulationOptions(seed=71, size_mm=(4.4, 4.4), mpp=MPP, rotation_deg=0.0)
 READY_PER_SHAPE = 2
 PEER = """
 import json, sys, time
@@ -77,45 +71,6 @@ class Taken:
 
     wall: float
     cpu: float
-
-
-def make_block(folder: Path) -> Path:
-    """Write a pyramid of the 2 x 2 mm around the middle of the simulated cells."""
-    path = folder / "block.tif"
-    if not path.is_file():
-        simulate_pair(folder / "simulated", SIMULATED)
-        cells = pq.read_table(folder / "simulated" / "ki67_cells.parquet", columns=["x_um", "y_um"])
-        side = BLOCK_PX * MPP
-        with open_slide(folder / "simulated" / "ki67.tif") as slide:
-            ends = (slide.bounds_um.width_um, slide.bounds_um.height_um)
-            middle = (float(np.median(cells[name])) for name in ("x_um", "y_um"))
-            left, top = (min(max(0.0, at - side / 2), end - side) for at, end in zip(middle, ends, strict=True))
-            pixels = slide.read(RectUm(left // MPP * MPP, top // MPP * MPP, side, side), MPP)
-        write_pyramid(path, [pixels], (BLOCK_PX, BLOCK_PX), MPP, tile_px=TILE_PX)
-    return path
-
-
-def make_slide(folder: Path, across: int, every: int) -> Path:
-    """Repeat the block's compressed tiles ``across`` times each way, taking every so-manyth level."""
-    path = folder / f"slide_{across}x{across}_{2**every}.tif"
-    if path.is_file():
-        return path
-    block = make_block(folder)
-    part = path.with_suffix(".part")
-    with tifffile.TiffFile(block) as source, tifffile.TiffWriter(part, bigtiff=True) as writer:
-        for page in list(source.pages)[::every]:
-            data = [page.parent.filehandle.read_segments(page.dataoffsets, page.databytecounts)]
-            tiles = [bytes(segment) for segments in data for segment, _ in segments]
-            row = page.imagewidth // TILE_PX
-            repeated = (tiles[r % row * row + c % row] for r in range(across * row) for c in range(across * row))
-            per_cm = 1e4 / MPP * page.imagewidth / BLOCK_PX
-            writer.write(
-                repeated, shape=(page.imagelength * across, page.imagewidth * across, 3), dtype=np.uint8,
-                tile=(TILE_PX, TILE_PX), photometric="rgb", compression="jpeg", subsampling=(2, 2), metadata=None,
-                resolution=(per_cm, per_cm), resolutionunit="CENTIMETER", subfiletype=int(page.imagewidth < BLOCK_PX),
-            )  # fmt: skip
-    part.replace(path)
-    return path
 
 
 def planned(slide: Slide, engine: NetworkEngine) -> list[Tile]:
@@ -269,7 +224,7 @@ def main() -> None:
         peer(chosen.peer_python, chosen.field, chosen.field_mpp, chosen.folder, chosen.rounds)
         return
     across = max(1, round((chosen.area_mm2 / BLOCK_MM2) ** 0.5))
-    halving, quartering = (make_slide(chosen.folder, across, every) for every in (1, 2))
+    halving, quartering = (make_slide(chosen.folder, "ki67", across, across, every) for every in (1, 2))
     whole_command(halving, chosen.folder, chosen.rounds, chosen.workers)
     for path in (halving, quartering):
         reading(path, chosen.rounds, chosen.workers)
