@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -62,18 +63,15 @@ class Pair:
 
 
 def real_pairs(data: Path) -> list[Pair]:
-    """The H&E section with each of the others, both ways."""
+    """Every two sections of a block, both ways."""
     pairs = []
-    for block, (he, *others) in REAL.items():
+    for block, names in REAL.items():
         folder = data / "registration" / block
-        for other in others:
-            for fixed, moving in ((he, other), (other, he)):
-                points = [read_landmarks(folder / f"{name}.csv") for name in (fixed, moving)]
-                count = min(len(part) for part in points)
-                pictures = folder / f"{fixed}.jpg", folder / f"{moving}.jpg"
-                pairs.append(
-                    Pair(f"{fixed} {moving}", "real", *pictures, points[0][:count], points[1][:count], REAL_MPP)
-                )
+        for fixed, moving in permutations(names, 2):
+            points = [read_landmarks(folder / f"{name}.csv") for name in (fixed, moving)]
+            count = min(len(part) for part in points)
+            pictures = folder / f"{fixed}.jpg", folder / f"{moving}.jpg"
+            pairs.append(Pair(f"{fixed} {moving}", "real", *pictures, points[0][:count], points[1][:count], REAL_MPP))
     return pairs
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ki67.annotations import read_regions
-from ki67.pipeline import Options, run_count
+from ki67.options import Options
+from ki67.pipeline import run_count
 from ki67.simulate import SimulationOptions, simulate_pair
 from ki67.slides import open_slide
 

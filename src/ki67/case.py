@@ -103,6 +103,10 @@ class Case:
         """Absolute place of a file of the case."""
         return self.folder / relative
 
+    def read_json(self, relative: str) -> Any:
+        """Content of a JSON file of the case."""
+        return json.loads(self.path(relative).read_text(encoding="utf-8"))
+
     def run_stage(
         self,
         stage: Stage,

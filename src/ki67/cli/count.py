@@ -41,7 +41,8 @@ def count(
     quiet: Quiet = False,
 ) -> None:
     """Count Ki-67 positive and negative tumour cells on one slide or field."""
-    from ki67.pipeline import Options, run_count
+    from ki67.options import Options
+    from ki67.pipeline import run_count
 
     begin(quiet=quiet)
     options = Options(

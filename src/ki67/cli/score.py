@@ -29,7 +29,7 @@ from ki67.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from ki67.pipeline import Adjustment
+    from ki67.options import Adjustment
 
 
 class Mode(StrEnum):
@@ -69,7 +69,7 @@ def adjustment_of(
     landmarks: Path | None, shift: tuple[float, float] | None, rotate: float | None, *, as_given: bool
 ) -> Adjustment | None:
     """What the options of registration by hand say together; None where none is given."""
-    from ki67.pipeline import Adjustment
+    from ki67.options import Adjustment
 
     if landmarks is None and shift is None and rotate is None:
         if as_given:
@@ -106,7 +106,8 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Score a case: find the carcinoma on the H&E, carry it to the Ki-67 slide, count, report."""
-    from ki67.pipeline import Options, run_score
+    from ki67.options import Options
+    from ki67.pipeline import run_score
 
     begin(quiet=quiet)
     options = Options(

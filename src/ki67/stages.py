@@ -1,0 +1,358 @@
+"""The stages of a case, each resumable: what it reads, what decides its result, what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from shapely.geometry import MultiPolygon
+
+from ki67 import cells, idc, registration, report, scoring
+from ki67.annotations import UNCLASSIFIED, Region, Regions, check_inside, read_regions, write_regions
+from ki67.case import Case, Stage, Summary
+from ki67.errors import RegionError, RegistrationError
+from ki67.files import atomic_path, sha256_of, write_json
+from ki67.options import Adjustment, Options
+from ki67.progress import message
+from ki67.slides import Slide, TissueMask, tissue_mask
+
+HEATMAP = "idc/heatmap.tif"
+REGIONS_HE = "idc/regions.geojson"
+TRANSFORM = "registration/transform.json"
+DISPLACEMENT = "registration/displacement.mha"
+QUALITY = "registration/quality.json"
+REGIONS_KI67 = "regions_ki67.geojson"
+CELLS = "cells.parquet"
+EXCLUDED = "excluded.geojson"
+SCORE = "score.json"
+REPORT = "report.html"
+
+TUMOUR_LABELS = ("IDC", "Tumor", "Tumour", "Invasive", "Invasive carcinoma")
+"""Labels taken for the region to count, the first that occurs; other programs' names for it come after ours."""
+
+EXCLUSION_LABELS = {"pen": "Pen", "fold": "Fold", "focus": "Out of focus"}
+"""What the parts that are not counted are called in region files and in the report."""
+
+
+@dataclass
+class Section:
+    """One open slide of a case, with its tissue found once and only when it is needed."""
+
+    slide: Slide
+
+    @cached_property
+    def tissue(self) -> TissueMask:
+        """Tissue mask; found at the first use."""
+        message(f"finding the tissue on {self.slide.path.name}")
+        return tissue_mask(self.slide)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the manifest tells of the slide."""
+        return {
+            "path": str(self.slide.path.resolve()),
+            "reader": self.slide.reader,
+            "size_px": list(self.slide.size_px),
+            "mpp": self.slide.mpp,
+            "mpp_source": self.slide.mpp_source,
+            "fingerprint": self.slide.fingerprint(),
+        }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of the slide decides a stage's result."""
+        return {"fingerprint": self.facts["fingerprint"], "mpp": self.slide.mpp}
+
+
+def find_region(case: Case, he: Section, options: Options) -> None:
+    """Take the region given, or find the invasive carcinoma on the H&E slide.
+
+    Raises
+    ------
+    RegionError
+        Where none is found.
+    """
+    if options.regions is not None:
+        take_regions(case, he, options, REGIONS_HE)
+        return
+    summary = predict_idc(case, he)
+    if summary["polygons"] == 0:
+        msg = (
+            f"{he.slide.path}: no invasive carcinoma was found. Outline it by hand (QuPath, saved as GeoJSON, "
+            f"classified IDC) and give the file with --regions"
+        )
+        raise RegionError(msg)
+
+
+def predict_idc(
+    case: Case, he: Section, model_path: str | Path | None = None, stride_px: int | None = None
+) -> Summary:
+    """Write the heat map and the outline of the invasive carcinoma; an outline may be empty."""
+    model = idc.load_model(model_path)
+
+    def work() -> Summary:
+        heatmap = idc.predict(he.slide, he.tissue, model, stride_px=stride_px)
+        regions = idc.outline(heatmap, model)
+        with atomic_path(case.path(HEATMAP)) as path:
+            idc.write_heatmap(path, heatmap)
+        write_regions(case.path(REGIONS_HE), regions, he.slide.mpp)
+        return {
+            "area_mm2": regions.area_mm2,
+            "tissue_mm2": he.tissue.area_mm2,
+            "polygons": len(regions),
+            "warnings": list(he.tissue.warnings),
+        }
+
+    card = model.card
+    around = None if card.surroundings is None else asdict(card.surroundings)
+    parameters = {"he": he.identity, "model": model.sha256, "threshold": card.threshold, "surroundings": around}
+    parameters |= {"stride_px": stride_px} if stride_px else {}
+    return case.run_stage(Stage("idc", 2, (HEATMAP, REGIONS_HE)), parameters, (), work)
+
+
+def take_regions(case: Case, section: Section, options: Options, target: str) -> None:
+    """Write the chosen regions of the user's file, clipped to the slide, to ``target``."""
+    path = options.regions
+    if path is None:
+        raise ValueError("no region file was given")
+    regions = read_regions(path, section.slide.mpp)
+    label_of = {"path": str(path), "sha256": sha256_of(path), "label": options.label}
+
+    def work() -> Summary:
+        chosen, warnings = choose_regions(regions, options.label, path)
+        inside, clipped = check_inside(chosen, section.slide.bounds_um)
+        write_regions(case.path(target), inside, section.slide.mpp)
+        return {
+            "area_mm2": inside.area_mm2,
+            "polygons": len(inside),
+            "warnings": [*warnings, *clipped],
+        }
+
+    parameters = {"slide": section.identity, "regions": label_of}
+    case.run_stage(Stage("regions", 1, (target,)), parameters, (), work)
+
+
+def choose_regions(regions: Regions, label: str | None, path: Path) -> tuple[Regions, list[str]]:
+    """Pick the regions that are counted, by label.
+
+    Parameters
+    ----------
+    regions
+        All regions of the file.
+    label
+        The label asked for; None takes the first of :data:`TUMOUR_LABELS` that occurs, or regions without a label
+        where none has one.
+    path
+        Their file, for messages.
+
+    Returns
+    -------
+    tuple
+        The regions, and warnings on what was left out or taken without a label.
+
+    Raises
+    ------
+    RegionError
+        Where no region carries such a label.
+    """
+    present = {name.casefold(): name for name in regions.labels}
+    wanted = (label,) if label is not None else TUMOUR_LABELS
+    for name in wanted:
+        if name.casefold() in present:
+            chosen = regions.with_label(present[name.casefold()])
+            left_out = sorted(other for other in regions.labels if other.casefold() != name.casefold())
+            note = f"{path.name}: counted '{name}'; left out {', '.join(map(repr, left_out))}"
+            return chosen, [note] if left_out else []
+    if label is None and set(regions.labels) == {UNCLASSIFIED}:
+        return regions, [f"{path.name}: the regions carry no label; they were taken for invasive carcinoma"]
+    found = ", ".join(repr(name) for name in sorted(regions.labels)) or "no region at all"
+    expected = repr(label) if label is not None else "'IDC'"
+    msg = f"{path}: no region is labelled {expected}, found {found}. Name the label to count with --label"
+    raise RegionError(msg)
+
+
+def register(
+    case: Case, he: Section, ki67: Section, mode: registration.Mode, adjustment: Adjustment | None
+) -> Summary:
+    """Write the transform and its quality, believable or not."""
+    by_hand = adjustment.read(he.slide, ki67.slide) if adjustment else None
+
+    def work() -> Summary:
+        message("registering the two sections")
+        transform, quality = registration.register(
+            he.slide, ki67.slide, he.tissue, ki67.tissue, mode=mode, by_hand=by_hand
+        )
+        registration.write_transform(case.path(TRANSFORM), transform)
+        write_json(case.path(QUALITY), quality.to_dict())
+        return {"accepted": quality.accepted, "ncc": quality.ncc, "warnings": list(quality.warnings)}
+
+    parameters = {"he": he.identity, "ki67": ki67.identity, "mode": mode}
+    if adjustment:
+        parameters["adjustment"] = adjustment.identity
+    return case.run_stage(Stage("registration", 3, (TRANSFORM, QUALITY), (DISPLACEMENT,)), parameters, (), work)
+
+
+def require_believable(case: Case, options: Options) -> None:
+    """Stop at a registration that was not accepted, unless the user wants it.
+
+    Raises
+    ------
+    RegistrationError
+        With the reasons, and what to do.
+    """
+    quality = case.read_json(QUALITY)
+    if quality["accepted"] or options.use_unaccepted_registration:
+        return
+    msg = (
+        f"the registration is not believable: {'; '.join(quality['reasons'])}. Check that the slides are serial "
+        "sections of one block; then help with pairs of places seen on both (--landmarks FILE), or outline the "
+        "region on the Ki-67 slide and use 'ki67 count --regions', or accept this registration with "
+        "--use-unaccepted-registration"
+    )
+    raise RegistrationError(msg)
+
+
+def map_region(case: Case, he: Section, ki67: Section) -> None:
+    """Carry the H&E slide's region over to the Ki-67 slide."""
+
+    def work() -> Summary:
+        transform = registration.read_transform(case.path(TRANSFORM))
+        regions = read_regions(case.path(REGIONS_HE), he.slide.mpp)
+        mapped = regions.map_geometry(transform.map_geometry)
+        inside, clipped = check_inside(mapped, ki67.slide.bounds_um)
+        write_regions(case.path(REGIONS_KI67), inside, ki67.slide.mpp)
+        return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": clipped}
+
+    parameters = {"he_mpp": he.slide.mpp, "ki67": ki67.identity}
+    reads = [name for name in (TRANSFORM, DISPLACEMENT, REGIONS_HE) if case.path(name).is_file()]
+    case.run_stage(Stage("regions_ki67", 1, (REGIONS_KI67,)), parameters, reads, work)
+
+
+def count(case: Case, ki67: Section, region_file: str | None, options: Options) -> None:
+    """Write the cell table of the region, or of all tissue where there is none, and what was left out of it."""
+    engine = cells.load_engine(options.engine, options.cell_model)
+
+    def work() -> Summary:
+        region = read_regions(case.path(region_file), ki67.slide.mpp).union() if region_file else None
+        found = cells.detect_cells(
+            ki67.slide,
+            region,
+            case.path(CELLS),
+            engine=engine,
+            dab_threshold=options.dab_threshold,
+            keep_artefacts=options.keep_artefacts,
+        )
+        write_regions(case.path(EXCLUDED), excluded_regions(found.lost), ki67.slide.mpp)
+        return {
+            "area_mm2": found.area_mm2,
+            "area_lost_mm2": found.area_lost_mm2,
+            "stains": found.stains.to_dict(),
+            "warnings": list(found.warnings),
+        }
+
+    parameters = {
+        "ki67": ki67.identity,
+        "model": engine.card.sha256,
+        "dab_threshold": options.dab_threshold,
+        "keep_artefacts": options.keep_artefacts,
+        "region": region_file,
+    }
+    reads = (region_file,) if region_file else ()
+    case.run_stage(Stage("cells", 5, (CELLS, EXCLUDED)), parameters, reads, work)
+
+
+def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:
+    """Return what was left out of the region as labelled regions, one for each kind that occurs."""
+    return Regions(
+        Region(EXCLUSION_LABELS[kind], geometry, kind) for kind, geometry in lost.items() if not geometry.is_empty
+    )
+
+
+def score_cells(case: Case, ki67: Section, options: Options, *, zero_cells_allowed: bool = False) -> None:
+    """Write index, interval, warnings and, where the region was carried over, the spread of the index."""
+    counted = case.manifest["stages"]["cells"]["summary"]
+    area_mm2, area_lost_mm2 = counted["area_mm2"], counted["area_lost_mm2"]
+    warnings = _warnings(case)
+    reads = tuple(name for name in (CELLS, QUALITY, REGIONS_KI67) if name in case.written())
+
+    def work() -> Summary:
+        table = pq.read_table(case.path(CELLS), columns=sorted({*scoring.SCORE_COLUMNS, *scoring.SPREAD_COLUMNS}))
+        score = scoring.score_cells(
+            table,
+            area_mm2,
+            area_lost_mm2=area_lost_mm2,
+            allow_few=options.allow_few_cells,
+            allow_none=zero_cells_allowed,
+        )
+        facts = score.model_dump(mode="json")
+        if QUALITY in reads:
+            facts["registration_spread_percent"] = _spread(case, table, ki67)
+        facts["warnings"] = [*warnings, *score.warnings]
+        write_json(case.path(SCORE), facts)
+        return {"index_percent": score.index_percent, "cells": score.cells, "warnings": list(score.warnings)}
+
+    parameters = {
+        "area_mm2": area_mm2,
+        "area_lost_mm2": area_lost_mm2,
+        "allow_few_cells": options.allow_few_cells,
+        "zero_cells_allowed": zero_cells_allowed,
+        "warnings": warnings,
+    }
+    case.run_stage(Stage("score", 3, (SCORE,)), parameters, reads, work)
+
+
+def _spread(case: Case, table: pa.Table, ki67: Section) -> tuple[float, float] | None:
+    """Spread of the index over maps as far off as this registration may be; None where that is not known."""
+    error_um = case.read_json(QUALITY)["estimated_error_um"]
+    if error_um is None:
+        return None
+    region = read_regions(case.path(REGIONS_KI67), ki67.slide.mpp).union()
+    motions = registration.draw_motions(error_um, shapely.get_coordinates(region))
+    return scoring.index_spread(table, region, motions)
+
+
+def write_report(case: Case, he: Section | None, ki67: Section, options: Options) -> None:
+    """Write the report of what is there."""
+    present = case.written()
+    has_excluded = any(case.manifest["stages"]["cells"]["summary"]["area_lost_mm2"].values())
+
+    def work() -> Summary:
+        message("writing the report")
+        data = report.ReportData(
+            title=ki67.slide.path.name if he is None else f"{he.slide.path.name} + {ki67.slide.path.name}",
+            he=he.slide if he else None,
+            ki67=ki67.slide,
+            regions_he=read_regions(case.path(REGIONS_HE), he.slide.mpp) if he and REGIONS_HE in present else None,
+            regions_ki67=read_regions(case.path(REGIONS_KI67), ki67.slide.mpp) if REGIONS_KI67 in present else None,
+            heatmap=idc.read_heatmap(case.path(HEATMAP)) if HEATMAP in present else None,
+            transform=registration.read_transform(case.path(TRANSFORM)) if TRANSFORM in present else None,
+            quality=case.read_json(QUALITY) if QUALITY in present else None,
+            excluded=read_regions(case.path(EXCLUDED), ki67.slide.mpp) if has_excluded else None,
+            cells=pq.read_table(case.path(CELLS), columns=[*report.DRAWN_COLUMNS]),
+            score=case.read_json(SCORE),
+            run=case.manifest,
+            model_cards=_model_cards(case.manifest["models"], options),
+        )
+        report.write_report(case.path(REPORT), data)
+        return {"warnings": []}
+
+    case.run_stage(Stage("report", 2, (REPORT,)), {}, tuple(present), work)
+
+
+def _model_cards(models: Mapping[str, str], options: Options) -> dict[str, Mapping[str, Any]]:
+    cards: dict[str, Callable[[], Any]] = {
+        "idc": lambda: idc.load_model().card.details,
+        "cells": lambda: cells.load_engine(options.engine, options.cell_model).card.details,
+    }
+    return {name: cards[name]() for name in models}
+
+
+def _warnings(case: Case) -> list[str]:
+    """Return the warnings of the stages that ran so far, each once."""
+    return list(dict.fromkeys(line for summary in case.summaries() for line in summary["warnings"]))
