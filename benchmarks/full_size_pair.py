@@ -166,7 +166,7 @@ def error_um(out: Path, case: Path) -> float:
     points = {}
     for stain in ("he", "ki67"):
         read = np.genfromtxt(out / "source" / f"landmarks_{stain}.csv", delimiter=",", skip_header=1)[:, 1:]
-        points[stain] = (read + 0.5) * SOURCE_MPP * ENLARGED
+        points[stain] = read * SOURCE_MPP * ENLARGED
     mapped = read_transform(case / "registration" / "transform.json").map_points(points["he"])
     return float(np.median(np.hypot(*(mapped - points["ki67"]).T)))
 

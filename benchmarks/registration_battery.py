@@ -197,7 +197,7 @@ def whole(path: Path) -> Picture:
 
 def landmarks(folder: Path, stain: str) -> Points:
     """Landmarks in pixels, the centre of the first pixel at 0."""
-    return np.asarray(np.genfromtxt(folder / f"landmarks_{stain}.csv", delimiter=",", skip_header=1)[:, 1:])
+    return np.asarray(np.genfromtxt(folder / f"landmarks_{stain}.csv", delimiter=",", skip_header=1)[:, 1:]) - 0.5
 
 
 def measure(he_path: Path, ki67_path: Path, he_points: Points | None, moved: Moved | None) -> dict[str, Any]:

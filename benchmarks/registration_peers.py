@@ -51,7 +51,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures with landmarks in pixels, row i of one belongs to row i of the other."""
+    """Two pictures with landmarks in pixels, the first pixel's centre at 0; row i of both is one place."""
 
     name: str
     kind: str
@@ -68,7 +68,7 @@ def real_pairs(data: Path) -> list[Pair]:
     for block, names in REAL.items():
         folder = data / "registration" / block
         for fixed, moving in permutations(names, 2):
-            points = [read_landmarks(folder / f"{name}.csv") for name in (fixed, moving)]
+            points = [read_landmarks(folder / f"{name}.csv") - 0.5 for name in (fixed, moving)]
             count = min(len(part) for part in points)
             pictures = folder / f"{fixed}.jpg", folder / f"{moving}.jpg"
             pairs.append(Pair(f"{fixed} {moving}", "real", *pictures, points[0][:count], points[1][:count], REAL_MPP))

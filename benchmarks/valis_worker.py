@@ -58,7 +58,9 @@ def main(fixed: str, moving: str, points: str, answer: str, features: str) -> No
         )
         registrar.register()
         there, here = registrar.get_slide(names[1]), registrar.get_slide(names[0])
-        carried = there.warp_xy_from_to(np.array(json.loads(Path(points).read_text(encoding="utf-8"))), here)
+        # VALIS counts from the image's corner, the points given from the first pixel's centre.
+        given = np.array(json.loads(Path(points).read_text(encoding="utf-8"))) + 0.5
+        carried = there.warp_xy_from_to(given, here) - 0.5
         registration.kill_jvm()
     Path(answer).write_text(json.dumps({"accepted": True, "points": np.asarray(carried).tolist()}), encoding="utf-8")
 

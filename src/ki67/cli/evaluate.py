@@ -93,8 +93,8 @@ def cells(
 def registration(
     fixed: Annotated[Path, typer.Argument(help="The fixed image (H&E).")],
     moving: Annotated[Path, typer.Argument(help="The moving image.")],
-    fixed_landmarks: Annotated[Path, typer.Argument(help="CSV ',X,Y' in pixels of the fixed image.")],
-    moving_landmarks: Annotated[Path, typer.Argument(help="CSV ',X,Y' in pixels of the moving image.")],
+    fixed_landmarks: Annotated[Path, typer.Argument(help="CSV ',X,Y', pixels from the fixed image's corner.")],
+    moving_landmarks: Annotated[Path, typer.Argument(help="CSV ',X,Y', pixels from the moving image's corner.")],
     fixed_mpp: Annotated[
         float | None, typer.Option("--fixed-mpp", help="Pixel size of the fixed image in µm.")
     ] = None,

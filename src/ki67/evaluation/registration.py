@@ -42,8 +42,9 @@ def evaluate_registration(
     fixed_path, moving_path
         The images; the moving landmarks are mapped into the fixed one.
     fixed_csv, moving_csv
-        Landmarks in pixels, row i of one belongs to row i of the other. Where one file is longer, its last rows are
-        left out and ``warnings`` says so.
+        Landmarks in pixels, row i of one belongs to row i of the other; 0, 0 is the corner of the image, as for
+        ImageJ, QuPath and ``ki67 simulate``. Where one file is longer, its last rows are left out and ``warnings``
+        says so.
     fixed_mpp, moving_mpp
         µm per pixel where the files do not say.
     mode
@@ -74,8 +75,8 @@ def evaluate_registration(
         pair = sections(fixed, moving)
         transform, quality = register_sections(*pair, mode=mode)
         seconds = time.monotonic() - start
-        fixed_um = (fixed_px[:count] + 0.5) * fixed.mpp
-        moving_um = (moving_px[:count] + 0.5) * moving.mpp
+        fixed_um = fixed_px[:count] * fixed.mpp
+        moving_um = moving_px[:count] * moving.mpp
         diagonal_um = math.hypot(fixed.bounds_um.width_um, fixed.bounds_um.height_um)
         fixed_pixel_um = fixed.mpp
     tre_um = np.hypot(*(transform.inverse_points(moving_um) - fixed_um).T)
