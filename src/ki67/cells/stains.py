@@ -93,7 +93,9 @@ def optical_density(rgb: NDArray[np.uint8], background_rgb: tuple[float, float, 
 
 def stain_amounts(od: FloatArray, stains: Stains) -> FloatArray:
     """Amounts of haematoxylin and DAB, (H, W, 2), in optical density along each stain's unit vector."""
-    return od @ stains.unmixing.astype(np.float32)
+    # Not ``od @ matrix``: BLAS would share out so thin a product to threads that cost more than they save.
+    red, green, blue = stains.unmixing.astype(np.float32)
+    return np.asarray(od[..., :1] * red + od[..., 1:2] * green + od[..., 2:] * blue, np.float32)
 
 
 def estimate_background(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
