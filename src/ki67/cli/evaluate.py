@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ki67.cli.common import Engine, EngineOption, Json, Layout, Quiet, begin, emit
+from ki67.cli.common import Engine, EngineOption, Json, Layout, Quiet, begin, emit, warning_lines
 from ki67.cli.score import Mode, ModeOption
 
 app = typer.Typer(help="Compare with a gold standard.", no_args_is_help=True)
@@ -86,6 +86,7 @@ def cells(
     for name, row in result["classes"].items():
         lines.append(f"{name:9s} precision {row['precision']:.3f}  recall {row['recall']:.3f}  F1 {row['f1']:.3f}")
     lines.append(f"index: mean absolute error {_number(result['index_mae_points'])} points")
+    lines += warning_lines(result)
     emit(result, as_json=as_json, lines=lines)
 
 

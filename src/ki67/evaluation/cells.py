@@ -88,7 +88,7 @@ def evaluate_cells(
         ``index_bias_points`` with its limits of agreement, over the fields that have tumour cells;
         ``reliability``: how often counted cells are right, by probability;
         ``index_pooled_percent`` and ``gold_pooled_percent`` over all cells; ``images``, ``cells`` (labelled tumour
-        cells), ``per_image``.
+        cells), ``per_image``, ``warnings``.
 
     Raises
     ------
@@ -105,7 +105,25 @@ def evaluate_cells(
         for result in results:
             with atomic_path(Path(figures) / "fields" / f"{result.field.name}.png") as path:
                 draw_field(path, result.field, result.found, radius)
-    return summary | {"radius_um": radius, "engine": engine.card.engine, "model_sha256": engine.card.sha256}
+    return summary | {
+        "radius_um": radius,
+        "engine": engine.card.engine,
+        "model_sha256": engine.card.sha256,
+        "warnings": _learnt_from(fields, layout, engine),
+    }
+
+
+def _learnt_from(fields: Sequence[LabelledField], layout: str, engine: Engine) -> list[str]:
+    """Say so where the model has seen the fields: a figure on them is no validation."""
+    seen = set(engine.card.details.get("fields", ()))
+    known = [field.name for field in fields if f"{layout}/{field.name}" in seen]
+    if not known:
+        return []
+    said = (
+        f"{len(known)} of {len(fields)} fields have the names of fields this model was trained on ({known[0]}, …): "
+        "what is measured on those says nothing about other slides"
+    )
+    return [said]
 
 
 def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResult:

@@ -1,0 +1,41 @@
+"""Evaluation of labelled fields: perfect on what was drawn, and it says where the model has seen the fields."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import synthetic
+
+from ki67.cells import load_engine
+from ki67.evaluation.cells import evaluate_cells
+
+
+@pytest.fixture
+def labelled(tmp_path, save):
+    """A drawn field with a CSV of its nuclei, the first pixel's centre at 0."""
+    picture, centres, positive = synthetic.field()
+    rows = [
+        f"{x - 0.5},{y - 0.5},{'positive' if brown else 'negative'}"
+        for (x, y), brown in zip(centres, positive, strict=False)
+    ]
+    (tmp_path / "field.csv").write_text("\n".join(["x,y,label", *rows]))
+    save(picture)
+    return tmp_path
+
+
+def test_drawn_nuclei_are_found_and_the_index_is_right(labelled):
+    result = evaluate_cells(labelled, "points")
+    assert min(row["f1"] for row in result["classes"].values()) > 0.95
+    assert result["index_mae_points"] < 2
+    assert result["warnings"] == []
+    json.dumps(result, allow_nan=False)
+
+
+def test_fields_that_the_model_was_trained_on_are_named(labelled):
+    engine = load_engine("network")
+    card = dataclasses.replace(engine.card, details=dict(engine.card.details) | {"fields": ["points/field"]})
+    seen = dataclasses.replace(engine, model=dataclasses.replace(engine.model, card=card))
+    (said,) = evaluate_cells(labelled, "points", engine=seen)["warnings"]
+    assert said.startswith("1 of 1 fields")
+    assert "field" in said
