@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 import synthetic
 
@@ -17,7 +16,7 @@ def labelled(tmp_path, save):
     picture, centres, positive = synthetic.field()
     rows = [
         f"{x - 0.5},{y - 0.5},{'positive' if brown else 'negative'}"
-        for (x, y), brown in zip(centres, positive, strict=False)
+        for (x, y), brown in zip(centres, positive, strict=True)
     ]
     (tmp_path / "field.csv").write_text("\n".join(["x,y,label", *rows]))
     save(picture)
