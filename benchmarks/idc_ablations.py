@@ -38,11 +38,7 @@ def variants(epochs: int) -> dict[str, TrainingOptions]:
         "as shipped": full,
         "without MixUp": replace(full, mixup=0.0),
         "without label smoothing": replace(full, label_smoothing=0.0),
-        "without either": replace(full, mixup=0.0, label_smoothing=0.0),
         "without stain augmentation": replace(full, augment=gentle),
-        "without scale, blur and noise": replace(
-            full, augment=replace(full.augment, affine_share=0.0, blur_share=0.0, noise=0.0)
-        ),
     }
 
 
