@@ -34,7 +34,7 @@ def measure(folder: Path, options: SimulationOptions, engine: Engine) -> dict[st
     truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     region = read_regions(folder / "ki67_regions.geojson", options.mpp).with_label("IDC").union()
     with open_slide(folder / "ki67.tif") as slide:
-        table = detect_cells(slide, region, folder / "found.parquet", engine=engine).table
+        table = detect_cells(slide, region, folder / "found.parquet", engine=engine).read_table()
     labels = np.array(table["label"].to_pylist(), dtype=object)[table["in_region"].to_numpy()]
     cells = pq.read_table(folder / "ki67_cells.parquet")
     counted = cells["counted"].to_numpy()

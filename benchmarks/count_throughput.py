@@ -201,7 +201,7 @@ def peer(python: Path, field: Path, mpp: float, folder: Path, rounds: int) -> No
         theirs.append(json.loads(done.stdout.splitlines()[-1]))
         with open_slide(field, mpp) as slide:
             start = time.perf_counter()
-            found = len(detect_cells(slide, None, folder / "field.parquet", engine=engine, workers=1).table)
+            found = len(detect_cells(slide, None, folder / "field.parquet", engine=engine, workers=1).read_table())
             ours.append(time.perf_counter() - start)
     slower = min(row["seconds"] for row in theirs)
     print(f"{field.name}: {megapixels:.2f} Mpx; ki67 {min(ours) / megapixels:.2f} s/Mpx, {found} nuclei; "

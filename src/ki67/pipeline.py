@@ -17,14 +17,14 @@ LEAST_SIDE_UM = 20.0
 
 
 @contextmanager
-def _section(path: str | Path, mpp: float | None) -> Iterator[stages.Section]:
+def _section(path: str | Path, mpp: float | None) -> Iterator[stages.CaseSlide]:
     with open_slide(path, mpp) as slide:
         bounds = slide.bounds_um
         if min(bounds.width_um, bounds.height_um) < LEAST_SIDE_UM:
             size = f"{bounds.width_um:.1f} x {bounds.height_um:.1f} µm"
             found = f"is {size}, expected at least {LEAST_SIDE_UM:.0f} µm a side"
             raise SlideError(path, found, "Check the pixel size, or give it with --mpp (--he-mpp, --ki67-mpp).")
-        yield stages.Section(slide)
+        yield stages.CaseSlide(slide)
 
 
 def run_score(
@@ -58,8 +58,8 @@ def run_score(
             stages.require_believable(case, options)
             stages.map_region(case, he, ki67)
             stages.count(case, ki67, stages.REGIONS_KI67, options)
-            stages.score_cells(case, ki67, options)
-            stages.write_report(case, he, ki67, options)
+            stages.score(case, ki67, options)
+            stages.report_case(case, he, ki67, options)
             return _result(case)
 
 
@@ -84,8 +84,8 @@ def run_count(
         if options.regions is not None:
             stages.take_regions(case, ki67, options, stages.REGIONS_KI67)
         stages.count(case, ki67, stages.REGIONS_KI67 if options.regions is not None else None, options)
-        stages.score_cells(case, ki67, Options(allow_few_cells=True), zero_cells_allowed=True)
-        stages.write_report(case, None, ki67, options)
+        stages.score(case, ki67, Options(allow_few_cells=True), zero_cells_allowed=True)
+        stages.report_case(case, None, ki67, options)
         return _result(case)
 
 

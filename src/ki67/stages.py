@@ -41,7 +41,7 @@ EXCLUSION_LABELS = {"pen": "Pen", "fold": "Fold", "focus": "Out of focus"}
 
 
 @dataclass
-class Section:
+class CaseSlide:
     """One open slide of a case, with its tissue found once and only when it is needed."""
 
     slide: Slide
@@ -70,7 +70,7 @@ class Section:
         return {"fingerprint": self.facts["fingerprint"], "mpp": self.slide.mpp}
 
 
-def find_region(case: Case, he: Section, options: Options) -> None:
+def find_region(case: Case, he: CaseSlide, options: Options) -> None:
     """Take the region given, or find the invasive carcinoma on the H&E slide.
 
     Raises
@@ -91,7 +91,7 @@ def find_region(case: Case, he: Section, options: Options) -> None:
 
 
 def predict_idc(
-    case: Case, he: Section, model_path: str | Path | None = None, stride_px: int | None = None
+    case: Case, he: CaseSlide, model_path: str | Path | None = None, stride_px: int | None = None
 ) -> Summary:
     """Write the heat map and the outline of the invasive carcinoma; an outline may be empty."""
     model = idc.load_model(model_path)
@@ -116,7 +116,7 @@ def predict_idc(
     return case.run_stage(Stage("idc", 2, (HEATMAP, REGIONS_HE)), parameters, (), work)
 
 
-def take_regions(case: Case, section: Section, options: Options, target: str) -> None:
+def take_regions(case: Case, section: CaseSlide, options: Options, target: str) -> None:
     """Write the chosen regions of the user's file, clipped to the slide, to ``target``."""
     path = options.regions
     if path is None:
@@ -178,7 +178,7 @@ def choose_regions(regions: Regions, label: str | None, path: Path) -> tuple[Reg
 
 
 def register(
-    case: Case, he: Section, ki67: Section, mode: registration.Mode, adjustment: Adjustment | None
+    case: Case, he: CaseSlide, ki67: CaseSlide, mode: registration.Mode, adjustment: Adjustment | None
 ) -> Summary:
     """Write the transform and its quality, believable or not."""
     by_hand = adjustment.read(he.slide, ki67.slide) if adjustment else None
@@ -218,7 +218,7 @@ def require_believable(case: Case, options: Options) -> None:
     raise RegistrationError(msg)
 
 
-def map_region(case: Case, he: Section, ki67: Section) -> None:
+def map_region(case: Case, he: CaseSlide, ki67: CaseSlide) -> None:
     """Carry the H&E slide's region over to the Ki-67 slide."""
 
     def work() -> Summary:
@@ -234,7 +234,7 @@ def map_region(case: Case, he: Section, ki67: Section) -> None:
     case.run_stage(Stage("regions_ki67", 1, (REGIONS_KI67,)), parameters, reads, work)
 
 
-def count(case: Case, ki67: Section, region_file: str | None, options: Options) -> None:
+def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options) -> None:
     """Write the cell table of the region, or of all tissue where there is none, and what was left out of it."""
     engine = cells.load_engine(options.engine, options.cell_model)
 
@@ -264,7 +264,7 @@ def count(case: Case, ki67: Section, region_file: str | None, options: Options) 
         "region": region_file,
     }
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage("cells", 5, (CELLS, EXCLUDED)), parameters, reads, work)
+    case.run_stage(Stage("cells", 6, (CELLS, EXCLUDED)), parameters, reads, work)
 
 
 def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:
@@ -274,7 +274,7 @@ def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:
     )
 
 
-def score_cells(case: Case, ki67: Section, options: Options, *, zero_cells_allowed: bool = False) -> None:
+def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: bool = False) -> None:
     """Write index, interval, warnings and, where the region was carried over, the spread of the index."""
     counted = case.manifest["stages"]["cells"]["summary"]
     area_mm2, area_lost_mm2 = counted["area_mm2"], counted["area_lost_mm2"]
@@ -307,7 +307,7 @@ def score_cells(case: Case, ki67: Section, options: Options, *, zero_cells_allow
     case.run_stage(Stage("score", 3, (SCORE,)), parameters, reads, work)
 
 
-def _spread(case: Case, table: pa.Table, ki67: Section) -> tuple[float, float] | None:
+def _spread(case: Case, table: pa.Table, ki67: CaseSlide) -> tuple[float, float] | None:
     """Spread of the index over maps as far off as this registration may be; None where that is not known."""
     error_um = case.read_json(QUALITY)["estimated_error_um"]
     if error_um is None:
@@ -317,7 +317,7 @@ def _spread(case: Case, table: pa.Table, ki67: Section) -> tuple[float, float] |
     return scoring.index_spread(table, region, motions)
 
 
-def write_report(case: Case, he: Section | None, ki67: Section, options: Options) -> None:
+def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Options) -> None:
     """Write the report of what is there."""
     present = case.written()
     has_excluded = any(case.manifest["stages"]["cells"]["summary"]["area_lost_mm2"].values())

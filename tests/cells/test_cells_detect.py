@@ -47,7 +47,7 @@ def drawn():
 
 def test_every_drawn_nucleus_is_found_once_with_its_class(drawn, save):
     picture, centres, positive = drawn
-    table = detect(save(picture)).table
+    table = detect(save(picture)).read_table()
     for label, own in (("positive", positive), ("negative", ~positive)):
         found = places(table, label)
         hits = count_matches(centres[own] * MPP, found, 2.0)
@@ -56,7 +56,7 @@ def test_every_drawn_nucleus_is_found_once_with_its_class(drawn, save):
 
 
 def test_table_has_the_documented_columns_units_order_and_numbers(drawn, save):
-    table = detect(save(drawn[0])).table
+    table = detect(save(drawn[0])).read_table()
     assert table.schema.equals(cell_schema(), check_metadata=True)
     assert table.schema.names[:9] == [
         "cell_id", "x_um", "y_um", "label", "probability", "area_um2", "dab_od_mean", "region_id", "in_region",
@@ -69,7 +69,7 @@ def test_table_has_the_documented_columns_units_order_and_numbers(drawn, save):
 
 
 def test_measurements_are_those_of_the_drawn_discs(drawn, save):
-    table = detect(save(drawn[0])).table
+    table = detect(save(drawn[0])).read_table()
     rows = table.filter(np.array(table["label"].to_pylist()) == "positive")
     # Alone on an even ground, the forest outlines dark nuclei a good pixel (0.5 µm) outside, where the blur fades.
     assert 13 * MPP - 0.2 <= np.median(np.sqrt(rows["area_um2"].to_numpy() / np.pi)) <= 13 * MPP + 0.65
@@ -82,7 +82,7 @@ def test_measurements_are_those_of_the_drawn_discs(drawn, save):
 
 
 def test_outlines_surround_their_centres(drawn, save):
-    table = detect(save(drawn[0])).table
+    table = detect(save(drawn[0])).read_table()
     inside = [
         shapely.Polygon(np.reshape(points, (-1, 2))).buffer(0.5).contains(shapely.Point(x, y))
         for points, x, y in zip(
@@ -95,23 +95,23 @@ def test_outlines_surround_their_centres(drawn, save):
 @pytest.mark.parametrize("core_px", [64, 96, 144])
 def test_table_is_the_same_to_the_last_bit_however_the_field_is_tiled(drawn, save, core_px):
     path = save(drawn[0])
-    assert detect(path, core_px=core_px).table.equals(detect(path).table)
+    assert detect(path, core_px=core_px).read_table().equals(detect(path).read_table())
 
 
 def test_real_field_is_counted_the_same_however_it_is_tiled(cell_data):
     path = cell_data / "ki67_cells" / "bcdata" / "images" / "5.png"
-    assert detect(path, core_px=96).table.equals(detect(path).table)
+    assert detect(path, core_px=96).read_table().equals(detect(path).read_table())
 
 
 def test_the_number_of_workers_changes_nothing(drawn, save):
     path = save(drawn[0])
-    assert detect(path, core_px=64, workers=3).table.equals(detect(path, core_px=64, workers=1).table)
+    assert detect(path, core_px=64, workers=3).read_table().equals(detect(path, core_px=64, workers=1).read_table())
 
 
 def test_cells_are_in_the_region_by_their_centre_and_kept_in_the_margin(drawn, save):
     region = shapely.box(40, 30, 110, 90).difference(shapely.box(60, 50, 80, 70))
     found = detect(save(drawn[0]), region, margin_um=10)
-    table = found.table
+    table = found.read_table()
     x, y = table["x_um"].to_numpy(), table["y_um"].to_numpy()
     assert np.array_equal(table["in_region"].to_numpy(zero_copy_only=False), shapely.contains_xy(region, x, y))
     assert (~table["in_region"].to_numpy(zero_copy_only=False)).any()
@@ -121,15 +121,15 @@ def test_cells_are_in_the_region_by_their_centre_and_kept_in_the_margin(drawn, s
 
 def test_a_moved_region_changes_no_cell(drawn, save):
     path = save(drawn[0])
-    whole = {(row["x_um"], row["y_um"], row["label"]) for row in detect(path).table.to_pylist()}
-    part = detect(path, shapely.box(31.7, 22.3, 101, 93), margin_um=0, core_px=64).table.to_pylist()
+    whole = {(row["x_um"], row["y_um"], row["label"]) for row in detect(path).read_table().to_pylist()}
+    part = detect(path, shapely.box(31.7, 22.3, 101, 93), margin_um=0, core_px=64).read_table().to_pylist()
     assert part
     assert {(row["x_um"], row["y_um"], row["label"]) for row in part} <= whole
 
 
 def test_region_ids_say_which_polygon(drawn, save):
     region = shapely.MultiPolygon([shapely.box(10, 10, 60, 100), shapely.box(90, 10, 150, 100)])
-    table = detect(save(drawn[0]), region, margin_um=0).table
+    table = detect(save(drawn[0]), region, margin_um=0).read_table()
     x = table["x_um"].to_numpy()
     assert table["region_id"].to_pylist() == ["1" if value < 75 else "2" for value in x]
 
@@ -160,12 +160,12 @@ def test_position_does_not_depend_on_the_pixel_size(drawn, save):
 
     picture, centres, positive = drawn
     doubled = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-    table = detect(save(doubled), mpp=MPP / 2).table
+    table = detect(save(doubled), mpp=MPP / 2).read_table()
     assert count_matches(centres[positive] * MPP, places(table, "positive"), 1.0) >= 0.95 * positive.sum()
 
 
 def test_intensity_classes_follow_from_label_and_density(drawn, save):
-    table = detect(save(drawn[0])).table
+    table = detect(save(drawn[0])).read_table()
     for label, intensity, density in zip(
         table["label"].to_pylist(), table["intensity"].to_pylist(), table["dab_od_mean"].to_pylist(), strict=True
     ):
@@ -177,8 +177,8 @@ def test_intensity_classes_follow_from_label_and_density(drawn, save):
 
 def test_a_dab_threshold_decides_alone_which_tumour_cells_are_positive(drawn, save):
     path = save(drawn[0])
-    plain, strict = detect(path).table, detect(path, dab_threshold=5.0).table
+    plain, strict = detect(path).read_table(), detect(path, dab_threshold=5.0).read_table()
     assert places(strict, "positive").size == 0
     assert len(places(strict, "negative")) == len(places(plain, "negative")) + len(places(plain, "positive"))
-    loose = detect(path, dab_threshold=0.0).table
+    loose = detect(path, dab_threshold=0.0).read_table()
     assert len(places(loose, "positive")) == len(places(strict, "negative"))

@@ -43,8 +43,8 @@ def blurred():
 
 def test_cells_out_of_focus_keep_their_row_and_do_not_count(blurred, save):
     found = detect(save(blurred))
-    excluded, inside = flags(found.table)
-    x = found.table["x_um"].to_numpy()
+    excluded, inside = flags(found.read_table())
+    x = found.read_table()["x_um"].to_numpy()
     assert (excluded[x > HALF_UM + 16] == "focus").mean() > 0.95
     assert (excluded[x < HALF_UM - 16] == "").all()
     assert np.array_equal(inside, excluded == "")
@@ -61,7 +61,7 @@ def test_areas_add_up_to_the_region(blurred, save):
 
 
 def test_cells_in_the_margin_are_excluded_too(blurred, save):
-    table = detect(save(blurred), shapely.box(200, 60, 250, 110), margin_um=40).table
+    table = detect(save(blurred), shapely.box(200, 60, 250, 110), margin_um=40).read_table()
     excluded, inside = flags(table)
     outside = ~shapely.contains_xy(shapely.box(200, 60, 250, 110), table["x_um"], table["y_um"])
     assert (excluded[outside] == "focus").any()
@@ -72,7 +72,7 @@ def test_cells_in_the_margin_are_excluded_too(blurred, save):
 def test_what_is_left_out_does_not_depend_on_the_tiling(blurred, save, core_px):
     path = save(blurred)
     whole, tiled = detect(path), detect(path, core_px=core_px, workers=3)
-    assert tiled.table.equals(whole.table)
+    assert tiled.read_table().equals(whole.read_table())
     assert tiled.area_lost_mm2 == whole.area_lost_mm2
     assert tiled.area_mm2 == whole.area_mm2
 
@@ -80,15 +80,15 @@ def test_what_is_left_out_does_not_depend_on_the_tiling(blurred, save, core_px):
 def test_the_number_of_workers_changes_nothing(blurred, save):
     path = save(blurred)
     one, three = detect(path, core_px=96, workers=1), detect(path, core_px=96, workers=3)
-    assert three.table.equals(one.table)
+    assert three.read_table().equals(one.read_table())
     assert three.area_lost_mm2 == one.area_lost_mm2
 
 
 def test_a_moved_region_changes_no_verdict(blurred, save):
     path = save(blurred)
-    rows = detect(path).table.to_pylist()
+    rows = detect(path).read_table().to_pylist()
     whole = {(row["x_um"], row["y_um"], row["excluded"]) for row in rows}
-    part = detect(path, shapely.box(91.7, 42.3, 231, 193), margin_um=0, core_px=96).table.to_pylist()
+    part = detect(path, shapely.box(91.7, 42.3, 231, 193), margin_um=0, core_px=96).read_table().to_pylist()
     assert len(part) > 20
     assert {(row["x_um"], row["y_um"], row["excluded"]) for row in part} <= whole
 
@@ -96,19 +96,19 @@ def test_a_moved_region_changes_no_verdict(blurred, save):
 def test_kept_artefacts_count_like_everything_else(blurred, save):
     path = save(blurred)
     kept, usual = detect(path, keep_artefacts=True), detect(path)
-    excluded, inside = flags(kept.table)
+    excluded, inside = flags(kept.read_table())
     assert inside.all()
     assert (excluded == "").all()
     assert kept.area_mm2 == pytest.approx(WIDTH_UM * HEIGHT_UM / 1e6)
     assert kept.area_lost_mm2 == {"pen": 0.0, "fold": 0.0, "focus": 0.0}
     flagged = ["in_region", "excluded"]
-    assert kept.table.drop_columns(flagged).equals(usual.table.drop_columns(flagged))
+    assert kept.read_table().drop_columns(flagged).equals(usual.read_table().drop_columns(flagged))
 
 
 def test_a_field_in_focus_loses_nothing(save):
     found = detect(save(synthetic.field()[0]))
     assert found.area_lost_mm2 == {"pen": 0.0, "fold": 0.0, "focus": 0.0}
-    assert set(found.table["excluded"].to_pylist()) == {""}
+    assert set(found.read_table()["excluded"].to_pylist()) == {""}
 
 
 def test_a_field_wholly_out_of_focus_has_no_area_left(save):
@@ -121,8 +121,8 @@ def test_what_lies_under_pen_is_left_out(save):
     picture = synthetic.field(size=(1600, 1600))[0].astype(float)
     picture[:, 1000:1400] *= 10.0 ** -np.array([1.0, 0.30, 0.75])
     found = detect(save(picture.astype(np.uint8)))
-    excluded, inside = flags(found.table)
-    x = found.table["x_um"].to_numpy()
+    excluded, inside = flags(found.read_table())
+    x = found.read_table()["x_um"].to_numpy()
     under = (x > 250) & (x < 350)
     assert (excluded[under] == "pen").all()
     assert not inside[under].any()
@@ -142,8 +142,8 @@ def test_what_lies_in_a_fold_is_left_out_on_a_slide(save, monkeypatch):
     monkeypatch.setattr("ki67.cells.exclusion.find_folds", fold)
     region = shapely.box(300, 300, 700, 600)
     found = detect(save(picture), region, mpp=0.5)
-    excluded, inside = flags(found.table)
-    y = found.table["y_um"].to_numpy()
+    excluded, inside = flags(found.read_table())
+    y = found.read_table()["y_um"].to_numpy()
     assert np.array_equal(excluded == "fold", (y >= 400) & (y < 440))
     assert not inside[excluded == "fold"].any()
     assert found.area_lost_mm2["fold"] == pytest.approx(400 * 40 / 1e6)
@@ -167,7 +167,7 @@ def test_tissue_without_a_nucleus_gives_an_empty_table(save):
     picture = synthetic.field(size=(600, 800))[0]
     picture[:, 400:] = synthetic.render(np.full((600, 400), synthetic.GROUND_AMOUNT), np.zeros((600, 400)), 3)
     found = detect(save(picture), shapely.box(130, 20, 190, 130), margin_um=0)
-    assert len(found.table) == 0
+    assert len(found.read_table()) == 0
     assert found.area_mm2 == pytest.approx(60 * 110 / 1e6)
 
 
@@ -175,8 +175,8 @@ def test_tiles_of_glass_beside_the_tissue_hold_no_cell(save):
     picture = np.full((600, 1200, 3), 242, np.uint8)
     picture[:, :400] = synthetic.field(size=(600, 400))[0]
     found = detect(save(picture), core_px=96)
-    assert len(found.table) > 50
-    assert found.table["x_um"].to_numpy().max() < 102
+    assert len(found.read_table()) > 50
+    assert found.read_table()["x_um"].to_numpy().max() < 102
 
 
 @pytest.mark.parametrize("stain", [synthetic.DAB, synthetic.HEMATOXYLIN])
@@ -189,7 +189,7 @@ def test_a_field_of_one_stain_is_counted_and_what_is_missing_is_said(save, stain
     found = detect(save(picture))
     missing = "haematoxylin" if stain is synthetic.DAB else "DAB"
     assert any(f"{missing} is nearly absent" in line for line in found.warnings)
-    labels = set(found.table["label"].to_pylist())
+    labels = set(found.read_table()["label"].to_pylist())
     assert ("positive" if stain is synthetic.HEMATOXYLIN else "negative") not in labels
 
 
@@ -201,9 +201,9 @@ def test_a_grey_field_is_no_ki67_stain(save):
 
 def test_alpha_and_sixteen_bits_change_no_cell(save, tmp_path):
     picture = synthetic.field()[0]
-    plain = detect(save(picture)).table
+    plain = detect(save(picture)).read_table()
     alpha = np.dstack([picture[..., ::-1], np.full(picture.shape[:2], 255, np.uint8)])
     assert cv2.imwrite(str(tmp_path / "alpha.png"), alpha)
     assert cv2.imwrite(str(tmp_path / "deep.png"), picture[..., ::-1].astype(np.uint16) * 257)
-    assert detect(tmp_path / "alpha.png").table.equals(plain)
-    assert detect(tmp_path / "deep.png").table.equals(plain)
+    assert detect(tmp_path / "alpha.png").read_table().equals(plain)
+    assert detect(tmp_path / "deep.png").read_table().equals(plain)

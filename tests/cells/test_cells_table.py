@@ -1,12 +1,20 @@
 """The cell table is written tile by tile and comes out as if all cells had been sorted at once."""
 
+import contextlib
+import tempfile
+import time
+from pathlib import Path
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import synthetic
 
-from ki67.cells import cell_schema
+from ki67.cells import cell_schema, detect, detect_cells
 from ki67.cells.measurements import MEASUREMENT_UNITS
 from ki67.cells.table import CellRows, make_table, write_cells
+from ki67.errors import WriteError
+from ki67.slides import open_slide
 
 
 def tile(x_um, y_um):
@@ -53,11 +61,27 @@ def test_no_cell_at_all_is_a_table_without_rows(tmp_path):
         assert len(pq.read_table(path)) == 0
 
 
-def test_what_is_put_aside_does_not_stay(tmp_path):
-    def broken():
-        yield TILES[0]
-        raise OSError("disk")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is full is at hand")
+def test_a_full_disk_is_told_and_no_tile_goes_on(tmp_path, save, monkeypatch):
+    path = tmp_path / "cells.parquet"
+    counted, real = [], detect._count_tile
 
-    with pytest.raises(OSError, match="disk"):
-        write_cells(tmp_path / "cells.parquet", broken())
-    assert list(tmp_path.iterdir()) == []
+    @contextlib.contextmanager
+    def full(**_):
+        with Path("/dev/full").open("r+b", buffering=0) as stream:
+            yield stream
+
+    def count_tile(*args):
+        counted.append(args)
+        return real(*args)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(detect, "_count_tile", count_tile)
+    picture = save(synthetic.field()[0])
+    with open_slide(picture, 0.25) as slide:
+        with pytest.raises(WriteError, match="the disk is full"):
+            detect_cells(slide, None, path, core_px=64)
+        begun = len(counted)
+    time.sleep(0.5)
+    assert len(counted) == begun < 20
+    assert sorted(tmp_path.iterdir()) == [picture]

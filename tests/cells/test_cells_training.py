@@ -59,7 +59,9 @@ def test_a_network_trained_on_a_few_drawn_fields_counts_another(fields, tmp_path
     assert set(card["cross_validation"]["f1"]["positive"]) == {"points"}
     picture, centres, _ = synthetic.field(seed=9)
     with open_slide(save(picture), MPP) as slide:
-        table = detect_cells(slide, None, out.with_suffix(".parquet"), engine=load_engine("network", out)).table
+        table = detect_cells(
+            slide, None, out.with_suffix(".parquet"), engine=load_engine("network", out)
+        ).read_table()
     found = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
     assert count_matches(centres * MPP, found, 2.5) >= 0.9 * len(centres)
 
@@ -101,7 +103,9 @@ def test_the_exported_network_gives_what_the_trained_one_gave(fields, tmp_path):
     out = tmp_path / "n.onnx"
     export_network(network, out, CARD)
     with open_slide(field.image, MPP) as slide:
-        table = detect_cells(slide, None, out.with_suffix(".parquet"), engine=load_engine("network", out)).table
+        table = detect_cells(
+            slide, None, out.with_suffix(".parquet"), engine=load_engine("network", out)
+        ).read_table()
     assert len(table) > 20
     found = np.sort(table["x_um"].to_numpy())
     inside = np.sort(mine.x_px[mine.x_px <= slide.bounds_um.width_um])

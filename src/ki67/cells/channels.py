@@ -92,18 +92,18 @@ class Channels:
 CONTEXT_NAMES = ("red", "green", "blue", "blueness", "nuclei", "edge", "contrast")
 
 
-def make_channels(rgb: NDArray[np.uint8], stains: Stains) -> Channels:
-    """Turn the pixels (H, W, 3) of a tile at the working resolution into the maps of :class:`Channels`.
+def make_channels(tile: TilePixels) -> Channels:
+    """Turn the pixels of a tile into the maps of :class:`Channels`.
 
     H and W must be multiples of :data:`CONTEXT_STEP`.
     """
-    od = _densities(rgb, stains.background_rgb)
+    od = _densities(tile.rgb, tile.stains.background_rgb)
     density = _total(od)
     blueness: Map = od[..., 0] + np.uint16(BLUENESS_OFFSET) - od[..., 2]
     compressed = _compress(od[..., 0])
     low, high = (int(BLUENESS_OFFSET + bound * DENSITY_SCALE) for bound in _BLUENESS_BOUNDS)
     red_band = _band_pass(compressed)
-    smooth = _smooth(density, _GRAIN_SIGMA_PX, GRAIN_REACH_PX)
+    smooth = tile.smooth_density
     edge = _gradient(smooth)
     rough: Map = cv2.absdiff(density, smooth)
     return Channels(

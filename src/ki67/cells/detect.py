@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,7 @@ class CellDetection:
     warnings: tuple[str, ...]
     parameters: dict[str, Any]
 
-    @property
-    def table(self) -> pa.Table:
+    def read_table(self) -> pa.Table:
         """All of the cell table (see :func:`ki67.cells.table.cell_schema`), read from its file."""
         return pq.read_table(self.path).cast(cell_schema())
 
@@ -126,9 +126,10 @@ def detect_cells(
     exclusion = None if keep_artefacts else find_exclusion(slide, tissue, sample, stains)
     job = _Job(engine, stains, counted, dab_threshold, exclusion)
     tiles = plan_tiles(slide.bounds_um, counted.kept, max(engine.halo_px, _FOCUS_HALO_PX), core_px)
-    tables = track(_in_parallel(slide, tiles, job, workers), "Counting cells", len(tiles))
-    with atomic_path(path) as file:
-        write_cells(file, zip((tile.top_px + tile.core.top for tile in tiles), tables, strict=True))
+    tops = [tile.top_px + tile.core.top for tile in tiles]
+    # Closed before the slide is: where the table cannot be written no tile goes on reading.
+    with closing(_in_parallel(slide, tiles, job, workers)) as tables, atomic_path(path) as file:
+        write_cells(file, zip(tops, track(tables, "Counting cells", len(tiles)), strict=True))
     lost = exclusion.lost(shapely.union_all(counted.polygons)) if exclusion else dict(NOTHING_LOST)
     warnings = (
         *(tissue.warnings if tissue else ()),
@@ -160,7 +161,7 @@ class _Job:
     exclusion: Exclusion | None
 
 
-def _in_parallel(slide: Slide, tiles: Sequence[Tile], job: _Job, workers: int) -> Iterator[pa.Table]:
+def _in_parallel(slide: Slide, tiles: Sequence[Tile], job: _Job, workers: int) -> Generator[pa.Table]:
     """Tables in the order of the tiles; one more tile than there are workers is under way, so memory stays flat."""
     under_way: deque[Future[pa.Table]] = deque()
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="cells") as pool:

@@ -85,7 +85,7 @@ class ForestEngine:
 
     def find(self, tile: TilePixels, core: Core) -> FoundNuclei:
         """Nuclei centred in the core of a tile."""
-        candidates = find_candidates(make_channels(tile.rgb, tile.stains), tile.stains)
+        candidates = find_candidates(make_channels(tile), tile.stains)
         shares = self.model.probabilities(candidates.features)
         score = shares[:, POSITIVE] + shares[:, NEGATIVE]
         likely = np.flatnonzero(score >= _MINIMUM_SCORE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ki67.cells.channels import DENSITY_SCALE, make_channels
+from ki67.cells.channels import DENSITY_SCALE, TilePixels, make_channels
 from ki67.cells.sampling import Sample
 from ki67.cells.stains import Stains
 
@@ -89,5 +89,5 @@ def edge_sharpness(sample: Sample, stains: Stains) -> float:
     for block in sample.blocks:
         height, width = (size // _GRID * _GRID for size in block.shape[:2])
         if height and width:
-            edges.append(make_channels(block[:height, :width], stains).edge.ravel())
+            edges.append(make_channels(TilePixels(block[:height, :width], stains)).edge.ravel())
     return float(np.percentile(np.concatenate(edges), _EDGE_PERCENTILE)) / DENSITY_SCALE if edges else 0.0

@@ -20,7 +20,7 @@ from ki67.cells.card import CLASSES, NEGATIVE, OTHER, POSITIVE
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.labelled_fields import ALL_NUCLEI, DEFAULT_RADIUS_UM, LabelledField, read_fields
 from ki67.cells.matching import count_matches, match
-from ki67.cells.network import STRIDE, maps_of
+from ki67.cells.network import STRIDE, load_network, maps_of
 from ki67.cells.network_export import export_network
 from ki67.cells.network_start import start_from
 from ki67.cells.network_training import NetworkField, NetworkOptions, read_network_field, train_network
@@ -168,9 +168,15 @@ def _train_network(
             "calibration": calibrate(fields, seen),
             "options": asdict(options),
             "cross_validation": figures | {"folds": folds, "steps": fold_steps, "by": "patient"},
-            "fields": [f"{field.group}/{field.field.name}" for field in fields],
+            "fields": _fields_seen(fields, start),
         },
     )
+
+
+def _fields_seen(fields: Sequence[NetworkField], start: str | Path | None) -> list[str]:
+    """Names of all fields that had a say in the weights, those of the network it started from included."""
+    before = [] if start is None else load_network(start).card.details.get("fields", [])
+    return [*before, *(f"{field.group}/{field.field.name}" for field in fields)]
 
 
 def learn(

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from ki67.cells.candidates import FEATURE_NAMES, find_candidates
 from ki67.cells.card import CARD_SCHEMA, CLASSES, NEGATIVE, OTHER, POSITIVE
-from ki67.cells.channels import WORKING_MPP, make_channels
+from ki67.cells.channels import WORKING_MPP, TilePixels, make_channels
 from ki67.cells.labelled_fields import LabelledField
 from ki67.cells.matching import count_matches
 from ki67.cells.sampling import sample_slide
@@ -81,7 +81,8 @@ def measure_field(field: LabelledField, group: str, radius_um: float, patient: s
     with open_slide(field.image, field.mpp) as slide:
         stains = estimate_stains(sample_slide(slide, None).pixels)
         (tile,) = plan_tiles(slide.bounds_um, None, 0, _WHOLE_FIELD_PX)
-        candidates = find_candidates(make_channels(slide.read(tile.rect, WORKING_MPP), stains), stains)
+        pixels = TilePixels(slide.read(tile.rect, WORKING_MPP), stains)
+        candidates = find_candidates(make_channels(pixels), stains)
     x_um, y_um = candidates.x_px * WORKING_MPP, candidates.y_px * WORKING_MPP
     size_um = candidates.radius_px * WORKING_MPP
     labels, named = _labels(np.column_stack([x_um, y_um]), size_um, field.points, radius_um)

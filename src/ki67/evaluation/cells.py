@@ -129,7 +129,7 @@ def _learnt_from(fields: Sequence[LabelledField], layout: str, engine: Engine) -
 def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResult:
     with open_slide(field.image, field.mpp) as slide, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cells.parquet"
-        table = detect_cells(slide, None, path, engine=engine, keep_artefacts=True).table
+        table = detect_cells(slide, None, path, engine=engine, keep_artefacts=True).read_table()
     places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
     labels = np.array(table["label"].to_pylist(), dtype=object)
     found = {name: places[labels == name] for name in TUMOUR_CLASSES}

@@ -20,7 +20,7 @@ from ki67.registration import Mode, register_sections, sections
 from ki67.slides import open_slide
 
 LANDMARK_COLUMNS = ("", "X", "Y")
-CSV_WAY_OUT = "A landmark file has the header ',X,Y' and one landmark a line: number, x, y in pixels"
+CSV_WAY_OUT = "A landmark file has the header ',X,Y' and one landmark a line: number, x, y in pixels from the corner"
 # A map of the plane is not judged by fewer.
 MINIMUM_LANDMARKS = 3
 

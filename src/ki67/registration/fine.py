@@ -151,7 +151,8 @@ def _elastix() -> _Elastix:
     """Elastix, loaded late: it takes a second and a half.
 
     Each class is taken from its own module. Asked for by its name in ``itk``, the first of them would load all that
-    elastix depends on: 9 s and 0.5 GB more, for types that are not used here.
+    elastix depends on: 9 s and 0.5 GB more, for types that are not used here. These names are the wrapping's own:
+    they were the same from itk-elastix 0.23 to 0.25, and a later one must be tried before it is allowed.
     """
     itk = import_module("itk")
     return _Elastix(

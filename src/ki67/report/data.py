@@ -74,7 +74,7 @@ class ReportData:
     transform, quality
         The registration and its quality as a JSON object.
     cells
-        The cell table.
+        The cell table, at least :data:`ki67.report.DRAWN_COLUMNS` of it.
     score
         The content of ``score.json``.
     model_cards

@@ -133,7 +133,7 @@ def landmarks(scene: Scene, seed: int) -> NDArray[np.float64]:
 
 
 def write_landmarks(path: Path, points_px: NDArray[np.float64]) -> None:
-    """Write points as ``,X,Y`` in level-0 pixels, as the registration challenges do."""
+    """Write points as ``,X,Y`` in level-0 pixels from the corner, as the registration challenges do."""
     rows = [f"{i},{x:.3f},{y:.3f}" for i, (x, y) in enumerate(points_px)]
     write_text(path, "\n".join([",X,Y", *rows]) + "\n")
 
