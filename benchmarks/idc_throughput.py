@@ -2,10 +2,10 @@
 
     python benchmarks/idc_throughput.py FOLDER [--slide HE_SLIDE] [--threads 2] [--rounds 1]
 
-Without a slide one of 20 x 16 mm at 0.25 µm/px is made in the folder and kept; a round of it takes four minutes on one
-core. Both see the same number of patches; rounds alternate, and the best of each counts, since other
-work on the machine only ever slows down. Reading and decoding the slide, cutting and the heat map are part of the
-first; finding the tissue is reported apart. Peak memory is that of the process.
+Without a slide one of 20 x 16 mm at 0.25 µm/px is made in the folder and kept; a round of it takes four minutes on
+one core. Both see the same number of patches; rounds alternate, and the best of each counts, since other work on the
+machine only ever slows down. Reading and decoding the slide, cutting and the heat map are part of the first; finding
+the tissue is reported apart. Peak memory is that of the process.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import shapely
@@ -33,9 +34,16 @@ class CountedRegion:
     def locate(self, x_um: NDArray[np.float64], y_um: NDArray[np.float64]) -> NDArray[np.int32]:
         """Index of the first polygon that contains each point, -1 outside all."""
         index = np.full(len(x_um), len(self.polygons), np.int64)
-        points, owners = shapely.STRtree(self.polygons).query(shapely.points(x_um, y_um), predicate="within")
-        np.minimum.at(index, points, owners)
+        points, owners = self._tree.query(shapely.points(x_um, y_um))
+        within = shapely.contains_xy(self._tree.geometries[owners], x_um[points], y_um[points])
+        np.minimum.at(index, points[within], owners[within])
         return np.where(index < len(self.polygons), index, -1).astype(np.int32)
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        """The polygons by where they lie, each prepared for many questions."""
+        shapely.prepare(self.polygons)
+        return shapely.STRtree(self.polygons)
 
     def keeps(self, x_um: NDArray[np.float64], y_um: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether points lie in the region or its margin."""
@@ -71,4 +79,9 @@ def counted_region(region: BaseGeometry, bounds_um: RectUm, margin_um: float, pr
     kept = shapely.union_all(polygons)
     if margin_um > 0:
         kept = kept.buffer(margin_um, quad_segs=_MARGIN_SEGMENTS)
-    return CountedRegion(polygons, tuple(name for _, name in named), kept.intersection(frame.buffer(1.0)))
+    counted = CountedRegion(polygons, tuple(name for _, name in named), kept.intersection(frame.buffer(1.0)))
+    # GEOS indexes a geometry at the first question about it: asked here, before several threads ask at once.
+    x_um, y_um = shapely.get_coordinates(shapely.point_on_surface(polygons)).T
+    counted.locate(x_um, y_um)
+    counted.keeps(x_um, y_um)
+    return counted
