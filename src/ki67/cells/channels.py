@@ -6,6 +6,7 @@ are then exact, so a nucleus gets the same numbers, to the last bit, whichever t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,7 +64,15 @@ class TilePixels:
     @cached_property
     def smooth_density(self) -> Map:
         """Sum of the densities of red, green and blue (H, W), :data:`DENSITY_SCALE` per unit, without grain."""
-        return _smooth(_total(_densities(self.rgb, self.stains.background_rgb)), _GRAIN_SIGMA_PX, GRAIN_REACH_PX)
+        return _smooth(_total(self.densities), _GRAIN_SIGMA_PX, GRAIN_REACH_PX)
+
+    @property
+    def densities(self) -> list[Map]:
+        """Densities of red, green and blue, each (H, W)."""
+        values = np.maximum(np.arange(256, dtype=np.float64), 1.0)
+        tables = [-np.log10(values / light) for light in self.stains.background_rgb]
+        steps = [np.round(np.clip(table, 0.0, _MAXIMUM_OD) * DENSITY_SCALE).astype(np.uint16) for table in tables]
+        return [np.asarray(cv2.LUT(plane, step)) for plane, step in zip(cv2.split(self.rgb), steps, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -97,17 +106,17 @@ def make_channels(tile: TilePixels) -> Channels:
 
     H and W must be multiples of :data:`CONTEXT_STEP`.
     """
-    od = _densities(tile.rgb, tile.stains.background_rgb)
-    density = _total(od)
-    blueness: Map = od[..., 0] + np.uint16(BLUENESS_OFFSET) - od[..., 2]
-    compressed = _compress(od[..., 0])
+    densities = red, _, blue = tile.densities
+    density = _total(densities)
+    blueness: Map = red + np.uint16(BLUENESS_OFFSET) - blue
+    compressed = _compress(red)
     low, high = (int(BLUENESS_OFFSET + bound * DENSITY_SCALE) for bound in _BLUENESS_BOUNDS)
     red_band = _band_pass(compressed)
     smooth = tile.smooth_density
     edge = _gradient(smooth)
     rough: Map = cv2.absdiff(density, smooth)
     return Channels(
-        od=od,
+        od=np.asarray(cv2.merge(densities)),
         density=density,
         blueness=blueness,
         raised=smooth.astype(np.int32) - _local_background(density),
@@ -116,18 +125,13 @@ def make_channels(tile: TilePixels) -> Channels:
         edge=edge,
         blue_edge=_gradient(_smooth(blueness, _GRAIN_SIGMA_PX, GRAIN_REACH_PX)),
         texture=_smooth(rough, 2.0, 6),
-        context=_context(od, density, blueness, red_band, edge),
+        context=_context(densities, density, blueness, red_band, edge),
     )
 
 
-def _total(od: Map) -> Map:
-    return np.asarray(od[..., 0] + od[..., 1] + od[..., 2], np.uint16)
-
-
-def _densities(rgb: NDArray[np.uint8], background_rgb: tuple[float, float, float]) -> Map:
-    values = np.maximum(np.arange(256, dtype=np.float64), 1.0)[:, None]
-    table = np.clip(-np.log10(values / np.array(background_rgb)), 0.0, _MAXIMUM_OD)
-    return np.asarray(cv2.LUT(rgb, np.round(table * DENSITY_SCALE).astype(np.uint16)[None]), np.uint16)
+def _total(densities: Sequence[Map]) -> Map:
+    red, green, blue = densities
+    return np.asarray(red + green + blue, np.uint16)
 
 
 def _compress(density: Map) -> Map:
@@ -167,8 +171,10 @@ def _local_background(density: Map) -> NDArray[np.int32]:
     return _smooth(fine, 2.0, 5).astype(np.int32)
 
 
-def _context(od: Map, density: Map, blueness: Map, red_band: NDArray[np.int32], edge: Map) -> NDArray[np.float32]:
-    coarse = [_shrink(np.ascontiguousarray(od[..., channel])) for channel in range(3)]
+def _context(
+    densities: Sequence[Map], density: Map, blueness: Map, red_band: NDArray[np.int32], edge: Map
+) -> NDArray[np.float32]:
+    coarse = [_shrink(plane) for plane in densities]
     coarse += [_shrink(blueness), _shrink(np.maximum(red_band, 0).astype(np.uint16)), _shrink(edge)]
     sum_coarse = _shrink(density).astype(np.float64)
     result = []

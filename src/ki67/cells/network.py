@@ -67,10 +67,16 @@ def maps_of(
 
 
 def transmitted(rgb: NDArray[np.uint8], background_rgb: tuple[float, float, float]) -> NDArray[np.float32]:
-    """Transmitted light (H, W, 3) as a share of the background's, whatever the colour of the lamp."""
+    """Transmitted light (H, W, 3) as a share of the background's, whatever the colour of the lamp.
+
+    Laid out plane by plane, as the network takes it.
+    """
     steps = np.arange(256, dtype=np.float32)[:, None] / np.array(background_rgb, np.float32)
     table = np.minimum(steps, np.float32(MOST_LIGHT))
-    return np.asarray(cv2.LUT(rgb, table[None]), np.float32)
+    planes = np.empty((3, *rgb.shape[:2]), np.float32)
+    for light, channel, levels in zip(planes, cv2.split(rgb), table.T, strict=True):
+        cv2.LUT(channel, np.ascontiguousarray(levels), dst=light)
+    return planes.transpose(1, 2, 0)
 
 
 def load_network(path: str | Path | None = None) -> NetworkModel:

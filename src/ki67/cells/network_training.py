@@ -100,7 +100,7 @@ def read_network_field(
     with open_slide(field.image, field.mpp) as slide:
         stains = estimate_stains(sample_slide(slide, None).pixels)
         (tile,) = plan_tiles(slide.bounds_um, None, 0, _WHOLE_FIELD_PX)
-        light = transmitted(slide.read(tile.rect, WORKING_MPP), stains.background_rgb)
+        light = np.ascontiguousarray(transmitted(slide.read(tile.rect, WORKING_MPP), stains.background_rgb))
     points = tuple(field.points[name] / WORKING_MPP for name in CLASSES)
     complete = tuple(name != CLASSES[OTHER] or others_complete for name in CLASSES)
     return NetworkField(group, patient, field, light, points, complete, tumour_told_apart)
