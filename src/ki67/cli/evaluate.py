@@ -116,7 +116,15 @@ def registration(
     result = evaluate_registration(
         fixed, moving, fixed_landmarks, moving_landmarks, fixed_mpp, moving_mpp, mode=mode.value, figures=figures
     )
-    lines = [f"{name}: {_number(value)}" for name, value in result.items()]
+    um, px = ([result[f"{name}_tre_{unit}"] for name in ("median", "p90")] for unit in ("um", "px"))
+    lines = [
+        f"target registration error at {result['landmarks']} landmarks, in brackets in pixels of the fixed image:",
+        f"median {um[0]:.1f} µm ({px[0]:.1f}), 90th percentile {um[1]:.1f} µm ({px[1]:.1f})",
+        f"median over the fixed image's diagonal {result['median_rtre']:.4f}, before {result['median_rtre_before']:.4f}",
+        f"NCC {result['ncc']:.3f}, before {result['ncc_before']:.3f}; {result['mode']}, {result['seconds']:.0f} s",
+        "accepted" if result["accepted"] else f"not accepted: {'; '.join(result['reasons'])}",
+        *warning_lines(result),
+    ]
     emit(result, as_json=as_json, lines=lines)
 
 
