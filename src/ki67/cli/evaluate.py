@@ -120,7 +120,7 @@ def registration(
     lines = [
         f"target registration error at {result['landmarks']} landmarks, in brackets in pixels of the fixed image:",
         f"median {um[0]:.1f} µm ({px[0]:.1f}), 90th percentile {um[1]:.1f} µm ({px[1]:.1f})",
-        f"median over the fixed image's diagonal {result['median_rtre']:.4f}, before {result['median_rtre_before']:.4f}",
+        f"median over the image's diagonal {result['median_rtre']:.4f}, before {result['median_rtre_before']:.4f}",
         f"NCC {result['ncc']:.3f}, before {result['ncc_before']:.3f}; {result['mode']}, {result['seconds']:.0f} s",
         "accepted" if result["accepted"] else f"not accepted: {'; '.join(result['reasons'])}",
         *warning_lines(result),
