@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ki67.cli.common import HeMpp, Json, Ki67Mpp, Out, Quiet, begin, emit
+from ki67.cli.common import HeMpp, Json, Ki67Mpp, Out, Quiet, begin, emit, warning_lines
 from ki67.cli.score import AsGiven, Landmarks, Mode, ModeOption, Rotate, Shift, adjustment_of
 
 
@@ -32,9 +32,14 @@ def register(
     adjustment = adjustment_of(landmarks, shift, rotate, as_given=as_given)
     result = run_register(he, ki67, out, mode=mode.value, adjustment=adjustment, he_mpp=he_mpp, ki67_mpp=ki67_mpp)
     verdict = "accepted" if result["accepted"] else "NOT accepted: " + "; ".join(result["reasons"])
+    turned = f"turned by {result['rotation_deg']:.1f}°" + (", mirrored" if result["mirrored"] else "")
+    error_um = result["estimated_error_um"]
+    error = "its error cannot be estimated" if error_um is None else f"estimated error {error_um:.0f} µm (median)"
     lines = [
         f"registration {verdict}",
+        f"{result['mode']}, {turned}; {error}",
         f"NCC {result['ncc']:.3f} (before {result['ncc_before']:.3f})",
+        *warning_lines(result),
         f"transform: {result['transform']}",
     ]
     emit(result, as_json=as_json, lines=lines)
