@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from idc_adaptation import by_patient
 from ki67.files import write_json
 from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.dataset import read_patches
@@ -47,7 +48,7 @@ def difference(
     labels: NDArray[np.bool_], first: NDArray[np.float64], second: NDArray[np.float64], patients: NDArray[np.str_]
 ) -> list[float]:
     """95 % interval of the second's AUC less the first's, over draws of patients."""
-    own = [np.flatnonzero(patients == name) for name in np.unique(patients)]
+    own = list(by_patient(patients).values())
     rng = np.random.default_rng(SEED)
     found = []
     for _ in range(DRAWS):

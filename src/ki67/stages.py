@@ -244,6 +244,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
             ki67.slide,
             region,
             case.path(CELLS),
+            tissue=None if cells.is_field(ki67.slide) else ki67.tissue,
             engine=engine,
             dab_threshold=options.dab_threshold,
             keep_artefacts=options.keep_artefacts,

@@ -2,6 +2,7 @@
 
 from ki67.cells.detect import CellDetection, detect_cells
 from ki67.cells.engine import DEFAULT_ENGINE, Engine, EngineName, load_engine
+from ki67.cells.sampling import is_field
 from ki67.cells.stains import Stains
 from ki67.cells.table import cell_schema
 
@@ -13,5 +14,6 @@ __all__ = [
     "Stains",
     "cell_schema",
     "detect_cells",
+    "is_field",
     "load_engine",
 ]

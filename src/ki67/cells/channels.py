@@ -66,7 +66,12 @@ class TilePixels:
         """Sum of the densities of red, green and blue (H, W), :data:`DENSITY_SCALE` per unit, without grain."""
         return _smooth(_total(self.densities), _GRAIN_SIGMA_PX, GRAIN_REACH_PX)
 
-    @property
+    @cached_property
+    def edge(self) -> Map:
+        """Gradient magnitude of the smooth density (H, W)."""
+        return _gradient(self.smooth_density)
+
+    @cached_property
     def densities(self) -> list[Map]:
         """Densities of red, green and blue, each (H, W)."""
         values = np.maximum(np.arange(256, dtype=np.float64), 1.0)
@@ -113,7 +118,6 @@ def make_channels(tile: TilePixels) -> Channels:
     low, high = (int(BLUENESS_OFFSET + bound * DENSITY_SCALE) for bound in _BLUENESS_BOUNDS)
     red_band = _band_pass(compressed)
     smooth = tile.smooth_density
-    edge = _gradient(smooth)
     rough: Map = cv2.absdiff(density, smooth)
     return Channels(
         od=np.asarray(cv2.merge(densities)),
@@ -122,10 +126,10 @@ def make_channels(tile: TilePixels) -> Channels:
         raised=smooth.astype(np.int32) - _local_background(density),
         red_band=red_band,
         blue_band=_band_pass(np.clip(blueness, low, high)),
-        edge=edge,
+        edge=tile.edge,
         blue_edge=_gradient(_smooth(blueness, _GRAIN_SIGMA_PX, GRAIN_REACH_PX)),
         texture=_smooth(rough, 2.0, 6),
-        context=_context(densities, density, blueness, red_band, edge),
+        context=_context(densities, density, blueness, red_band, tile.edge),
     )
 
 

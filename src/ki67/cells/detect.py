@@ -33,7 +33,7 @@ from ki67.cells.tiling import CORE_PX, GRID_PX, Tile, plan_tiles
 from ki67.files import atomic_path
 from ki67.geometry import area_mm2
 from ki67.progress import track
-from ki67.slides import Slide
+from ki67.slides import Slide, TissueMask
 
 MARGIN_UM = 50.0
 """Cells this far outside the region are kept too, so that a slightly moved region needs no recount."""
@@ -70,6 +70,7 @@ def detect_cells(
     region: BaseGeometry | None,
     path: str | Path,
     *,
+    tissue: TissueMask | None = None,
     margin_um: float = MARGIN_UM,
     engine: Engine | None = None,
     dab_threshold: float | None = None,
@@ -87,6 +88,8 @@ def detect_cells(
         Polygon or multipolygon in µm; None for all tissue (all of the picture where it is a field).
     path
         The Parquet file to write.
+    tissue
+        The slide's tissue where it is known already; None looks for it, but not on a field.
     margin_um
         Cells this far outside the region are kept with ``in_region`` False.
     engine
@@ -114,7 +117,7 @@ def detect_cells(
         Where the file cannot be written.
     """
     engine = engine or load_engine()
-    tissue = None if is_field(slide) else slides.tissue_mask(slide)
+    tissue = None if is_field(slide) else tissue or slides.tissue_mask(slide)
     if region is not None:
         counted = counted_region(region, slide.bounds_um, margin_um)
     elif tissue is None:

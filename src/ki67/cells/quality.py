@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ki67.cells.channels import DENSITY_SCALE, TilePixels, make_channels
+from ki67.cells.channels import DENSITY_SCALE, TilePixels
 from ki67.cells.sampling import Sample
 from ki67.cells.stains import Stains
 
@@ -22,7 +22,7 @@ _EDGE_PERCENTILE = 99.5
 # How much more blue than red light the paler half of the pixels absorbs, in OD: at most 0.082 on the 51 Ki-67 fields
 # at hand, whose light is up to 0.07 warmer than white. A film of DAB of 0.3 OD over them gives 0.13 to 0.24.
 _BROWN_GROUND = 0.125
-# Sampled blocks need whole cells of the coarse grid.
+# Of a sampled block whole cells of the coarse grid are judged.
 _GRID = 4
 
 
@@ -89,5 +89,5 @@ def edge_sharpness(sample: Sample, stains: Stains) -> float:
     for block in sample.blocks:
         height, width = (size // _GRID * _GRID for size in block.shape[:2])
         if height and width:
-            edges.append(make_channels(TilePixels(block[:height, :width], stains)).edge.ravel())
+            edges.append(TilePixels(block[:height, :width], stains).edge.ravel())
     return float(np.percentile(np.concatenate(edges), _EDGE_PERCENTILE)) / DENSITY_SCALE if edges else 0.0

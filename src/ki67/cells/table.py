@@ -6,6 +6,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ _FIELDS = [
 ]  # fmt: skip
 
 
+@cache
 def cell_schema() -> pa.Schema:
     """Columns of the cell table; each field's metadata names its unit.
 

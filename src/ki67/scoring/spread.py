@@ -52,13 +52,10 @@ def index_spread(
     # Only cells nearer to the edge than any motion reaches can change sides.
     edge = shapely.boundary(region)
     shapely.prepare(edge)
-    near = np.concatenate([
-        np.empty(0, bool),
-        *(
-            shapely.dwithin(edge, shapely.points(points[start : start + _AT_ONCE]), reach_um)
-            for start in range(0, len(points), _AT_ONCE)
-        ),
-    ])  # fmt: skip
+    near = np.zeros(len(points), bool)
+    for start in range(0, len(points), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        near[part] = shapely.dwithin(edge, shapely.points(points[part]), reach_um)
     sure = inside & ~near
     indices = []
     for motion in motions:
