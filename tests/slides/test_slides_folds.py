@@ -36,6 +36,14 @@ def test_a_band_of_double_density_is_a_fold(width_px: int) -> None:
     assert near[found].mean() > 0.85
 
 
+def test_a_fold_is_the_same_however_the_grid_is_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised = np.where(band(8), 1.9 * floor(), floor())
+    whole = fold_bands(raised)
+    monkeypatch.setattr("ki67.slides.folds._PART_ROWS", 23)
+    assert (fold_bands(raised) == whole).all()
+    assert whole.any()
+
+
 def test_even_tissue_has_no_fold() -> None:
     assert not any(fold_bands(floor(seed)).any() for seed in range(5))
 

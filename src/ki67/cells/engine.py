@@ -17,7 +17,7 @@ from ki67.cells.forest import ForestModel, load_model
 from ki67.cells.masks import Mask
 from ki67.cells.network import STRIDE, NetworkModel, load_network
 from ki67.cells.peaks import find_peaks, tumour_labels
-from ki67.cells.segmentation import segment
+from ki67.cells.segmentation import STEPS_PER_PX, segment
 from ki67.cells.suppression import suppress
 from ki67.cells.tiling import Core
 
@@ -27,8 +27,6 @@ DEFAULT_ENGINE: Final[EngineName] = "network"
 
 # Candidates less likely than this to be a tumour nucleus are neither counted nor kept as "other" nuclei.
 _MINIMUM_SCORE = 0.10
-# Centroids are kept in steps of 1/1024 px, so that they are equal to the last bit in every tile.
-_CENTROID_STEPS = 1024.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ class NetworkEngine:
 
 
 def _on_grid(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.round(values * _CENTROID_STEPS) / _CENTROID_STEPS
+    return np.round(values * STEPS_PER_PX) / STEPS_PER_PX
 
 
 def load_engine(name: EngineName = DEFAULT_ENGINE, model: str | Path | None = None) -> Engine:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ki67.cells.channels import DENSITY_SCALE, WORKING_MPP
+from ki67.cells.channels import WORKING_MPP
 from ki67.cells.masks import Mask
 
 REACH_UM = 9.0
@@ -21,6 +21,9 @@ REACH_UM = 9.0
 
 LEAST_RADIUS_UM = 1.5
 """What lies this near to the centre is nucleus in any case: half the radius of a lymphocyte."""
+
+STEPS_PER_PX = 1024
+"""Centres are kept in such steps, so that they are equal to the last bit in every tile."""
 
 _REACH_PX = round(REACH_UM / WORKING_MPP)
 _WINDOW = 2 * _REACH_PX + 1
@@ -47,7 +50,7 @@ def segment(
     density
         Smoothed sum of the optical densities (H, W), :data:`~ki67.cells.channels.DENSITY_SCALE` per unit.
     x_px, y_px
-        Centres of all nuclei, (N,).
+        Centres of all nuclei, (N,), on the grid of :data:`STEPS_PER_PX`.
     wanted
         Those whose masks are asked for, indices into the centres.
     """
@@ -57,9 +60,10 @@ def segment(
     left, right = _around(x_px[wanted], density.shape[1])
     top, bottom = _around(y_px[wanted], density.shape[0])
     there = (x_px >= left) & (x_px <= right) & (y_px >= top) & (y_px <= bottom)
-    part = density[top:bottom, left:right].astype(np.float32) / DENSITY_SCALE
+    part = density[top:bottom, left:right]
     owner = _nearest(part.shape, x_px[there] - left, y_px[there] - top)
-    maps = _Maps(np.pad(part, _REACH_PX), np.pad(owner, _REACH_PX))
+    margin = [_REACH_PX] * 4
+    maps = _Maps(*(cv2.copyMakeBorder(plane, *margin, cv2.BORDER_CONSTANT, value=0) for plane in (part, owner)))
     masks = []
     for first in range(0, len(wanted), _BATCH):
         batch = wanted[first : first + _BATCH]
@@ -86,7 +90,7 @@ def _nearest(shape: tuple[int, ...], x_px: NDArray[np.float64], y_px: NDArray[np
 class _Maps:
     """Density and owner of each pixel, with a margin as wide as a nucleus may reach, owned by none (0)."""
 
-    density: NDArray[np.float32]
+    density: NDArray[np.uint16]
     owner: NDArray[np.int32]
 
 
@@ -97,36 +101,40 @@ def _masks(maps: _Maps, x: NDArray[np.float64], y: NDArray[np.float64]) -> list[
     density, owner = (
         sliding_window_view(plane, (_WINDOW, _WINDOW))[row, column] for plane in (maps.density, maps.owner)
     )
-    steps = np.arange(-_REACH_PX, _REACH_PX + 1) + 0.5
-    across, down = column[:, None] + steps - x[:, None], row[:, None] + steps - y[:, None]
-    squared = (down * down)[:, :, None] + (across * across)[:, None, :]
+    across, down = _squares(column, x), _squares(row, y)
+    squared = down[:, :, None] + across[:, None, :]
     inside = owner > 0
-    core = (squared <= _LEAST_RADIUS_PX**2) & inside
+    core = (squared <= int((_LEAST_RADIUS_PX * STEPS_PER_PX) ** 2)) & inside
     level = _half_way(density, core, inside)
-    own = (owner == owner[:, _REACH_PX, _REACH_PX, None, None]) & (squared <= _REACH_PX**2)
+    own = (owner == owner[:, _REACH_PX, _REACH_PX, None, None]) & (squared <= (_REACH_PX * STEPS_PER_PX) ** 2)
     dense = _opened(((density >= level[:, None, None]) | core) & own, inside) | (core & own)
     dense[:, _REACH_PX, _REACH_PX] = True
     return _cut(_filled(_middle_part(dense)), column - _REACH_PX, row - _REACH_PX)
 
 
-def _half_way(
-    density: NDArray[np.float32], core: NDArray[np.bool_], inside: NDArray[np.bool_]
-) -> NDArray[np.float32]:
+def _squares(middle: NDArray[np.intp], centre: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Squared distance along one axis, (N, W), of each pixel of a window from the centre; in steps, hence exact."""
+    first = np.round((middle + 0.5 - centre) * STEPS_PER_PX).astype(np.int32)
+    away = first[:, None] + np.arange(-_REACH_PX, _REACH_PX + 1, dtype=np.int32) * STEPS_PER_PX
+    return np.asarray(away * away)
+
+
+def _half_way(density: NDArray[np.uint16], core: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.uint16]:
     """Density at each nucleus's border, (N,), from windows (N, W, W) of which ``inside`` lies on the tile."""
     near = slice(_REACH_PX - _CORE_REACH_PX, _REACH_PX + _CORE_REACH_PX + 1)
     nucleus = _percentile(density[:, near, near], core[:, near, near], 50.0)
     outside = _percentile(density, inside, _BACKGROUND_PERCENTILE)
-    return np.asarray(outside + _HALF_WAY * (nucleus - outside), np.float32)
+    return np.ceil((outside + _HALF_WAY * (nucleus - outside)).astype(np.float32)).astype(np.uint16)
 
 
-def _percentile(windows: NDArray[np.float32], members: NDArray[np.bool_], percent: float) -> NDArray[np.float64]:
+def _percentile(windows: NDArray[np.uint16], members: NDArray[np.bool_], percent: float) -> NDArray[np.float64]:
     """Percentile, between neighbours linear, of those pixels of each window (N, H, W) that are members."""
-    ordered = np.sort(np.where(members, windows, np.inf).reshape(len(windows), -1), axis=1)
-    last, number = members.sum(axis=(1, 2)) - 1, np.arange(len(windows))
+    ordered = np.sort(np.where(members, windows, np.uint16(2**16 - 1)).reshape(len(windows), -1), axis=1)
+    last, number = np.count_nonzero(members, axis=(1, 2)) - 1, np.arange(len(windows))
     place = last * (percent / 100.0)
     below = place.astype(np.intp)
-    low, high = ordered[number, below], ordered[number, np.minimum(below + 1, last)]
-    # Rounded to single precision, as the densities are.
+    low, high = (ordered[number, at].astype(np.float64) for at in (below, np.minimum(below + 1, last)))
+    # Rounded to single precision, as measurements are.
     return np.asarray(low + (high - low) * (place - below), np.float32).astype(np.float64)
 
 

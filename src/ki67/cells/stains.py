@@ -94,8 +94,11 @@ def optical_density(rgb: NDArray[np.uint8], background_rgb: tuple[float, float, 
 def stain_amounts(od: FloatArray, stains: Stains) -> FloatArray:
     """Amounts of haematoxylin and DAB, (H, W, 2), in optical density along each stain's unit vector."""
     # Not ``od @ matrix``: BLAS would share out so thin a product to threads that cost more than they save.
-    red, green, blue = stains.unmixing.astype(np.float32)
-    return np.asarray(od[..., :1] * red + od[..., 1:2] * green + od[..., 2:] * blue, np.float32)
+    red, green, blue = np.moveaxis(od, -1, 0)
+    amounts = np.empty((*od.shape[:-1], 2), np.float32)
+    for stain, weights in enumerate(stains.unmixing.astype(np.float32).T):
+        amounts[..., stain] = red * weights[0] + green * weights[1] + blue * weights[2]
+    return amounts
 
 
 def estimate_background(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
@@ -124,11 +127,14 @@ def estimate_stains(pixels: NDArray[np.uint8]) -> Stains:
     rgb = pixels.reshape(-1, 3)
     background = estimate_background(rgb)
     od = optical_density(rgb, background).astype(np.float64)
-    mean = od.mean(axis=1)
-    usable = od[(mean > _STAINED_OD) & (od.max(axis=1) < _SATURATED_OD)]
+    # Plane by plane throughout: NumPy is ten times as slow along an axis of three.
+    red, green, blue = od.T
+    highest = np.maximum(np.maximum(red, green), blue)
+    usable = od[((red + green + blue) / 3 > _STAINED_OD) & (highest < _SATURATED_OD)]
     if len(usable) < _MINIMUM_PIXELS:
         return _reference_stains(background)
-    unit = usable / np.linalg.norm(usable, axis=1, keepdims=True)
+    red, green, blue = np.square(usable).T
+    unit = usable / np.sqrt(red + green + blue)[:, None]
     references = np.array([REFERENCE_HEMATOXYLIN, REFERENCE_DAB, REFERENCE_EOSIN])
     likeness = unit @ (references / np.linalg.norm(references, axis=1, keepdims=True)).T
     nearest = likeness.argmax(axis=1)

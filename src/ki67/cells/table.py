@@ -131,7 +131,9 @@ def write_cells(path: Path, tables: Iterable[tuple[int, pa.Table]]) -> None:
                     count += 1
         reader = pa.ipc.open_file(aside)
         first = 1
-        with pq.ParquetWriter(path, cell_schema()) as out:
+        # Measurements hardly repeat: a dictionary of them costs time and room.
+        words = [field.name for field in cell_schema() if pa.types.is_string(field.type)]
+        with pq.ParquetWriter(path, cell_schema(), compression="zstd", use_dictionary=words) as out:
             for top in sorted(rows):
                 row = pa.Table.from_batches([reader.get_batch(number) for number in rows[top]])
                 out.write_table(_in_order(row, first))
