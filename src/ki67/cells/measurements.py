@@ -148,7 +148,7 @@ def _ordered(
     """The values, sorted within each group: one sort of whole numbers, of which the group is the higher part."""
     if values.dtype == np.uint8:
         whole = np.uint16 if len(counts) <= 1 << 8 else np.uint32
-        group = np.repeat(np.arange(len(counts), dtype=whole) << 8, counts)
+        group = np.repeat(np.arange(0, len(counts) << 8, 1 << 8).astype(whole), counts)
         return np.sort(group | values).astype(np.uint8)
     group = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     bits = _in_order(np.ascontiguousarray(values, np.float32).view(np.int32))

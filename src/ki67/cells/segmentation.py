@@ -62,8 +62,11 @@ def segment(
     there = (x_px >= left) & (x_px <= right) & (y_px >= top) & (y_px <= bottom)
     part = density[top:bottom, left:right]
     owner = _nearest(part.shape, x_px[there] - left, y_px[there] - top)
-    margin = [_REACH_PX] * 4
-    maps = _Maps(*(cv2.copyMakeBorder(plane, *margin, cv2.BORDER_CONSTANT, value=0) for plane in (part, owner)))
+    density_around, owner_around = (
+        cv2.copyMakeBorder(plane, _REACH_PX, _REACH_PX, _REACH_PX, _REACH_PX, cv2.BORDER_CONSTANT, value=0)
+        for plane in (part, owner)
+    )
+    maps = _Maps(np.asarray(density_around, np.uint16), np.asarray(owner_around, np.int32))
     masks = []
     for first in range(0, len(wanted), _BATCH):
         batch = wanted[first : first + _BATCH]
