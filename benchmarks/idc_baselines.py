@@ -89,7 +89,7 @@ def main(out: Path) -> None:
         found = classifier.predict_proba(np.stack([features(patch) for patch in held_out]))[:, 1]
         scores[name] = found, best_threshold(truth, found)
         print(f"{name}: {time.monotonic() - start:.0f} s")
-    scores["shipped"] = model.probabilities(held_out).astype(np.float64), model.card.threshold
+    scores["shipped"] = model.probabilities(held_out).astype(np.float64), model.card.threshold_alone
     result = {}
     for name, (values, threshold) in scores.items():
         figures = summarise(truth, values, patients, threshold)

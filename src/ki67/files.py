@@ -53,6 +53,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def make_folder(path: str | Path) -> Path:
+    """Make a folder, and those above it, where it is not there yet.
+
+    Raises
+    ------
+    WriteError
+        Where there is a file of that name, or the folder above cannot be written to.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(folder, f"cannot be made a folder ({error.strerror})", "Choose another folder.") from error
+    return folder
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)

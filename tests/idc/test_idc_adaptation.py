@@ -11,7 +11,7 @@ import pytest
 import torch
 from idc_scene import PINK, PURPLE, speckled
 
-from ki67.errors import ModelError
+from ki67.errors import DataSetError, ModelError
 from ki67.idc import IdcModel, load_model
 from ki67.idc.adaptation import AdaptOptions, adapt_model, adapt_statistics, draw_slides, load_network
 from ki67.idc.checkpoint import TrainingOptions
@@ -92,6 +92,8 @@ def test_new_statistics_win_back_what_another_stain_cost(model: IdcModel, tmp_pa
     card = adapted.card.details["adaptation"]
     assert (card["method"], card["patches"], card["from_sha256"]) == ("adabn", 80, model.sha256)
     assert adapted.card.threshold == model.card.threshold
+    assert "validation" not in adapted.card.details
+    assert card["measured_before"]["validation"] == model.card.details["validation"]
 
 
 def test_on_the_same_slides_new_statistics_change_little(model: IdcModel) -> None:
@@ -118,10 +120,16 @@ def test_the_adversarial_way_needs_and_uses_labelled_patches(model: IdcModel, tm
 def test_patches_are_drawn_from_tissue_only(write_slide: Callable[..., Path], model: IdcModel) -> None:
     pixels = np.full((400, 400, 3), 255, np.uint8)
     pixels[100:300, 100:300] = np.clip(np.array(PINK) + np.random.default_rng(0).normal(0, 6, (200, 200, 3)), 0, 255)
-    drawn, seen = draw_slides([write_slide(pixels)], model.card, replace(AdaptOptions(), patches=60))
-    assert drawn.shape == (60, SIZE, SIZE, 3)
-    assert seen == [{"slide": "slide.tif", "patches": 60}]
+    drawn, seen = draw_slides([write_slide(pixels)], model.card, replace(AdaptOptions(), patches=70))
+    assert drawn.shape == (70, SIZE, SIZE, 3)
+    assert seen == [{"slide": "slide.tif", "patches": 70}]
     assert (drawn < 250).any(axis=3).mean(axis=(1, 2)).min() >= 0.5
+
+
+def test_a_few_patches_are_too_few(write_slide: Callable[..., Path], model: IdcModel) -> None:
+    slide = write_slide(np.full((3 * SIZE * 4, 3 * SIZE * 4, 3), PINK, np.uint8))
+    with pytest.raises(DataSetError, match="Adapting needs 64"):
+        draw_slides([slide], model.card, replace(AdaptOptions(), patches=60))
 
 
 def test_the_command_adapts_and_the_result_predicts(

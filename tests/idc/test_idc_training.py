@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from idc_scene import PINK, PURPLE, speckled
 
-from ki67.errors import DataSetError
+from ki67.errors import DataSetError, ModelError, WriteError
 from ki67.idc import load_model
 from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.network import InceptionV1, NetworkOptions
@@ -85,6 +86,48 @@ def test_a_folder_with_a_training_of_other_options_is_refused(tmp_path: Path) ->
         train(TRAINING, VALIDATION, tmp_path, replace(TINY, epochs=1, mixup=0.5))
 
 
+def test_a_folder_with_a_training_on_other_patches_is_refused(tmp_path: Path) -> None:
+    once = replace(TINY, epochs=1)
+    train(TRAINING, VALIDATION, tmp_path, once)
+    with pytest.raises(DataSetError, match="other training patches and validation patches"):
+        train(VALIDATION, TRAINING, tmp_path, once)
+    with pytest.raises(DataSetError, match="other start"):
+        train(TRAINING, VALIDATION, tmp_path, once, start=InceptionV1(TINY.network))
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint at all", None])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes | None) -> None:
+    once = replace(TINY, epochs=1)
+    train(TRAINING, VALIDATION, tmp_path, once)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000] if content is None else content)
+    with pytest.raises(DataSetError, match=r"checkpoint\.pt: is damaged"):
+        train(TRAINING, VALIDATION, tmp_path, once)
+
+
+def test_an_epoch_that_was_logged_but_not_kept_is_logged_once(tmp_path: Path) -> None:
+    train(TRAINING, VALIDATION, tmp_path / "whole", replace(TINY, epochs=2))
+    log = (tmp_path / "whole" / "log.csv").read_text()
+    train(TRAINING, VALIDATION, tmp_path / "cut", replace(TINY, epochs=2))
+    (tmp_path / "cut" / "log.csv").write_text(log + "3,0.1,0.9,0.9\n")
+    train(TRAINING, VALIDATION, tmp_path / "cut", replace(TINY, epochs=2))
+    assert (tmp_path / "cut" / "log.csv").read_text() == log
+
+
+def test_a_training_that_goes_astray_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataSetError, match="no longer a number"):
+        train(TRAINING, VALIDATION, tmp_path, replace(TINY, learning_rate=1e30))
+    with pytest.raises(ValueError, match="must be a finite number"):
+        replace(TINY, mixup=float("inf"))
+
+
+def test_a_file_in_the_folders_place_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(WriteError, match="cannot be made a folder"):
+        train(TRAINING, VALIDATION, tmp_path / "run", TINY)
+    assert (tmp_path / "run").read_text() == "mine"
+
+
 def test_a_patient_on_both_sides_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataSetError, match="patient b is in training and validation"):
         train(TRAINING, patches(9, ("b", "z")), tmp_path, TINY)
@@ -147,11 +190,30 @@ def test_the_recipe_ends_in_a_model_that_predicts_as_its_card_says(patch_folder:
     model = load_model(target)
     card = json.loads(target.with_suffix(".json").read_text())
     assert model.card.mpp == 2.0
-    assert card["split"]["training"] == {"patients": 3, "patches": 18, "patches_by_label": {"0": 9, "1": 9}}
+    seen = card["split"]["training"]
+    assert (seen["patients"], seen["patches"], seen["patches_by_label"]) == (3, 18, {"0": 9, "1": 9})
+    assert len(seen["patient_marks"]) == 3
     assert card["split"]["validation"]["patients"] == 1
     assert card["validation"]["auc"] == 1.0
     found = model.probabilities(VALIDATION.pixels) >= model.card.threshold
     assert found.tolist() == VALIDATION.labels.astype(bool).tolist()
+
+
+def test_a_graph_that_says_something_else_than_its_network_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ki67.idc import recipe
+
+    network, original = InceptionV1(TINY.network).eval(), recipe.export
+
+    def wrong(_: InceptionV1, *arguments: Any, **named: Any) -> None:
+        original(InceptionV1(TINY.network).eval(), *arguments, **named)
+
+    with torch.no_grad():
+        network.head.bias.copy_(torch.tensor([0.0, 4.0]))
+    monkeypatch.setattr(recipe, "export", wrong)
+    with pytest.raises(ModelError, match="differ by"):
+        finish(network, VALIDATION, tmp_path / "x.onnx", make_card([], [], TINY, "drawn"), TINY, mpp=4.0)
 
 
 def test_an_index_without_a_split_is_refused(patch_folder: Path) -> None:

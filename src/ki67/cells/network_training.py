@@ -31,8 +31,9 @@ from ki67.cells.sampling import sample_slide
 from ki67.cells.stains import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN, estimate_stains
 from ki67.cells.tiling import plan_tiles
 from ki67.cells.unet import WIDTHS, CellNetwork
+from ki67.checkpoints import digest, load_checkpoint
 from ki67.errors import DataSetError
-from ki67.files import atomic_path, write_json
+from ki67.files import atomic_path, make_folder, write_json
 from ki67.progress import track
 from ki67.slides import open_slide
 
@@ -111,18 +112,22 @@ def train_network(
     directory: str | Path,
     options: NetworkOptions,
     start: CellNetwork | None = None,
+    origin: str = "",
 ) -> CellNetwork:
     """Train a network, or go on with the training in the folder; returns the averaged one.
 
-    ``start`` is a network whose weights the training begins with; None begins with random ones.
+    ``start`` is a network whose weights the training begins with, and ``origin`` says which (the SHA-256 of a model);
+    None begins with random ones.
 
     Raises
     ------
     DataSetError
-        Where the fields hold no tumour cell, or the folder holds a training with other options.
+        Where the fields hold no tumour cell, the loss is no longer a number, or the folder holds another training or
+        a damaged checkpoint.
+    WriteError
+        Where the folder cannot be written to.
     """
-    folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(directory)
     if not any(len(points) for field in fields for points in field.points[1:]):
         raise DataSetError(folder, "cannot be trained in: the fields hold no tumour cell", "Add labelled fields.")
     torch.manual_seed(options.seed)
@@ -132,7 +137,9 @@ def train_network(
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), options.learning_rate, weight_decay=options.weight_decay)
-    first = _resume(folder, options, network, average, optimiser)
+    inputs = {"fields": digest(_values_of(fields)), "start": origin}
+    parts = {"network": network, "average": average, "optimiser": optimiser}
+    first = _resume(folder, options, inputs, parts)
     network.train()
     losses: list[float] = []
     for step, batch in track(_batches(fields, options, first), "Training", options.steps - first):
@@ -141,7 +148,13 @@ def train_network(
         losses.append(_step(network, optimiser, batch, options))
         update_average(average, network, step, options.average_decay)
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            _save(folder, options, network, average, optimiser, step + 1)
+            if not math.isfinite(sum(losses)):
+                raise DataSetError(
+                    folder,
+                    f"holds a training that went astray before step {step + 1}: its loss is no longer a number",
+                    "Start anew in another folder with a lower learning rate.",
+                )
+            _save(folder, options, inputs, parts, step + 1)
             _log(folder, step + 1, float(np.mean(losses)))
             losses = []
     return average.eval()
@@ -285,36 +298,38 @@ def _step(
     return float(loss.detach())
 
 
-def _resume(
-    folder: Path, options: NetworkOptions, network: CellNetwork, average: CellNetwork, optimiser: torch.optim.AdamW
-) -> int:
+def _values_of(fields: Sequence[NetworkField]) -> Iterator[NDArray[Any]]:
+    for field in fields:
+        yield np.array([field.group, field.patient, field.field.name])
+        yield field.light
+        yield from field.points
+
+
+def _resume(folder: Path, options: NetworkOptions, inputs: dict[str, str], parts: dict[str, Any]) -> int:
     path = folder / CHECKPOINT
     if not path.exists():
         write_json(folder / OPTIONS, asdict(options))
         (folder / LOG).unlink(missing_ok=True)
         return 0
-    stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    stored = load_checkpoint(path, (*parts, "step", "options", "inputs"))
+    other = [name for name in inputs if stored["inputs"].get(name) != inputs[name]]
     if stored["options"] != asdict(options):
+        other.append("options")
+    if other:
         raise DataSetError(
-            path, "belongs to a training with other options", "Use another folder, or remove this one to start anew."
+            path,
+            f"belongs to a training with other {' and '.join(other)}",
+            "Use another folder, or remove this one to start anew.",
         )
-    network.load_state_dict(stored["network"])
-    average.load_state_dict(stored["average"])
-    optimiser.load_state_dict(stored["optimiser"])
+    for name, part in parts.items():
+        part.load_state_dict(stored[name])
     return int(stored["step"])
 
 
-def _save(
-    folder: Path,
-    options: NetworkOptions,
-    network: CellNetwork,
-    average: CellNetwork,
-    optimiser: torch.optim.AdamW,
-    step: int,
-) -> None:
-    state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
+def _save(folder: Path, options: NetworkOptions, inputs: dict[str, str], parts: dict[str, Any], step: int) -> None:
+    state = {name: part.state_dict() for name, part in parts.items()}
     with atomic_path(folder / CHECKPOINT) as path:
-        torch.save({**state, "step": step, "options": asdict(options)}, path)
+        torch.save({**state, "step": step, "options": asdict(options), "inputs": inputs}, path)
 
 
 def _log(folder: Path, step: int, loss: float) -> None:

@@ -185,7 +185,8 @@ def learn(
     """Train from scratch in two steps, or go on from a network in one."""
     if start is None:
         return train_in_two_steps(fields, folder, options)
-    return train_network(fields, folder, options, start=start_from(start, fields, options))
+    origin = load_network(start).card.sha256
+    return train_network(fields, folder, options, start_from(start, fields, options), origin)
 
 
 def train_in_two_steps(fields: Sequence[NetworkField], folder: Path, options: NetworkOptions) -> CellNetwork:

@@ -121,8 +121,10 @@ def train(
         int, typer.Option("--patches-per-epoch", min=1, help="Drawn anew each epoch.")
     ] = 11_000,
     batch: Annotated[int, typer.Option("--batch", min=2, help="Patches per step.")] = 64,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", min=1e-8, help="Highest learning rate.")] = 2e-3,
-    width: Annotated[float, typer.Option("--width", min=0.01, help="Factor on the network's channels.")] = 1.0,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", min=1e-8, max=1, help="Highest learning rate.")
+    ] = 2e-3,
+    width: Annotated[float, typer.Option("--width", min=0.01, max=8, help="Factor on the network's channels.")] = 1.0,
     patience: Annotated[
         int, typer.Option("--patience", min=0, help="Stop after so many epochs without a better AUC; 0: never.")
     ] = 0,
@@ -132,7 +134,7 @@ def train(
     label_smoothing: Annotated[
         float, typer.Option("--label-smoothing", min=0, max=0.9, help="Share of a label given to all classes alike.")
     ] = 0.1,
-    mixup: Annotated[float, typer.Option("--mixup", min=0, help="Strength of mixing patches; 0: none.")] = 0.2,
+    mixup: Annotated[float, typer.Option("--mixup", min=0, max=8, help="Strength of mixing patches; 0: none.")] = 0.2,
     teacher_share: Annotated[
         float, typer.Option("--teacher-share", min=0, max=1, help="Share of a label the starting model has a say in.")
     ] = 0.0,

@@ -25,7 +25,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ki67.errors import ModelError, TissueError
+from ki67.errors import DataSetError, ModelError, TissueError
 from ki67.geometry import RectUm
 from ki67.idc.augment import AugmentOptions, augment
 from ki67.idc.export import export
@@ -45,6 +45,12 @@ MINIMUM_TISSUE = 0.5
 
 DOMAIN_HIDDEN = 256
 """Width of the domain head; a quarter of the features it looks at."""
+
+MEASURED = ("validation",)
+"""Fields of a card that were measured on the weights it belongs to."""
+
+LEAST_PATCHES = 64
+"""Fewer say little of a laboratory's stain."""
 
 RETRAIN = "Train or export the model with this version of the program."
 
@@ -173,6 +179,11 @@ def draw_slides(
     -------
     tuple
         Patches of all slides, and per slide its name and number of patches.
+
+    Raises
+    ------
+    DataSetError
+        Where there are too few patches in all.
     """
     generator = np.random.default_rng(options.seed)
     drawn, seen = [], []
@@ -180,7 +191,11 @@ def draw_slides(
         with open_slide(path, mpp) as slide:
             drawn.append(draw_patches(slide, tissue_mask(slide), card, options.patches, generator))
         seen.append({"slide": Path(path).name, "patches": len(drawn[-1])})
-    return np.concatenate(drawn), seen
+    pixels = np.concatenate(drawn)
+    if len(pixels) < LEAST_PATCHES:
+        found = f"and the slides beside it hold {len(pixels)} patches of {card.patch_um:.0f} µm that are half tissue"
+        raise DataSetError(paths[0], found, f"Adapting needs {LEAST_PATCHES}: name more slides, or larger ones.")
+    return pixels, seen
 
 
 def adapt_statistics(network: InceptionV1, pixels: NDArray[np.uint8], *, mix: float = 1.0, batch: int = 128) -> None:
@@ -337,17 +352,21 @@ def adapt_model(
     else:
         adapt_statistics(network, pixels, mix=options.mix)
     card = model.card
+    # Figures of the model it was made from hold for that one alone.
+    figures = {name: card.details[name] for name in MEASURED if name in card.details}
+    details = {name: value for name, value in card.details.items() if name not in MEASURED}
     adapted = {
         "method": options.method,
         "patches": len(pixels),
         "slides": list(slides),
         "from_sha256": model.sha256,
+        "measured_before": figures,
         "threshold": "that of the model it was made from; no label of the new slides was used",
     }
     export(
         network,
         target,
-        card.details | {"name": f"{card.name}_{options.method}", "adaptation": adapted},
+        details | {"name": f"{card.name}_{options.method}", "adaptation": adapted},
         patch_px=card.patch_px,
         mpp=card.mpp,
         threshold=card.threshold,

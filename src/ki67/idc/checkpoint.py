@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ki67.checkpoints import load_checkpoint
 from ki67.errors import DataSetError
-from ki67.files import atomic_path, write_json
+from ki67.files import atomic_path, write_json, write_text
 from ki67.idc.augment import AugmentOptions
 from ki67.idc.metrics import best_threshold
 from ki67.idc.model import PUBLIC_CLASSES, TUMOUR_CLASS
@@ -22,6 +23,9 @@ from ki67.progress import message
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
 LOG = "log.csv"
+
+_TENSORS, _NUMBERS = ("network", "average", "optimiser"), ("epoch", "best_auc", "epochs_since_best")
+"""Fields of :class:`TrainingState` in a checkpoint."""
 
 SMALL_PATCH_PX = 64
 """Up to this size the last block would see 2 x 2 positions or fewer with the paper's first stride."""
@@ -80,6 +84,13 @@ class TrainingOptions:
     network: NetworkOptions = field(default_factory=NetworkOptions)
     augment: AugmentOptions = field(default_factory=AugmentOptions)
 
+    def __post_init__(self) -> None:
+        """Refuse what is no number."""
+        for name in ("learning_rate", "weight_decay", "label_smoothing", "mixup", "teacher_share"):
+            if not math.isfinite(getattr(self, name)):
+                msg = f"{name} must be a finite number, got {getattr(self, name)}"
+                raise ValueError(msg)
+
     @property
     def tumour(self) -> int:
         """Label of IDC."""
@@ -125,13 +136,26 @@ def _new_state(options: TrainingOptions, start: InceptionV1 | None) -> TrainingS
     return TrainingState(network, average, optimiser)
 
 
-def resume(folder: Path, options: TrainingOptions, start: InceptionV1 | None) -> TrainingState:
+def resume(
+    folder: Path, options: TrainingOptions, inputs: dict[str, str], start: InceptionV1 | None
+) -> TrainingState:
     """Start a training, or go on with the one in the folder.
+
+    Parameters
+    ----------
+    folder
+        Of the training.
+    options
+        How to train.
+    inputs
+        Digests of what the training begins with: patches of both splits, and the network it starts from.
+    start
+        That network; None for random weights.
 
     Raises
     ------
     DataSetError
-        Where the folder holds a training with other options.
+        Where the folder holds a training with other options or on other patches, or a damaged checkpoint.
     """
     state = _new_state(options, start)
     path = folder / CHECKPOINT
@@ -139,42 +163,39 @@ def resume(folder: Path, options: TrainingOptions, start: InceptionV1 | None) ->
         write_json(folder / "options.json", asdict(options))
         (folder / LOG).unlink(missing_ok=True)
         return state
-    stored = load_tensors(path)
+    stored = load_checkpoint(path, (*_TENSORS, *_NUMBERS, "options", "inputs"))
     # What an older program did not know of was at its default.
+    other = [name for name in inputs if stored["inputs"].get(name) != inputs[name]]
     if asdict(TrainingOptions()) | stored["options"] != asdict(options):
+        other.append("options")
+    if other:
         raise DataSetError(
-            path, "belongs to a training with other options", "Use another folder, or remove this one to start anew."
+            path,
+            f"belongs to a training with other {' and '.join(other)}",
+            "Use another folder, or remove this one to start anew.",
         )
-    state.network.load_state_dict(stored["network"])
-    state.average.load_state_dict(stored["average"])
-    state.optimiser.load_state_dict(stored["optimiser"])
-    state.epoch, state.best_auc = stored["epoch"], stored["best_auc"]
-    state.epochs_since_best = stored["epochs_since_best"]
-    message(f"Going on after epoch {state.epoch} of {options.epochs}")
+    for name in _TENSORS:
+        getattr(state, name).load_state_dict(stored[name])
+    for name in _NUMBERS:
+        setattr(state, name, stored[name])
+    _forget_later_epochs(folder / LOG, state.epoch)
+    over = state.epoch >= options.epochs
+    message("The training is over already" if over else f"Going on after epoch {state.epoch} of {options.epochs}")
     return state
 
 
-def load_tensors(path: Path) -> dict[str, Any]:
-    """Read a checkpoint: tensors and plain values; no code from the file is run."""
-    stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return stored
+def _forget_later_epochs(log: Path, epoch: int) -> None:
+    """Leave out of the log what came after the checkpoint: it is done again."""
+    if log.exists():
+        write_text(log, "".join(log.read_text(encoding="utf-8").splitlines(keepends=True)[: epoch + 1]))
 
 
-def save(state: TrainingState, folder: Path, options: TrainingOptions) -> None:
+def save(state: TrainingState, folder: Path, options: TrainingOptions, inputs: dict[str, str]) -> None:
     """Write the checkpoint of an epoch."""
+    tensors = {name: getattr(state, name).state_dict() for name in _TENSORS}
+    numbers = {name: getattr(state, name) for name in _NUMBERS}
     with atomic_path(folder / CHECKPOINT) as path:
-        torch.save(
-            {
-                "network": state.network.state_dict(),
-                "average": state.average.state_dict(),
-                "optimiser": state.optimiser.state_dict(),
-                "epoch": state.epoch,
-                "best_auc": state.best_auc,
-                "epochs_since_best": state.epochs_since_best,
-                "options": asdict(options),
-            },
-            path,
-        )
+        torch.save({**tensors, **numbers, "options": asdict(options), "inputs": inputs}, path)
 
 
 def remember_best(state: TrainingState, auc: float, folder: Path) -> None:

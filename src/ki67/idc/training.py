@@ -21,13 +21,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from ki67.averaging import update_average
+from ki67.checkpoints import digest, digest_of_network, load_checkpoint
 from ki67.errors import DataSetError
+from ki67.files import make_folder
 from ki67.idc.augment import augment
 from ki67.idc.checkpoint import (
     BEST,
     TrainingOptions,
     TrainingState,
-    load_tensors,
     log_epoch,
     remember_best,
     resume,
@@ -50,6 +51,10 @@ class PatchSet:
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     patients: tuple[str, ...]
+
+    def digest(self) -> str:
+        """SHA-256 over pixels, labels and patients."""
+        return digest((self.pixels, self.labels, np.array(self.patients)))
 
     def targets(self, classes: int) -> NDArray[np.float32]:
         """Labels as float32 (N, classes), 1 in the label's place."""
@@ -92,26 +97,39 @@ def train(
     Raises
     ------
     DataSetError
-        Where the patients overlap, a class is absent, or the folder holds a training with other options.
+        Where the patients overlap, a class is absent, the loss is no longer a number, or the folder holds another
+        training or a damaged checkpoint.
+    WriteError
+        Where the folder cannot be written to.
     ValueError
         Where a teacher is asked for and no network to start from is given.
     """
-    folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(directory)
     _check(training, validation, folder, options)
-    state = resume(folder, options, start)
+    inputs = {
+        "training patches": training.digest(),
+        "validation patches": validation.digest(),
+        "start": digest_of_network(start),
+    }
+    state = resume(folder, options, inputs, start)
     targets = _targets(training, options, start)
     while state.epoch < options.epochs and not _exhausted(state, options):
         loss = _run_epoch(state, training, targets, options)
+        if not math.isfinite(loss):
+            raise DataSetError(
+                folder,
+                f"holds a training that went astray in epoch {state.epoch + 1}: its loss is no longer a number",
+                "Start anew in another folder with a lower learning rate.",
+            )
         state.epoch += 1
         scores = predict_margins(state.average, validation.pixels, tumour=options.tumour)
         truth = (validation.labels == options.tumour).astype(np.int64)
         auc = rank_auc(truth, scores)
         remember_best(state, auc, folder)
         log_epoch(folder, state.epoch, loss, auc, scores, truth)
-        save(state, folder, options)
+        save(state, folder, options, inputs)
     if options.patience:
-        state.average.load_state_dict(load_tensors(folder / BEST)["average"])
+        state.average.load_state_dict(load_checkpoint(folder / BEST, ["average"])["average"])
     return state.average.eval()
 
 
