@@ -239,10 +239,10 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
     engine = cells.load_engine(options.engine, options.cell_model)
 
     def work() -> Summary:
-        region = read_regions(case.path(region_file), ki67.slide.mpp).union() if region_file else None
+        regions = read_regions(case.path(region_file), ki67.slide.mpp) if region_file else None
         found = cells.detect_cells(
             ki67.slide,
-            region,
+            regions,
             case.path(CELLS),
             tissue=None if cells.is_field(ki67.slide) else ki67.tissue,
             engine=engine,
@@ -253,6 +253,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         return {
             "area_mm2": found.area_mm2,
             "area_lost_mm2": found.area_lost_mm2,
+            "region_ids": [region.region_id for region in regions or ()],
             "stains": found.stains.to_dict(),
             "warnings": list(found.warnings),
         }
@@ -265,7 +266,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         "region": region_file,
     }
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage("cells", 6, (CELLS, EXCLUDED)), parameters, reads, work)
+    case.run_stage(Stage("cells", 7, (CELLS, EXCLUDED)), parameters, reads, work)
 
 
 def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:
@@ -279,6 +280,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     """Write index, interval, warnings and, where the region was carried over, the spread of the index."""
     counted = case.manifest["stages"]["cells"]["summary"]
     area_mm2, area_lost_mm2 = counted["area_mm2"], counted["area_lost_mm2"]
+    region_ids = counted["region_ids"]
     warnings = _warnings(case)
     reads = tuple(name for name in (CELLS, QUALITY, REGIONS_KI67) if name in case.written())
 
@@ -288,6 +290,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
             table,
             area_mm2,
             area_lost_mm2=area_lost_mm2,
+            region_ids=region_ids,
             allow_few=options.allow_few_cells,
             allow_none=zero_cells_allowed,
         )
@@ -301,11 +304,12 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     parameters = {
         "area_mm2": area_mm2,
         "area_lost_mm2": area_lost_mm2,
+        "region_ids": region_ids,
         "allow_few_cells": options.allow_few_cells,
         "zero_cells_allowed": zero_cells_allowed,
         "warnings": warnings,
     }
-    case.run_stage(Stage("score", 3, (SCORE,)), parameters, reads, work)
+    case.run_stage(Stage("score", 4, (SCORE,)), parameters, reads, work)
 
 
 def _spread(case: Case, table: pa.Table, ki67: CaseSlide) -> tuple[float, float] | None:
@@ -343,7 +347,7 @@ def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Opti
         report.write_report(case.path(REPORT), data)
         return {"warnings": []}
 
-    case.run_stage(Stage("report", 2, (REPORT,)), {}, tuple(present), work)
+    case.run_stage(Stage("report", 3, (REPORT,)), {}, tuple(present), work)
 
 
 def _model_cards(models: Mapping[str, str], options: Options) -> dict[str, Mapping[str, Any]]:

@@ -6,6 +6,7 @@ import pytest
 import shapely
 import synthetic
 
+from ki67.annotations import Region, Regions
 from ki67.cells import cell_schema, detect_cells, load_engine
 from ki67.cells.matching import count_matches
 from ki67.errors import RegionError, TissueError
@@ -132,6 +133,16 @@ def test_region_ids_say_which_polygon(drawn, save):
     table = detect(save(drawn[0]), region, margin_um=0).read_table()
     x = table["x_um"].to_numpy()
     assert table["region_id"].to_pylist() == ["1" if value < 75 else "2" for value in x]
+
+
+def test_named_regions_keep_their_names_and_a_cell_in_two_counts_once(drawn, save):
+    upper, both = shapely.box(10, 10, 70, 40), shapely.box(10, 10, 70, 80)
+    regions = Regions([Region("IDC", upper, "upper"), Region("IDC", both, "both")])
+    found = detect(save(drawn[0]), regions)
+    table = found.read_table().to_pylist()
+    assert found.area_mm2 == pytest.approx(both.area / 1e6)
+    assert {row["region_id"] for row in table if row["in_region"]} == {"upper", "both"}
+    assert all((row["y_um"] < 40) == (row["region_id"] == "upper") for row in table if row["in_region"])
 
 
 def test_area_counts_only_what_lies_on_the_slide(drawn, save):

@@ -18,6 +18,7 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from ki67 import slides
+from ki67.annotations import Regions
 from ki67.cells.card import NEGATIVE, OTHER, POSITIVE
 from ki67.cells.channels import WORKING_MPP, TilePixels
 from ki67.cells.counted_region import CountedRegion, counted_region
@@ -67,7 +68,7 @@ class CellDetection:
 
 def detect_cells(
     slide: Slide,
-    region: BaseGeometry | None,
+    region: BaseGeometry | Regions | None,
     path: str | Path,
     *,
     tissue: TissueMask | None = None,
@@ -85,7 +86,8 @@ def detect_cells(
     slide
         The Ki-67 slide, or a plain picture of a field.
     region
-        Polygon or multipolygon in µm; None for all tissue (all of the picture where it is a field).
+        Polygon or multipolygon in µm, or named regions, whose ids go into the table; None for all tissue (all of the
+        picture where it is a field).
     path
         The Parquet file to write.
     tissue
