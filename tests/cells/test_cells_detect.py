@@ -191,5 +191,16 @@ def test_a_dab_threshold_decides_alone_which_tumour_cells_are_positive(drawn, sa
     plain, strict = detect(path).read_table(), detect(path, dab_threshold=5.0).read_table()
     assert places(strict, "positive").size == 0
     assert len(places(strict, "negative")) == len(places(plain, "negative")) + len(places(plain, "positive"))
+    overruled = np.array(strict["label"].to_pylist()) != np.array(plain["label"].to_pylist())
+    assert (np.array([value is None for value in strict["probability"].to_pylist()]) == overruled).all()
     loose = detect(path, dab_threshold=0.0).read_table()
     assert len(places(loose, "positive")) == len(places(strict, "negative"))
+
+
+def test_without_any_brown_no_cell_is_positive(drawn, save):
+    picture = drawn[0].astype(np.float32)
+    blue = np.array([0.715, 0.617, 0.328], np.float32)
+    amount = np.log10(245 / picture.clip(1, 245)).sum(axis=2, keepdims=True) / blue.sum()
+    found = detect(save((245 * 10 ** -(amount * blue)).clip(0, 255).astype(np.uint8)))
+    assert "positive" not in found.read_table()["label"].to_pylist()
+    assert any("DAB is nearly absent" in line for line in found.warnings)
