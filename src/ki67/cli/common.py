@@ -112,7 +112,7 @@ def index_line(result: Mapping[str, Any]) -> str:
     low, high = result["ci95_percent"]
     return (
         f"Ki-67 index: {result['index_percent']:.1f} % (95 % interval {low:.1f}-{high:.1f} %), "
-        f"{result['positive']:,} positive of {result['cells']:,} tumour cells in {result['area_mm2']:.2f} mm²"
+        f"{result['positive']:,} positive of {result['cells']:,} tumour cells in {result['area_mm2']:.3g} mm²"
     )
 
 

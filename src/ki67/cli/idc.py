@@ -51,8 +51,8 @@ def predict(
         raise typer.BadParameter(f"--stride-px must divide the patch's edge of {edge} px, found {stride_px}")
     result = run_idc(he, out, mpp=mpp, model=model, stride_px=stride_px)
     lines = [
-        f"invasive carcinoma: {result['area_mm2']:.2f} mm² in {result['polygons']} region(s)",
-        f"tissue: {result['tissue_mm2']:.2f} mm²",
+        f"invasive carcinoma: {result['area_mm2']:.3g} mm² in {result['polygons']} region(s)",
+        f"tissue: {result['tissue_mm2']:.3g} mm²",
         *warning_lines(result),
         f"regions: {result['regions']}",
         f"heat map: {result['heatmap']}",
