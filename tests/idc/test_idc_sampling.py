@@ -157,6 +157,8 @@ def test_a_list_is_read_relative_to_its_folder(tmp_path: Path) -> None:
         (("p1,a.svs,,train",), "line 2: the regions is empty"),
         (("../p1,a.svs,a.geojson,train",), "cannot be a folder's name"),
         (("p1,a.svs,a.geojson,train", "p2,b.svs,b.geojson,"), "some slides have a split"),
+        (("p1,a.svs,a.geojson,train", "p2,./a.svs,b.geojson,val"), "lists the slide .*a.svs twice, for patient p1"),
+        (("p1,a.svs,a.geojson,train", "P1,b.svs,b.geojson,val"), "names the patients p1 and P1"),
         ((), "names no slide"),
     ],
 )
