@@ -96,12 +96,23 @@ def sample(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     result = sample(entries, out, options)
-    header = f"{'split':8s} {'patients':>8s} {'slides':>8s} {'patches':>9s}"
-    lines = [header + "".join(f" {name:>9s}" for name in options.names)]
-    for row in result["table"]:
-        counts = "".join(f" {row['classes'][name]:9,d}" for name in options.names)
-        lines.append(f"{row['split']:8s} {row['patients']:8d} {row['slides']:8d} {row['patches']:9,d}" + counts)
-    emit(result, as_json=as_json, lines=[*lines, *warning_lines(result), f"index: {result['index']}"])
+    lines = [
+        *_table1_lines(result["table"]),
+        *warning_lines(result),
+        f"index: {result['index']}",
+    ]
+    emit(result, as_json=as_json, lines=lines)
+
+
+def _table1_lines(table: list[dict[str, Any]]) -> list[str]:
+    """Lay out Table 1: patches of each class, in brackets the slides they come from."""
+    columns = "".join(f" {name + ' (slides)':>18s}" for name in table[0]["classes"])
+    lines = [f"{'split':8s} {'patients':>8s} {'slides':>8s} {'without':>8s} {'patches':>9s}" + columns]
+    for row in table:
+        counts = (f"{count:,} ({row['class_slides'][name]})" for name, count in row["classes"].items())
+        whole = f"{row['patients']:8d} {row['slides']:8d} {row['slides_without_patches']:8d} {row['patches']:9,d}"
+        lines.append(f"{row['split']:8s} {whole}" + "".join(f" {text:>18s}" for text in counts))
+    return lines
 
 
 @app.command()

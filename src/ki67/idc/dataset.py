@@ -24,6 +24,9 @@ from ki67.progress import track
 INDEX_FILE, FACTS_FILE = "index.csv", "patches.json"
 """What lies beside sampled patches: their index, and their size, resolution and classes."""
 
+UNFINISHED_FILE = "unfinished.csv"
+"""What the index is called while patches are still being written."""
+
 FACTS_SCHEMA = 1
 
 INDEX_COLUMNS = ("patient", "label", "file")
@@ -82,10 +85,12 @@ def read_facts(directory: str | Path) -> PatchFacts | None:
     Raises
     ------
     DataSetError
-        Where the folder is missing or the file damaged.
+        Where the folder is missing or the file damaged, or the sampling was cut short.
     """
     if not Path(directory).is_dir():
         raise DataSetError(directory, "is not a folder", "Name the folder that holds the patches.")
+    if (Path(directory) / UNFINISHED_FILE).exists():
+        raise DataSetError(directory, "holds a sampling that was cut short", "Sample the patches again.")
     path = Path(directory) / FACTS_FILE
     if not path.exists():
         return None
@@ -189,7 +194,7 @@ def _read_index(folder: Path, index: Path) -> list[PatchRow]:
         text = index.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataSetError(
-            index, "is missing", "Name an existing index with --index, or leave the option out."
+            index, "is missing", "Name the index that belongs to the patches, or sample them again."
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataSetError(index, f"cannot be read as text ({error})", "Expected a CSV file in UTF-8.") from error
