@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,19 +33,16 @@ def idc(
 
     begin(quiet=quiet)
     result = evaluate_idc(directory, index, load_model(model), figures=figures)
-    pooled, intervals = result["pooled"], result["intervals"]
     lines = [f"{'measure':28s} {'value':>8s}   95 % interval over patients"]
-    for name, value in pooled.items():
-        low_high = intervals.get(name)
-        lines.append(
-            f"{name:28s} {_number(value):>8s}" + (f"   {low_high[0]:.3f}-{low_high[1]:.3f}" if low_high else "")
-        )
+    lines += [_measure_line(name, value, result["intervals"]) for name, value in result["pooled"].items()]
     if result["with_surroundings"]:
         alone = result["patch_alone"]
         lines += ["", "each patch judged by itself, without its surroundings"]
-        for name in ("auc", "balanced_accuracy"):
-            low, high = alone["intervals"][name] or (float("nan"),) * 2
-            lines.append(f"{name:28s} {_number(alone['pooled'][name]):>8s}   {low:.3f}-{high:.3f}")
+        lines += [
+            _measure_line(name, alone["pooled"][name], alone["intervals"]) for name in ("auc", "balanced_accuracy")
+        ]
+    if result["pooled"]["patients"] < 2:
+        lines.append("no intervals: they need patches of two patients or more")
     lines += _confusion_lines(result["confusion"]) if len(result["confusion"]) > 2 else []
     emit(result, as_json=as_json, lines=lines)
 
@@ -141,6 +139,11 @@ def index(
     begin(quiet=quiet)
     result = evaluate_index(gold, scores)
     emit(result, as_json=as_json, lines=[f"{name}: {_number(value)}" for name, value in result.items()])
+
+
+def _measure_line(name: str, value: Any, intervals: Mapping[str, Sequence[float] | None]) -> str:
+    limits = intervals.get(name)
+    return f"{name:28s} {_number(value):>8s}" + (f"   {limits[0]:.3f}-{limits[1]:.3f}" if limits else "")
 
 
 def _confusion_lines(confusion: dict[str, dict[str, int]]) -> list[str]:
