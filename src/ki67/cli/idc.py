@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -125,7 +126,9 @@ def train(
         float | None,
         typer.Option("--mpp", help="µm per pixel of the patches, where 'ki67 idc sample' did not say it."),
     ] = None,
-    patch_px: Annotated[int, typer.Option("--patch-px", min=8, help="Edge of a patch, likewise.")] = 50,
+    patch_px: Annotated[
+        int | None, typer.Option("--patch-px", min=8, help="Edge of a patch, likewise; default: 50.")
+    ] = None,
     data: Annotated[str, typer.Option("--data", help="What the patches are, for the model's card.")] = "own patches",
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Length of the training.")] = 18,
     patches_per_epoch: Annotated[
@@ -168,7 +171,11 @@ def train(
     if facts is None:
         if mpp is None:
             raise typer.BadParameter("the patches do not say their resolution; give it with --mpp")
-        facts = PatchFacts(patch_px, mpp, PUBLIC_CLASSES)
+        facts = PatchFacts(patch_px or 50, mpp, PUBLIC_CLASSES)
+    elif mpp not in (None, facts.mpp) or patch_px not in (None, facts.patch_px):
+        raise typer.BadParameter(
+            f"{patches} holds patches of {facts.patch_px} px at {facts.mpp:g} µm; leave --patch-px and --mpp out"
+        )
     if threads:
         torch.set_num_threads(threads)
     options = TrainingOptions(
@@ -217,7 +224,7 @@ def adapt(
     mix: Annotated[
         float, typer.Option("--mix", min=0, max=1, help="Weight of the new slides' statistics; 1 forgets the old.")
     ] = 0.3,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of dann.")] = 400,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of dann; default: 400.")] = None,
     mpp: Mpp = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")] = 2020,
     as_json: Json = False,
@@ -228,20 +235,25 @@ def adapt(
     require_training("Training a model")
     from ki67.idc import load_model, read_patches
     from ki67.idc.adaptation import AdaptOptions, adapt_model, draw_slides
+    from ki67.idc.dataset import rows_for_model
     from ki67.idc.recipe import INDEX, split_rows
     from ki67.idc.training import PatchSet
 
     if method is AdaptMethod.dann and source is None:
         raise typer.BadParameter("dann learns on from labelled patches; name them with --source")
+    if method is not AdaptMethod.dann and (source is not None or steps is not None):
+        raise typer.BadParameter("--source and --steps are for --method dann; leave them out, or choose it")
     if out.suffix != ".onnx":
         raise typer.BadParameter(f"the adapted model must end in .onnx, found {out.name}")
     base = load_model(None if str(model) == "shipped" else model)
-    options = AdaptOptions(method.value, patches=patches, mix=mix, steps=steps, seed=seed)
-    pixels, seen = draw_slides(slides, base.card, options, mpp)
+    options = AdaptOptions(method.value, patches=patches, mix=mix, seed=seed)
+    if steps is not None:
+        options = replace(options, steps=steps)
     labelled = None
     if source is not None:
-        training, _ = split_rows(read_patches(source, source / INDEX), source / INDEX)
-        labelled = PatchSet.load(training, base.card.patch_px)
+        rows = rows_for_model(read_patches(source, source / INDEX), source, base.card)
+        labelled = PatchSet.load(split_rows(rows, source / INDEX)[0], base.card.patch_px)
+    pixels, seen = draw_slides(slides, base.card, options, mpp)
     target = adapt_model(base, pixels, out, options, source=labelled, slides=seen)
     result = {"model": str(target), "method": method.value, "patches": len(pixels), "slides": seen}
     emit(result, as_json=as_json, lines=[f"{len(pixels)} patches of {len(seen)} slide(s)", f"model: {target}"])
