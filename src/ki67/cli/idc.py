@@ -79,7 +79,9 @@ def sample(
         int | None, typer.Option("--stride-px", help="Distance of neighbouring patches; default: their edge.")
     ] = None,
     per_class: Annotated[int, typer.Option("--per-class", help="Most patches per class and slide.")] = 2000,
-    cover: Annotated[float, typer.Option("--cover", help="Share of a patch that a class must cover.")] = 0.75,
+    cover: Annotated[
+        float, typer.Option("--cover", help="Share of a patch that its class, or the rest, must cover.")
+    ] = 0.75,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")] = 2020,
     as_json: Json = False,
     quiet: Quiet = False,
