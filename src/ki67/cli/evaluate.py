@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ki67.cli.common import Engine, EngineOption, Json, Layout, Quiet, begin, emit, warning_lines
+from ki67.cli.common import Engine, EngineOption, Json, Layout, Mpp, Quiet, begin, emit, warning_lines
 from ki67.cli.score import Mode, ModeOption
 
 app = typer.Typer(help="Compare with a gold standard.", no_args_is_help=True)
@@ -45,6 +45,31 @@ def idc(
         lines.append("no intervals: they need patches of two patients or more")
     lines += _confusion_lines(result["confusion"]) if len(result["confusion"]) > 2 else []
     emit(result, as_json=as_json, lines=lines)
+
+
+@app.command()
+def idc_region(
+    he: Annotated[Path, typer.Argument(help="The H&E slide.")],
+    regions: Annotated[Path, typer.Argument(help="The region found: CASE/idc/regions.geojson, or any GeoJSON.")],
+    truth: Annotated[Path, typer.Argument(help="GeoJSON with the region drawn by hand.")],
+    mpp: Mpp = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Label of the regions to compare (default: IDC).")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="PNG of slide and heat map with both outlines.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """IDC region of a whole section: Dice and area against an outline drawn by hand."""
+    from ki67.evaluation.idc_regions import evaluate_region
+
+    begin(quiet=quiet)
+    result = evaluate_region(he, regions, truth, mpp, label=label, figure=figure)
+    areas = f"{result['area_mm2']:.2f} mm² found, {result['true_area_mm2']:.2f} mm² drawn by hand"
+    lines = [f"Dice: {result['dice']:.3f}", f"area: {areas} ({result['area_error_percent']:+.1f} %)"]
+    emit(result, as_json=as_json, lines=[*lines, *warning_lines(result)])
 
 
 @app.command()
