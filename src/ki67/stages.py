@@ -14,7 +14,7 @@ import shapely
 from shapely.geometry import MultiPolygon
 
 from ki67 import cells, idc, registration, report, scoring
-from ki67.annotations import UNCLASSIFIED, Region, Regions, check_inside, read_regions, write_regions
+from ki67.annotations import Region, Regions, check_inside, choose_regions, read_regions, write_regions
 from ki67.case import Case, Stage, Summary
 from ki67.errors import RegionError, RegistrationError
 from ki67.files import atomic_path, sha256_of, write_json
@@ -32,9 +32,6 @@ CELLS = "cells.parquet"
 EXCLUDED = "excluded.geojson"
 SCORE = "score.json"
 REPORT = "report.html"
-
-TUMOUR_LABELS = ("IDC", "Tumor", "Tumour", "Invasive", "Invasive carcinoma")
-"""Labels taken for the region to count, the first that occurs; other programs' names for it come after ours."""
 
 EXCLUSION_LABELS = {"pen": "Pen", "fold": "Fold", "focus": "Out of focus"}
 """What the parts that are not counted are called in region files and in the report."""
@@ -136,45 +133,6 @@ def take_regions(case: Case, section: CaseSlide, options: Options, target: str) 
 
     parameters = {"slide": section.identity, "regions": label_of}
     case.run_stage(Stage("regions", 1, (target,)), parameters, (), work)
-
-
-def choose_regions(regions: Regions, label: str | None, path: Path) -> tuple[Regions, list[str]]:
-    """Pick the regions that are counted, by label.
-
-    Parameters
-    ----------
-    regions
-        All regions of the file.
-    label
-        The label asked for; None takes the first of :data:`TUMOUR_LABELS` that occurs, or regions without a label
-        where none has one.
-    path
-        Their file, for messages.
-
-    Returns
-    -------
-    tuple
-        The regions, and warnings on what was left out or taken without a label.
-
-    Raises
-    ------
-    RegionError
-        Where no region carries such a label.
-    """
-    present = {name.casefold(): name for name in regions.labels}
-    wanted = (label,) if label is not None else TUMOUR_LABELS
-    for name in wanted:
-        if name.casefold() in present:
-            chosen = regions.with_label(present[name.casefold()])
-            left_out = sorted(other for other in regions.labels if other.casefold() != name.casefold())
-            note = f"{path.name}: counted '{name}'; left out {', '.join(map(repr, left_out))}"
-            return chosen, [note] if left_out else []
-    if label is None and set(regions.labels) == {UNCLASSIFIED}:
-        return regions, [f"{path.name}: the regions carry no label; they were taken for invasive carcinoma"]
-    found = ", ".join(repr(name) for name in sorted(regions.labels)) or "no region at all"
-    expected = repr(label) if label is not None else "'IDC'"
-    msg = f"{path}: no region is labelled {expected}, found {found}. Name the label to count with --label"
-    raise RegionError(msg)
 
 
 def register(

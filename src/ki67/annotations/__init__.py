@@ -5,24 +5,30 @@ from ki67.annotations.formats import read_points, read_regions, write_regions
 from ki67.annotations.geojson import PointSet
 from ki67.annotations.regions import (
     LABEL_COLORS,
+    TUMOUR_LABELS,
     UNCLASSIFIED,
     Region,
     Regions,
     check_inside,
+    choose_regions,
     color_of,
+    tumour_label,
 )
 
 __all__ = [
     "CELL_CLASSES",
     "LABEL_COLORS",
+    "TUMOUR_LABELS",
     "UNCLASSIFIED",
     "PointSet",
     "Region",
     "Regions",
     "check_inside",
+    "choose_regions",
     "color_of",
     "read_points",
     "read_regions",
+    "tumour_label",
     "write_cells_geojson",
     "write_regions",
 ]
