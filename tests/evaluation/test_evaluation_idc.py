@@ -17,6 +17,7 @@ from ki67.evaluation.idc import RATE_ROWS, called_classes, confusion, evaluate_i
 from ki67.evaluation.idc_figures import calibration_points, roc_points
 from ki67.evaluation.idc_sections import assemble, evaluate_section
 from ki67.idc import IdcModel, load_model, read_patches
+from ki67.idc.model import patient_mark
 from ki67.idc.surroundings import Surroundings
 
 PINK, PURPLE = (228, 180, 205), (110, 60, 150)
@@ -45,6 +46,15 @@ def test_every_row_is_there_with_intervals_over_patients(folder: Path) -> None:
     assert result["pooled"]["patients"] == 2
     assert result["model"] == "idc_inception_v1"
     assert result["model_sha256"] == load_model().sha256
+
+
+def test_patients_that_the_model_was_trained_on_are_said(folder: Path) -> None:
+    model = load_model()
+    split = {"split": {"training": {"patient_marks": [patient_mark("7001"), patient_mark("x")]}}}
+    trained = replace(model, card=replace(model.card, details={**model.card.details, **split}))
+    assert evaluate_idc(folder)["warnings"] == []
+    (warning,) = evaluate_idc(folder, model=trained)["warnings"]
+    assert "trained on 1 of these patients" in warning
 
 
 def test_the_command_takes_the_patches_that_the_index_names(folder: Path, ki67: Callable[..., object]) -> None:

@@ -114,3 +114,12 @@ def test_patches_that_a_model_was_not_made_for_are_refused(
     write_facts(patch_folder, *facts)
     with pytest.raises(DataSetError, match=complaint):
         rows_for_model(read_patches(patch_folder), patch_folder, green_model.card)
+
+
+def test_many_patches_lie_in_a_file_and_are_the_same(patch_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = read_patches(patch_folder)
+    held = load_pixels(rows, 20)
+    monkeypatch.setattr("ki67.idc.dataset.HELD_BYTES", 1000)
+    aside = load_pixels(rows, 20)
+    assert isinstance(aside, np.memmap)
+    np.testing.assert_array_equal(aside, held)

@@ -44,7 +44,7 @@ def idc(
     if result["pooled"]["patients"] < 2:
         lines.append("no intervals: they need patches of two patients or more")
     lines += _confusion_lines(result["confusion"]) if len(result["confusion"]) > 2 else []
-    emit(result, as_json=as_json, lines=lines)
+    emit(result, as_json=as_json, lines=[*lines, *warning_lines(result)])
 
 
 @app.command()
@@ -67,7 +67,7 @@ def idc_region(
 
     begin(quiet=quiet)
     result = evaluate_region(he, regions, truth, mpp, label=label, figure=figure)
-    areas = f"{result['area_mm2']:.2f} mm² found, {result['true_area_mm2']:.2f} mm² drawn by hand"
+    areas = f"{result['area_mm2']:.3g} mm² found, {result['true_area_mm2']:.3g} mm² drawn by hand"
     lines = [f"Dice: {result['dice']:.3f}", f"area: {areas} ({result['area_error_percent']:+.1f} %)"]
     emit(result, as_json=as_json, lines=[*lines, *warning_lines(result)])
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ki67.cli.common import Json, Mpp, Out, Quiet, begin, emit, require_training, warning_lines
+from ki67.cli.common import Json, Mpp, Out, Quiet, begin, emit, finite, require_training, warning_lines
 
 ModelOption = Annotated[Path | None, typer.Option("--model", help="Another model (.onnx); default: the shipped one.")]
 
@@ -126,7 +126,13 @@ def train(
     ],
     mpp: Annotated[
         float | None,
-        typer.Option("--mpp", help="µm per pixel of the patches, where 'ki67 idc sample' did not say it."),
+        typer.Option(
+            "--mpp",
+            min=0.05,
+            max=50,
+            callback=finite,
+            help="µm per pixel of the patches, where 'ki67 idc sample' did not say it.",
+        ),
     ] = None,
     patch_px: Annotated[
         int | None, typer.Option("--patch-px", min=8, help="Edge of a patch, likewise; default: 50.")

@@ -13,6 +13,7 @@ from ki67.evaluation.idc_figures import draw_figures
 from ki67.idc import IdcModel, ModelCard, PatchRow, load_model, load_pixels, read_patches
 from ki67.idc.dataset import rows_for_model
 from ki67.idc.metrics import rank_auc
+from ki67.idc.model import patient_mark
 
 REPLICATES = 2000
 """Bootstrap draws; the limits of a 95 % interval then move by less than half a point between seeds."""
@@ -85,7 +86,7 @@ def evaluate_idc(
         classes), counts and ``threshold``; ``patch_alone``: ``pooled`` and ``intervals`` of patches judged each by
         itself; ``with_surroundings``: whether they were used; ``intervals``: 95 % percentile intervals over patients
         of the same names; ``per_patient``: one entry per patient; ``confusion``: patches by label and by the class
-        called. What is undefined (one class only, division by zero) is None.
+        called; ``warnings``. What is undefined (one class only, division by zero) is None.
 
     Raises
     ------
@@ -120,6 +121,10 @@ def evaluate_idc(
         "model_sha256": used.sha256,
     }
     result["notes"].append(_SURROUNDINGS_NOTE if informed is not None else _ALONE_NOTE)
+    seen = sum(patient_mark(patient) in used.card.patients_trained_on for patient in np.unique(patients).tolist())
+    result["warnings"] = (
+        [f"the model was trained on {seen} of these patients: the figures flatter it"] if seen else []
+    )
     if figures is not None:
         draw_figures(figures, labels, scores, result)
     return result

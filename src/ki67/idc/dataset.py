@@ -10,7 +10,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -184,6 +186,10 @@ def rows_for_model(rows: Sequence[PatchRow], directory: str | Path, card: ModelC
     return [replace(row, label=card.classes.index(classes[row.label])) for row in rows]
 
 
+HELD_BYTES = 1 << 30
+"""Patches up to 1 GiB (140,000 of 50 px, 21,000 of 128 px) are held in memory."""
+
+
 def load_pixels(rows: Sequence[PatchRow], patch_px: int) -> NDArray[np.uint8]:
     """Read patches into one array.
 
@@ -207,7 +213,7 @@ def load_pixels(rows: Sequence[PatchRow], patch_px: int) -> NDArray[np.uint8]:
         Where an image is missing, cannot be read or is larger than a patch, or all are smaller.
     """
     largest = 0
-    pixels = np.full((len(rows), patch_px, patch_px, 3), WHITE, dtype=np.uint8)
+    pixels = _room_for((len(rows), patch_px, patch_px, 3))
     for place, row in enumerate(track(rows, "Reading patches")):
         patch = _read_image(row.path)
         height, width = patch.shape[:2]
@@ -217,6 +223,8 @@ def load_pixels(rows: Sequence[PatchRow], patch_px: int) -> NDArray[np.uint8]:
                 f"is {width} x {height} px, expected at most {patch_px} x {patch_px}",
                 "Use patches of the model's size and resolution; its card states both.",
             )
+        if (height, width) != (patch_px, patch_px):
+            pixels[place] = WHITE
         pixels[place, :height, :width] = patch
         largest = max(largest, min(height, width))
     if rows and largest < patch_px:
@@ -226,6 +234,17 @@ def load_pixels(rows: Sequence[PatchRow], patch_px: int) -> NDArray[np.uint8]:
             "Use patches of the model's size and resolution; its card states both.",
         )
     return pixels
+
+
+def _room_for(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Empty array: in memory, or, where it is large, in a file without a name that memory only caches."""
+    size = math.prod(shape)
+    if size <= HELD_BYTES:
+        return np.empty(shape, np.uint8)
+    with tempfile.TemporaryFile() as file:
+        # All of the room is asked for now: written to later, a full disk would end the program without a word.
+        os.posix_fallocate(file.fileno(), 0, size) if hasattr(os, "posix_fallocate") else file.truncate(size)
+        return np.memmap(file, np.uint8, "r+", shape=shape)
 
 
 def _read_image(path: Path) -> NDArray[np.uint8]:

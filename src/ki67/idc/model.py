@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,6 +82,16 @@ class ModelCard:
     def tumour_output(self) -> int:
         """Place of ``IDC`` among the outputs."""
         return self.classes.index(TUMOUR_CLASS)
+
+    @property
+    def patients_trained_on(self) -> frozenset[str]:
+        """Marks (:func:`patient_mark`) of the patients whose patches had a say in the weights."""
+        return frozenset(self.details.get("split", {}).get("training", {}).get("patient_marks", ()))
+
+
+def patient_mark(patient: str) -> str:
+    """What stands for a patient in a card: enough to tell that one was trained on, not who it was."""
+    return hashlib.sha256(patient.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ temperature and threshold on the validation patches and writes ``OUT/idc_incepti
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,7 +21,7 @@ from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.dataset import PatchRow, read_patches
 from ki67.idc.export import export
 from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
-from ki67.idc.model import load_model
+from ki67.idc.model import load_model, patient_mark
 from ki67.idc.network import InceptionV1
 from ki67.idc.slide_list import SPLITS
 from ki67.idc.training import PatchSet, margins_of, predict_logits, predict_margins, train
@@ -208,11 +207,6 @@ def make_card(
         "training": {"command": "ki67 idc train PATCHES OUT", "options": asdict(options)},
         "limits": "what the labels do not tell apart, the model does not either",
     }
-
-
-def patient_mark(patient: str) -> str:
-    """What stands for a patient in a card: enough to tell that one was trained on, not who it was."""
-    return hashlib.sha256(patient.encode()).hexdigest()[:12]
 
 
 def _count(rows: Sequence[PatchRow]) -> dict[str, Any]:
