@@ -3,6 +3,7 @@ import threading
 import numpy as np
 import openslide
 import pytest
+import tifffile
 from PIL import Image
 
 from ki67.geometry import RectUm
@@ -71,6 +72,27 @@ def test_averaging_keeps_the_mean_exactly(blobs):
         read = slide.read(RectUm(10 * MPP, 20 * MPP, 700 * MPP, 700 * MPP), 700 * MPP / 413)
     assert read.shape == (413, 413, 3)
     assert read.mean() == pytest.approx(pixels[20:720, 10:710].mean(), abs=0.05)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_tiles_shrunk_when_decoded_give_what_averaging_the_block_gives(tmp_path, monkeypatch, factor):
+    pixels = np.random.default_rng(0).integers(0, 256, (803, 1201, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "flat.tif", pixels, photometric="rgb", tile=(128, 128))
+    mpp = factor * MPP
+    # Across tiles, up to the last whole pixel, beyond the edge, and off the grid.
+    places = [
+        (0, 0, 300, 200),
+        (31, 17, 200, 99),
+        (40, 30, 1201 // factor - 40, 803 // factor - 30),
+        (-5, 90, 80, 60),
+    ]
+    rects = [RectUm(x * mpp, y * mpp, w * mpp, h * mpp) for x, y, w, h in places]
+    rects.append(RectUm(3 * MPP, 5 * MPP, 60 * mpp, 60 * mpp))
+    with open_slide(tmp_path / "flat.tif", mpp=MPP) as slide:
+        found = [slide.read(rect, mpp) for rect in rects]
+        monkeypatch.setattr(type(slide), "_shrunk", lambda *_: None)
+        for rect, shrunk in zip(rects, found, strict=True):
+            np.testing.assert_array_equal(slide.read(rect, mpp), shrunk)
 
 
 def test_direct_decoding_gives_the_pixels_of_openslide(tmp_path):

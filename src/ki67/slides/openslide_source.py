@@ -9,7 +9,7 @@ import numpy as np
 import openslide
 
 from ki67.errors import SlideError
-from ki67.slides.sources import REPAIR, WHITE, RgbImage, over_white
+from ki67.slides.sources import REPAIR, WHITE, ReadsWholeOnly, RgbImage, over_white
 
 CACHE_BYTES: Final = 64 * 2**20  # a few rows of tiles of a large slide
 PROBE_PX: Final = 16
@@ -45,7 +45,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-class OpenSlideSource:
+class OpenSlideSource(ReadsWholeOnly):
     """Pixels through ``read_region``; transparent pixels become white."""
 
     def __init__(self, path: Path, handle: openslide.OpenSlide) -> None:

@@ -50,6 +50,12 @@ class Axis:
         aligned = abs(self.start - round(self.start)) < ALIGNED_PX and drift < ALIGNED_PX
         return step if aligned and step >= 1 else None
 
+    @property
+    def first_step(self) -> int | None:
+        """Number of steps from the source's edge to the first output pixel; None off that grid, or before it."""
+        steps = round(self.start / self.step)
+        return steps if steps >= 0 and abs(self.start - steps * self.step) < ALIGNED_PX else None
+
 
 def resample(block: NDArray[np.uint8], rows: Axis, columns: Axis, limits: tuple[int, int]) -> NDArray[np.uint8]:
     """Average (or, below one source pixel a step, interpolate linearly) a block onto the output grid.

@@ -191,9 +191,23 @@ class Slide:
             self._fill(out[:, half:], level, rows, columns.part(half, columns.count - half))
 
     def _averaged(self, level: int, rows: Axis, columns: Axis) -> RgbImage:
+        shrunk = self._shrunk(level, rows, columns)
+        if shrunk is not None:
+            return shrunk
         (top, bottom), (left, right) = rows.source_range, columns.source_range
         width, height = self.levels[level].size_px
         return resample(self._block(level, left, top, right, bottom), rows, columns, (height, width))
+
+    def _shrunk(self, level: int, rows: Axis, columns: Axis) -> RgbImage | None:
+        """A read whose pixels are whole squares of the source's, where the source can average its tiles by itself."""
+        factor = rows.whole_step
+        if factor is None or factor == 1 or factor != columns.whole_step or not self._source.shrinks(level, factor):
+            return None
+        left, top = columns.first_step, rows.first_step
+        width, height = (side // factor for side in self.levels[level].size_px)
+        if left is None or top is None or left + columns.count > width or top + rows.count > height:
+            return None
+        return self._source.read_shrunk(level, factor, left, top, columns.count, rows.count)
 
     def _block(self, level: int, left: int, top: int, right: int, bottom: int) -> RgbImage:
         width, height = self.levels[level].size_px

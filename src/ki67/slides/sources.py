@@ -29,12 +29,34 @@ class Source(Protocol):
         """Read a rectangle that lies inside the level: (height, width, 3) uint8."""
         ...
 
+    def shrinks(self, level: int, factor: int) -> bool:
+        """Whether :meth:`read_shrunk` is there for a level and a whole factor."""
+        ...
+
+    def read_shrunk(
+        self, level: int, factor: int, left_px: int, top_px: int, width_px: int, height_px: int
+    ) -> RgbImage:
+        """Read a rectangle of the level shrunk by a factor, in pixels of the shrunk level that are whole in it."""
+        ...
+
     def close(self) -> None:
         """Release the file."""
         ...
 
 
-class ArraySource:
+class ReadsWholeOnly:
+    """For sources that have nothing to gain from shrinking: they hand out a level as it is."""
+
+    def shrinks(self, _level: int, _factor: int) -> bool:
+        """Never."""
+        return False
+
+    def read_shrunk(self, *_: int) -> RgbImage:
+        """Not there."""
+        raise NotImplementedError
+
+
+class ArraySource(ReadsWholeOnly):
     """A plain picture, one level, held in memory."""
 
     def __init__(self, name: str, pixels: RgbImage) -> None:

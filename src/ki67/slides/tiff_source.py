@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -132,13 +133,30 @@ class TiffSource:
         SlideError
             Where a tile cannot be read or decoded.
         """
+        return self.read_shrunk(level, 1, left_px, top_px, width_px, height_px)
+
+    def shrinks(self, level: int, factor: int) -> bool:
+        """Whether the level's tiles can be divided by the factor."""
         page = self._pages[level]
-        tile_width, tile_height = int(page.tilewidth), int(page.tilelength)
+        return int(page.tilewidth) % factor == 0 and int(page.tilelength) % factor == 0
+
+    def read_shrunk(
+        self, level: int, factor: int, left_px: int, top_px: int, width_px: int, height_px: int
+    ) -> RgbImage:
+        """Read a rectangle of the level shrunk by a factor; each tile is averaged once, when it is decoded.
+
+        Raises
+        ------
+        SlideError
+            Where a tile cannot be read or decoded.
+        """
+        page = self._pages[level]
+        tile_width, tile_height = int(page.tilewidth) // factor, int(page.tilelength) // factor
         pixels = np.empty((height_px, width_px, 3), dtype=np.uint8)
         right, bottom = left_px + width_px, top_px + height_px
         for row in range(top_px // tile_height, -(-bottom // tile_height)):
             for column in range(left_px // tile_width, -(-right // tile_width)):
-                tile = self._tile(level, row, column)
+                tile = self._tile(level, factor, row, column)
                 x, y = column * tile_width, row * tile_height
                 x0, y0 = max(x, left_px), max(y, top_px)
                 x1, y1 = min(x + tile_width, right), min(y + tile_height, bottom)
@@ -149,8 +167,16 @@ class TiffSource:
                 place[: part.shape[0], : part.shape[1]] = part
         return pixels
 
-    def _tile(self, level: int, row: int, column: int) -> RgbImage:
-        return self._cache.get((level, row, column), lambda: self._decoded(level, row, column))
+    def _tile(self, level: int, factor: int, row: int, column: int) -> RgbImage:
+        def shrunk() -> RgbImage:
+            tile = self._decoded(level, row, column)
+            if factor == 1:
+                return tile
+            height, width = (side // factor for side in tile.shape[:2])
+            whole = tile[: height * factor, : width * factor]
+            return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+        return self._cache.get((level, factor, row, column), shrunk)
 
     def _decoded(self, level: int, row: int, column: int) -> RgbImage:
         page = self._pages[level]

@@ -6,10 +6,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from itertools import islice
 from typing import Final
 
 from ki67.slides.sources import RgbImage
 
+EVICTED_AT_ONCE: Final = 64  # looked at for each tile that comes, the oldest first
 CACHE_BYTES: Final = 96 * 2**20  # two rows of 512 px tiles across a section 30,000 px wide
 
 
@@ -56,7 +58,9 @@ class TileCache:
             self._evict()
 
     def _evict(self) -> None:
-        for key in list(self._tiles):
+        if self._bytes <= self._limit_bytes:
+            return
+        for key in list(islice(self._tiles, EVICTED_AT_ONCE)):
             if self._bytes <= self._limit_bytes:
                 return
             future = self._tiles[key]
