@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import cv2
 import pytest
 import synthetic
 
@@ -42,3 +43,13 @@ def test_fields_that_the_model_was_trained_on_are_named(labelled):
     (said,) = evaluate_cells(labelled, "points", engine=trained_on("points/field"))["warnings"]
     assert said.startswith("1 of 1 fields")
     assert "(field, …)" in said
+
+
+def test_the_command_draws_each_field_and_the_figures(labelled, tmp_path, ki67):
+    out = tmp_path / "figures"
+    outcome = ki67("evaluate", "cells", labelled, "--layout", "points", "--mpp", 0.25, "--figures", out, "--quiet")
+    assert outcome.code == 0, outcome.stderr
+    assert sorted(path.name for path in out.glob("*.png")) == ["bland_altman.png", "index.png", "reliability.png"]
+    drawn, field = cv2.imread(str(out / "fields" / "field.png")), cv2.imread(str(labelled / "field.png"))
+    assert drawn.shape[1] == field.shape[1]
+    assert (drawn[: len(field)] != field).any()
