@@ -25,7 +25,7 @@ def labelled(tmp_path, save):
 
 
 def test_drawn_nuclei_are_found_and_the_index_is_right(labelled):
-    result = evaluate_cells(labelled, "points")
+    result = evaluate_cells(labelled, "points", 0.25)
     assert min(row["f1"] for row in result["classes"].values()) > 0.95
     assert result["index_mae_points"] < 2
     assert result["warnings"] == []
@@ -39,8 +39,8 @@ def trained_on(name):
 
 
 def test_fields_that_the_model_was_trained_on_are_named(labelled):
-    assert evaluate_cells(labelled, "points", engine=trained_on("qupath/field"))["warnings"] == []
-    (said,) = evaluate_cells(labelled, "points", engine=trained_on("points/field"))["warnings"]
+    assert evaluate_cells(labelled, "points", 0.25, engine=trained_on("qupath/field"))["warnings"] == []
+    (said,) = evaluate_cells(labelled, "points", 0.25, engine=trained_on("points/field"))["warnings"]
     assert said.startswith("1 of 1 fields")
     assert "(field, …)" in said
 

@@ -1,7 +1,6 @@
 """Training on drawn fields: small, but the whole way from labels on disk to a model that counts."""
 
 import csv
-import json
 
 import numpy as np
 import pytest
@@ -162,26 +161,6 @@ def test_targets_peak_at_the_nuclei_and_unlabelled_classes_are_not_asked_for():
     assert weight[0, 40, 40] == 0
 
 
-def test_qupath_points_and_detections_are_read(tmp_path, save):
-    path = save(synthetic.field()[0], "qupath/a.png")
-
-    def feature(geometry, name):
-        return {"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": name}}}
-
-    square = [[[10, 10], [14, 10], [14, 14], [10, 14], [10, 10]]]
-    features = [
-        feature({"type": "MultiPoint", "coordinates": [[4, 8], [20, 40]]}, "Tumor: Positive"),
-        feature({"type": "Polygon", "coordinates": square}, "Tumor: Negative"),
-        feature({"type": "Point", "coordinates": [1, 2]}, "Immune cells"),
-        feature({"type": "Point", "coordinates": [50, 50]}, "Ignore*"),
-    ]
-    path.with_suffix(".geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    (field,) = read_fields(path.parent, "qupath", 0.5)
-    assert field.points["positive"].tolist() == [[2, 4], [10, 20]]
-    assert field.points["negative"].tolist() == [[6, 6]]
-    assert field.points["other"].tolist() == [[0.5, 1]]
-
-
 def test_fields_without_tumour_cells_cannot_be_trained_on(fields, tmp_path):
     from ki67.cells.recipe import FieldSet, train_cells
 
@@ -189,34 +168,9 @@ def test_fields_without_tumour_cells_cannot_be_trained_on(fields, tmp_path):
         path.write_text("x,y,label\n4,4,other\n")
     for engine in ("network", "forest"):
         with pytest.raises(DataSetError, match="cannot be trained"):
-            train_cells([FieldSet("points", fields)], tmp_path / "m.onnx", engine, {"name": "m"}, network=small())
-
-
-def test_masks_in_red_and_blue_are_read_as_nuclei(save, tmp_path):
-    picture = np.full((80, 80, 3), 230, np.uint8)
-    mask = np.zeros_like(picture)
-    mask[10:26, 10:26] = mask[40:56, 40:56] = (0, 255, 0)
-    mask[12:24, 12:24], mask[42:54, 42:54] = (255, 0, 0), (0, 0, 255)
-    mask[70:72, 70:72] = (0, 0, 255)
-    save(picture, "masked/a_ihc.png")
-    save(mask, "masked/a_mask.png")
-    (field,) = read_fields(tmp_path / "masked", "deepliif", MPP)
-    np.testing.assert_allclose(field.points["positive"], [[4.5, 4.5]])
-    np.testing.assert_allclose(field.points["negative"], [[12.0, 12.0]])
-
-
-def test_polygons_are_read_as_nuclei_and_malformed_ones_refused(save, tmp_path):
-    folder = save(np.full((60, 60, 3), 230, np.uint8), "outlined/a.png").parent
-    square = [[10, 10], [20, 10], [20, 20], [10, 20]]
-    (folder / "polygons.json").write_text(json.dumps({"a": {"positive": [square], "negative": []}}))
-    (field,) = read_fields(folder, "glioma", MPP)
-    np.testing.assert_allclose(field.points["positive"], [[3.75, 3.75]])
-    (folder / "polygons.json").write_text(json.dumps({"a": {"positive": [[[1, "x"]]]}}))
-    with pytest.raises(DataSetError, match="malformed entry for a"):
-        read_fields(folder, "glioma", MPP)
-    (folder / "polygons.json").write_text("[]")
-    with pytest.raises(DataSetError, match="no list of polygons"):
-        read_fields(folder, "glioma", MPP)
+            train_cells(
+                [FieldSet("points", fields, mpp=MPP)], tmp_path / "m.onnx", engine, {"name": "m"}, network=small()
+            )
 
 
 def test_a_forest_refuses_fields_that_do_not_tell_tumour_cells(tmp_path):

@@ -1,8 +1,7 @@
 """Labelled regions and points: read from and written to the files of other programs, held in micrometres."""
 
 from ki67.annotations.cells import CELL_CLASSES, write_cells_geojson
-from ki67.annotations.formats import read_points, read_regions, write_regions
-from ki67.annotations.geojson import PointSet
+from ki67.annotations.formats import read_cells, read_regions, write_regions
 from ki67.annotations.regions import (
     LABEL_COLORS,
     UNCLASSIFIED,
@@ -16,12 +15,11 @@ __all__ = [
     "CELL_CLASSES",
     "LABEL_COLORS",
     "UNCLASSIFIED",
-    "PointSet",
     "Region",
     "Regions",
     "check_inside",
     "color_of",
-    "read_points",
+    "read_cells",
     "read_regions",
     "write_cells_geojson",
     "write_regions",

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ki67.cli.common import Engine, EngineOption, Json, Layout, Quiet, begin, emit, require_training
+from ki67.cli.common import Engine, EngineOption, FieldMpp, Json, Quiet, begin, emit, require_training
+from ki67.layouts import Layout
 
 app = typer.Typer(help="Cells: train on your own labelled fields.", no_args_is_help=True)
 
@@ -25,14 +26,11 @@ def train(
         list[str],
         typer.Option(
             "--set",
-            help="LAYOUT=DIR, once per data set; layouts: bcdata, shidc, points, qupath, simulated, and deepliif and "
-            "glioma, whose nuclei may be of any kind.",
+            help=f"LAYOUT=DIR, once per data set. Layouts: {', '.join(Layout)}; the last two label any nuclei.",
         ),
     ],
     engine: EngineOption = Engine.network,
-    mpp: Annotated[
-        float | None, typer.Option("--mpp", help="Pixel size of the fields in µm; 0.25 if not given.")
-    ] = None,
+    mpp: FieldMpp = None,
     start: Annotated[
         str | None,
         typer.Option(

@@ -32,17 +32,13 @@ class Engine(StrEnum):
     forest = "forest"
 
 
-class Layout(StrEnum):
-    """How labelled cells are stored."""
-
-    bcdata = "bcdata"
-    shidc = "shidc"
-    points = "points"
-    qupath = "qupath"
-    simulated = "simulated"
-    deepliif = "deepliif"
-    glioma = "glioma"
-
+FieldMpp = Annotated[
+    float | None,
+    typer.Option(
+        "--mpp",
+        help="Pixel size of the fields in µm; if not given the files' own, and of the public sets 0.25 (glioma 0.1).",
+    ),
+]
 
 EngineOption = Annotated[
     Engine, typer.Option("--engine", help="What finds the cells: the network, or the paper's random forest.")

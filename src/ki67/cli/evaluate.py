@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ki67.cli.common import Engine, EngineOption, Json, Layout, Quiet, begin, emit, warning_lines
+from ki67.cli.common import Engine, EngineOption, FieldMpp, Json, Quiet, begin, emit, warning_lines
 from ki67.cli.score import Mode, ModeOption
+from ki67.layouts import Layout
 
 app = typer.Typer(help="Compare with a gold standard.", no_args_is_help=True)
 
@@ -53,7 +54,7 @@ def idc(
 def cells(
     directory: Annotated[Path, typer.Argument(help="Folder of labelled fields.")],
     layout: Annotated[Layout, typer.Option("--layout", help="How the fields are labelled.")],
-    mpp: Annotated[float | None, typer.Option("--mpp", help="Pixel size of the fields in µm.")] = None,
+    mpp: FieldMpp = None,
     radius_um: Annotated[float | None, typer.Option("--radius-um", help="Matching radius in µm.")] = None,
     images: Annotated[
         str | None, typer.Option("--images", help="Only these fields: names without suffix, commas between.")
