@@ -133,7 +133,7 @@ def _check_inside(field: LabelledField, size_px: tuple[int, int]) -> None:
         raise DataSetError(
             field.image,
             f"has {outside.sum()} of {len(places)} labels outside its {size_px[0]} x {size_px[1]} pixels, "
-            f"the first at x {x:.0f}, y {y:.0f}",
+            f"the first at x {x:.6g}, y {y:.6g}",
             "Give coordinates in pixels, not in µm, and check that the labels belong to this picture.",
         )
 

@@ -31,9 +31,9 @@ from ki67.cells.sampling import sample_slide
 from ki67.cells.stains import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN, estimate_stains
 from ki67.cells.tiling import plan_tiles
 from ki67.cells.unet import WIDTHS, CellNetwork
-from ki67.checkpoints import digest, load_checkpoint
+from ki67.checkpoints import digest, load_checkpoint, save_checkpoint
 from ki67.errors import DataSetError
-from ki67.files import atomic_path, make_folder, write_json
+from ki67.files import make_folder, write_json
 from ki67.progress import track
 from ki67.slides import open_slide
 
@@ -328,8 +328,7 @@ def _resume(folder: Path, options: NetworkOptions, inputs: dict[str, str], parts
 
 def _save(folder: Path, options: NetworkOptions, inputs: dict[str, str], parts: dict[str, Any], step: int) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
-    with atomic_path(folder / CHECKPOINT) as path:
-        torch.save({**state, "step": step, "options": asdict(options), "inputs": inputs}, path)
+    save_checkpoint(folder / CHECKPOINT, {**state, "step": step, "options": asdict(options), "inputs": inputs})
 
 
 def _log(folder: Path, step: int, loss: float) -> None:
