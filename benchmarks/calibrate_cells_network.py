@@ -23,7 +23,7 @@ from ki67.cells.matching import match
 from ki67.cells.network import load_network, maps_of
 from ki67.cells.network_training import NetworkField
 from ki67.cells.peaks import Peaks, find_peaks, tumour_labels
-from ki67.cells.recipe import calibrate, places_um, read_sets
+from ki67.cells.recipe import calibrate, places_um, read_labels, read_pixels
 from ki67.files import write_json
 
 TUMOUR = (POSITIVE, NEGATIVE)
@@ -57,7 +57,7 @@ def main(path: Path, *, write: bool) -> None:
     """Fit, measure, print, and perhaps write the card."""
     model = load_network(path)
     thresholds = model.card.positive_threshold, model.card.negative_threshold
-    fields = read_sets(validation_sets())
+    fields = read_pixels(read_labels(validation_sets()))
     peaks = [
         find_peaks(maps_of(field.light, lambda light: model.session.run(None, {"light": light})[0]))
         for field in fields

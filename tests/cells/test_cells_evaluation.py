@@ -42,7 +42,7 @@ def test_fields_that_the_model_was_trained_on_are_named(labelled):
     assert evaluate_cells(labelled, "points", 0.25, engine=trained_on("qupath/field"))["warnings"] == []
     (said,) = evaluate_cells(labelled, "points", 0.25, engine=trained_on("points/field"))["warnings"]
     assert said.startswith("1 of 1 fields")
-    assert "(field, …)" in said
+    assert "(points/field, …)" in said
 
 
 def test_the_command_draws_each_field_and_the_figures(labelled, tmp_path, ki67):

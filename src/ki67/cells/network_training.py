@@ -25,6 +25,7 @@ from torch.nn import functional
 from ki67.averaging import update_average
 from ki67.cells.card import CLASSES, NEGATIVE, OTHER
 from ki67.cells.channels import WORKING_MPP
+from ki67.cells.folds import GroupedField
 from ki67.cells.labelled_fields import LabelledField
 from ki67.cells.network import MOST_LIGHT, STRIDE, transmitted
 from ki67.cells.sampling import sample_slide
@@ -77,7 +78,7 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True)
-class NetworkField:
+class NetworkField(GroupedField):
     """A field at the working resolution with labelled nuclei.
 
     ``light`` float32 (H, W, 3), 1 for the background; ``points`` (N, 2) in pixels by class, the centre of the first
@@ -85,9 +86,6 @@ class NetworkField:
     ``tumour_told_apart`` whether those labelled negative are known to be tumour cells.
     """
 
-    group: str
-    patient: str
-    field: LabelledField
     light: NDArray[np.float32]
     points: tuple[NDArray[np.float64], ...]
     complete: tuple[bool, ...]

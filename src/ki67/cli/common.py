@@ -100,6 +100,11 @@ def index_line(result: Mapping[str, Any]) -> str:
     )
 
 
+def field_names(text: str | None) -> list[str] | None:
+    """Names of fields, commas between; None, all of them, for nothing."""
+    return [name.strip() for name in text.split(",")] if text else None
+
+
 def warning_lines(result: Mapping[str, Any]) -> list[str]:
     """One line per warning."""
     return [f"warning: {text}" for text in result.get("warnings", [])]

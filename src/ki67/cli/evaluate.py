@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ki67.cli.common import Engine, EngineOption, FieldMpp, Json, Quiet, begin, emit, warning_lines
+from ki67.cli.common import Engine, EngineOption, FieldMpp, Json, Quiet, begin, emit, field_names, warning_lines
 from ki67.cli.score import Mode, ModeOption
 from ki67.layouts import Layout
 
@@ -73,13 +73,12 @@ def cells(
     from ki67.evaluation.cells import evaluate_cells
 
     begin(quiet=quiet)
-    chosen = [name.strip() for name in images.split(",")] if images else None
     result = evaluate_cells(
         directory,
         layout.value,
         mpp=mpp,
         radius_um=radius_um,
-        images=chosen,
+        images=field_names(images),
         figures=figures,
         engine=load_engine(engine.value, model),
     )

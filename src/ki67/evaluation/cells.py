@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.cells import Engine, detect_cells, load_engine
+from ki67.cells.card import TUMOUR_CLASSES, learnt_from
 from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
 from ki67.cells.matching import match
 from ki67.evaluation.cell_figures import draw_cell_figures
@@ -20,8 +21,6 @@ from ki67.evaluation.index import LIMITS_Z, icc_2_1
 from ki67.files import atomic_path
 from ki67.progress import track
 from ki67.slides import open_slide
-
-TUMOUR_CLASSES: Final = ("positive", "negative")
 
 BOOTSTRAP_DRAWS: Final = 2000
 """Draws of whole fields with replacement; cells of one field are not independent."""
@@ -109,21 +108,8 @@ def evaluate_cells(
         "radius_um": radius,
         "engine": engine.card.engine,
         "model_sha256": engine.card.sha256,
-        "warnings": _learnt_from(fields, layout, engine),
+        "warnings": learnt_from(engine.card, [f"{layout}/{field.name}" for field in fields]),
     }
-
-
-def _learnt_from(fields: Sequence[LabelledField], layout: str, engine: Engine) -> list[str]:
-    """Say so where the model has seen the fields: a figure on them is no validation."""
-    seen = set(engine.card.details.get("fields", ()))
-    known = [field.name for field in fields if f"{layout}/{field.name}" in seen]
-    if not known:
-        return []
-    said = (
-        f"{len(known)} of {len(fields)} fields have the names of fields this model was trained on ({known[0]}, …): "
-        "what is measured on those says nothing about other slides"
-    )
-    return [said]
 
 
 def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResult:
