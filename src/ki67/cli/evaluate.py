@@ -82,12 +82,7 @@ def cells(
         figures=figures,
         engine=load_engine(engine.value, model),
     )
-    lines = [f"{result['images']} fields, {result['cells']} labelled tumour cells"]
-    for name, row in result["classes"].items():
-        lines.append(f"{name:9s} precision {row['precision']:.3f}  recall {row['recall']:.3f}  F1 {row['f1']:.3f}")
-    lines.append(f"index: mean absolute error {_number(result['index_mae_points'])} points")
-    lines += warning_lines(result)
-    emit(result, as_json=as_json, lines=lines)
+    emit(result, as_json=as_json, lines=[*_cell_lines(result), *warning_lines(result)])
 
 
 @app.command()
@@ -143,6 +138,27 @@ def index(
     emit(result, as_json=as_json, lines=[f"{name}: {_number(value)}" for name, value in result.items()])
 
 
+def _cell_lines(result: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{result['images']} fields, {result['cells']} labelled tumour cells",
+        f"matched within {result['radius_um']:g} µm:",
+        f"{'class':>9s} precision    recall        F1   95 % interval over fields",
+    ]
+    for name, row in (*result["classes"].items(), ("any", result["detection"])):
+        values = "".join(f" {_number(row[measure], '.3f'):>9s}" for measure in ("precision", "recall", "f1"))
+        interval = "   {:.3f}-{:.3f}".format(*row["f1_ci95"]) if row["f1_ci95"] else ""
+        lines.append(f"{name:>9s}{values}{interval}")
+    lines += _confusion_lines(result["confusion"])
+    index = {name: _number(result[f"index_{name}"]) for name in ("mae_points", "rmse_points", "icc", "bias_points")}
+    low, high = (_number(result[f"index_{name}_points"]) for name in ("lower", "upper"))
+    return [
+        *lines,
+        "",
+        f"index: mean absolute error {index['mae_points']} points, RMSE {index['rmse_points']}, ICC {index['icc']}",
+        f"       bias {index['bias_points']} points, 95 % limits of agreement {low} to {high}",
+    ]
+
+
 def _confusion_lines(confusion: dict[str, dict[str, int]]) -> list[str]:
     called = next(iter(confusion.values()))
     lines = ["", f"{'labelled, called':>18s}" + "".join(f" {name:>9s}" for name in called)]
@@ -151,5 +167,7 @@ def _confusion_lines(confusion: dict[str, dict[str, int]]) -> list[str]:
     ]
 
 
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _number(value: Any, form: str = ".4g") -> str:
+    if value is None:
+        return "–"
+    return format(value, form) if isinstance(value, float) else str(value)
