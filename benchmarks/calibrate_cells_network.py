@@ -39,7 +39,7 @@ def sure_and_right(
         own, truth = labels == label, field.field.points[CLASSES[label]]
         hits = np.zeros(int(own.sum()), np.bool_)
         hits[match(truth, places_um(found, own), DEFAULT_RADIUS_UM[field.group])[1]] = True
-        sure.append(probability(found.values[own][:, [POSITIVE, NEGATIVE]].sum(axis=1), curves[CLASSES[label]]))
+        sure.append(probability(found.values[own, label], curves[CLASSES[label]]))
         right.append(hits)
     return np.concatenate(sure), np.concatenate(right)
 

@@ -3,8 +3,8 @@
     python examples/idc_three_classes.py OUT_FOLDER [--small]
 
 simulates six patients' H&E slides with their outlines, samples patches, trains, maps IDC on the test slide and
-evaluates on its patches; every step is a command that can be typed. ``--small`` takes smaller slides and a
-shorter training: it shows that the way is open, not how well it goes.
+evaluates on its patches and its outline; every step is a command that can be typed. ``--small`` takes smaller slides
+and a shorter training: it shows that the way is open, not how well it goes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ki67.annotations import read_regions
 from ki67.cli import app
+from ki67.evaluation.idc_regions import evaluate_region
 from ki67.simulate import SimulationOptions, simulate_pair
 
 CLASSES = "Normal,DCIS,IDC"
@@ -69,13 +69,6 @@ def simulate(folder: Path, form: Form) -> Path:
     return path
 
 
-def dice(found: Path, true: Path) -> float:
-    """Overlap of the region found and the one drawn."""
-    first = read_regions(found, MPP).with_label("IDC").union()
-    second = read_regions(true, MPP).with_label("IDC").union()
-    return float(2 * first.intersection(second).area / (first.area + second.area))
-
-
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Run the whole way and return what it came to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -94,10 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     ki67("idc", "predict", test / "he.tif", "--out", case, "--model", model, "--quiet")
     index = ("--index", patches / "index-test.csv", "--model", model, "--figures", out / "figures")
     ki67("evaluate", "idc", patches, *index, "--quiet")
+    outlines = (test / "he.tif", case / "idc" / "regions.geojson", test / "he_regions.geojson")
+    ki67("evaluate", "idc-region", *outlines, "--figure", out / "figures" / "region.png", "--quiet")
     card = json.loads(model.with_suffix(".json").read_text(encoding="utf-8"))
     result = {
         "validation_auc": float(card["validation"]["auc"]),
-        "test_dice": dice(case / "idc" / "regions.geojson", test / "he_regions.geojson"),
+        "test_dice": float(evaluate_region(*outlines)["dice"]),
     }
     print("\n" + ", ".join(f"{name} {value:.3f}" for name, value in result.items()))
     return result

@@ -228,7 +228,7 @@ def open_case(
     try:
         with FileLock(root / _LOCK, timeout=0):
             remove_leftovers(root)
-            case = Case(root, _read_manifest(root))
+            case = Case(root, read_manifest(root))
             _refuse_another_case(case, command, inputs)
             case.update(
                 format=_FORMAT,
@@ -245,7 +245,14 @@ def open_case(
         ) from error
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a case's folder; empty where there is none.
+
+    Raises
+    ------
+    CaseError
+        Where it is damaged or of another version.
+    """
     path = folder / MANIFEST
     if not path.exists():
         return {}

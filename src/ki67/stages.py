@@ -14,7 +14,7 @@ import shapely
 from shapely.geometry import MultiPolygon
 
 from ki67 import cells, idc, registration, report, scoring
-from ki67.annotations import UNCLASSIFIED, Region, Regions, check_inside, read_regions, write_regions
+from ki67.annotations import Region, Regions, check_inside, choose_regions, read_regions, write_regions
 from ki67.case import Case, Stage, Summary
 from ki67.errors import RegionError, RegistrationError
 from ki67.files import atomic_path, sha256_of, write_json
@@ -32,9 +32,6 @@ CELLS = "cells.parquet"
 EXCLUDED = "excluded.geojson"
 SCORE = "score.json"
 REPORT = "report.html"
-
-TUMOUR_LABELS = ("IDC", "Tumor", "Tumour", "Invasive", "Invasive carcinoma")
-"""Labels taken for the region to count, the first that occurs; other programs' names for it come after ours."""
 
 EXCLUSION_LABELS = {"pen": "Pen", "fold": "Fold", "focus": "Out of focus"}
 """What the parts that are not counted are called in region files and in the report."""
@@ -138,45 +135,6 @@ def take_regions(case: Case, section: CaseSlide, options: Options, target: str) 
     case.run_stage(Stage("regions", 1, (target,)), parameters, (), work)
 
 
-def choose_regions(regions: Regions, label: str | None, path: Path) -> tuple[Regions, list[str]]:
-    """Pick the regions that are counted, by label.
-
-    Parameters
-    ----------
-    regions
-        All regions of the file.
-    label
-        The label asked for; None takes the first of :data:`TUMOUR_LABELS` that occurs, or regions without a label
-        where none has one.
-    path
-        Their file, for messages.
-
-    Returns
-    -------
-    tuple
-        The regions, and warnings on what was left out or taken without a label.
-
-    Raises
-    ------
-    RegionError
-        Where no region carries such a label.
-    """
-    present = {name.casefold(): name for name in regions.labels}
-    wanted = (label,) if label is not None else TUMOUR_LABELS
-    for name in wanted:
-        if name.casefold() in present:
-            chosen = regions.with_label(present[name.casefold()])
-            left_out = sorted(other for other in regions.labels if other.casefold() != name.casefold())
-            note = f"{path.name}: counted '{name}'; left out {', '.join(map(repr, left_out))}"
-            return chosen, [note] if left_out else []
-    if label is None and set(regions.labels) == {UNCLASSIFIED}:
-        return regions, [f"{path.name}: the regions carry no label; they were taken for invasive carcinoma"]
-    found = ", ".join(repr(name) for name in sorted(regions.labels)) or "no region at all"
-    expected = repr(label) if label is not None else "'IDC'"
-    msg = f"{path}: no region is labelled {expected}, found {found}. Name the label to count with --label"
-    raise RegionError(msg)
-
-
 def register(
     case: Case, he: CaseSlide, ki67: CaseSlide, mode: registration.Mode, adjustment: Adjustment | None
 ) -> Summary:
@@ -239,10 +197,10 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
     engine = cells.load_engine(options.engine, options.cell_model)
 
     def work() -> Summary:
-        region = read_regions(case.path(region_file), ki67.slide.mpp).union() if region_file else None
+        regions = read_regions(case.path(region_file), ki67.slide.mpp) if region_file else None
         found = cells.detect_cells(
             ki67.slide,
-            region,
+            regions,
             case.path(CELLS),
             tissue=None if cells.is_field(ki67.slide) else ki67.tissue,
             engine=engine,
@@ -253,6 +211,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         return {
             "area_mm2": found.area_mm2,
             "area_lost_mm2": found.area_lost_mm2,
+            "region_ids": [region.region_id for region in regions or ()],
             "stains": found.stains.to_dict(),
             "warnings": list(found.warnings),
         }
@@ -265,7 +224,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         "region": region_file,
     }
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage("cells", 6, (CELLS, EXCLUDED)), parameters, reads, work)
+    case.run_stage(Stage("cells", 8, (CELLS, EXCLUDED)), parameters, reads, work)
 
 
 def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:
@@ -279,6 +238,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     """Write index, interval, warnings and, where the region was carried over, the spread of the index."""
     counted = case.manifest["stages"]["cells"]["summary"]
     area_mm2, area_lost_mm2 = counted["area_mm2"], counted["area_lost_mm2"]
+    region_ids = counted["region_ids"]
     warnings = _warnings(case)
     reads = tuple(name for name in (CELLS, QUALITY, REGIONS_KI67) if name in case.written())
 
@@ -288,6 +248,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
             table,
             area_mm2,
             area_lost_mm2=area_lost_mm2,
+            region_ids=region_ids,
             allow_few=options.allow_few_cells,
             allow_none=zero_cells_allowed,
         )
@@ -301,11 +262,12 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     parameters = {
         "area_mm2": area_mm2,
         "area_lost_mm2": area_lost_mm2,
+        "region_ids": region_ids,
         "allow_few_cells": options.allow_few_cells,
         "zero_cells_allowed": zero_cells_allowed,
         "warnings": warnings,
     }
-    case.run_stage(Stage("score", 3, (SCORE,)), parameters, reads, work)
+    case.run_stage(Stage("score", 4, (SCORE,)), parameters, reads, work)
 
 
 def _spread(case: Case, table: pa.Table, ki67: CaseSlide) -> tuple[float, float] | None:
@@ -343,7 +305,7 @@ def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Opti
         report.write_report(case.path(REPORT), data)
         return {"warnings": []}
 
-    case.run_stage(Stage("report", 2, (REPORT,)), {}, tuple(present), work)
+    case.run_stage(Stage("report", 3, (REPORT,)), {}, tuple(present), work)
 
 
 def _model_cards(models: Mapping[str, str], options: Options) -> dict[str, Mapping[str, Any]]:

@@ -105,5 +105,5 @@ def test_a_region_wholly_or_mostly_outside_is_refused_with_numbers_and_a_hint(ge
     assert text.startswith("drawn.geojson: region r2 (DCIS) lies outside the slide")
     assert "x 0 to 1000 µm and y 0 to 800 µm" in text
     assert "pixels of the slide's level 0" in text
-    assert "--mpp" in text
+    assert "pixel size" in text
     assert "\n" not in text

@@ -6,6 +6,7 @@ import pytest
 import shapely
 import synthetic
 
+from ki67.annotations import Region, Regions
 from ki67.cells import cell_schema, detect_cells, load_engine
 from ki67.cells.matching import count_matches
 from ki67.errors import RegionError, TissueError
@@ -134,6 +135,16 @@ def test_region_ids_say_which_polygon(drawn, save):
     assert table["region_id"].to_pylist() == ["1" if value < 75 else "2" for value in x]
 
 
+def test_named_regions_keep_their_names_and_a_cell_in_two_counts_once(drawn, save):
+    upper, both = shapely.box(10, 10, 70, 40), shapely.box(10, 10, 70, 80)
+    regions = Regions([Region("IDC", upper, "upper"), Region("IDC", both, "both")])
+    found = detect(save(drawn[0]), regions)
+    table = found.read_table().to_pylist()
+    assert found.area_mm2 == pytest.approx(both.area / 1e6)
+    assert {row["region_id"] for row in table if row["in_region"]} == {"upper", "both"}
+    assert all((row["y_um"] < 40) == (row["region_id"] == "upper") for row in table if row["in_region"])
+
+
 def test_area_counts_only_what_lies_on_the_slide(drawn, save):
     found = detect(save(drawn[0]), shapely.box(-1000, 0, 80, 120))
     assert found.area_mm2 == pytest.approx(80 * 120 / 1e6)
@@ -180,5 +191,16 @@ def test_a_dab_threshold_decides_alone_which_tumour_cells_are_positive(drawn, sa
     plain, strict = detect(path).read_table(), detect(path, dab_threshold=5.0).read_table()
     assert places(strict, "positive").size == 0
     assert len(places(strict, "negative")) == len(places(plain, "negative")) + len(places(plain, "positive"))
+    overruled = np.array(strict["label"].to_pylist()) != np.array(plain["label"].to_pylist())
+    assert (np.array([value is None for value in strict["probability"].to_pylist()]) == overruled).all()
     loose = detect(path, dab_threshold=0.0).read_table()
     assert len(places(loose, "positive")) == len(places(strict, "negative"))
+
+
+def test_without_any_brown_no_cell_is_positive(drawn, save):
+    picture = drawn[0].astype(np.float32)
+    blue = np.array([0.715, 0.617, 0.328], np.float32)
+    amount = np.log10(245 / picture.clip(1, 245)).sum(axis=2, keepdims=True) / blue.sum()
+    found = detect(save((245 * 10 ** -(amount * blue)).clip(0, 255).astype(np.uint8)))
+    assert "positive" not in found.read_table()["label"].to_pylist()
+    assert any("DAB is nearly absent" in line for line in found.warnings)

@@ -124,7 +124,7 @@ def test_columns_may_be_written_in_capitals(point_field):
         ("x,y,label\n1,2,tumour\n", "line 2 has the label 'tumour'"),
         ("x,y,label\nnan,2,positive\n", "a coordinate that is not a number"),
         ("x,y,label\n1,2,other\n103,2,positive\n", "has 1 of 2 labels outside its 100 x 80 pixels"),
-        ("x,y,label\n1,-3,positive\n", "the first at x 2, y -2"),
+        ("x,y,label\n1,-3,positive\n", "has 1 of 1 labels outside"),
     ],
 )
 def test_points_that_cannot_be_right_are_refused(point_field, text, what):

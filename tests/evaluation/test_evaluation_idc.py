@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -98,8 +99,33 @@ def test_a_label_the_model_does_not_know_is_refused(folder: Path) -> None:
     index = folder / "unknown.csv"
     row = read_patches(folder)[0]
     index.write_text(f"patient,label,file\n7001,5,{row.path.relative_to(folder)}\n")
-    with pytest.raises(DataSetError, match="holds label 5, the model knows the classes other, IDC"):
+    with pytest.raises(DataSetError, match="holds the class number 5, the model knows other, IDC"):
         evaluate_idc(folder, index)
+
+
+def test_labels_go_by_the_names_that_lie_beside_the_patches(folder: Path, tmp_path: Path) -> None:
+    turned = tmp_path / "turned"
+    for row in read_patches(folder):
+        path = turned / row.patient / str(1 - row.label) / row.path.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(row.path.read_bytes())
+    card = load_model().card
+    facts = {"schema": 1, "classes": ["IDC", "other"], "patch_px": card.patch_px, "mpp": card.mpp}
+    (turned / "patches.json").write_text(json.dumps(facts))
+    assert evaluate_idc(turned)["pooled"]["auc"] == evaluate_idc(folder)["pooled"]["auc"] == 1.0
+    (turned / "patches.json").write_text(json.dumps(facts | {"mpp": 2.0}))
+    with pytest.raises(DataSetError, match="at 2 µm, the model takes"):
+        evaluate_idc(turned)
+
+
+def test_one_patient_gives_no_interval_and_says_why(folder: Path, ki67: Callable[..., object]) -> None:
+    index = folder / "lonely.csv"
+    rows = [row for row in read_patches(folder) if row.patient == "7001"]
+    lines = [f"{row.patient},{row.label},{row.path.relative_to(folder)}" for row in rows]
+    index.write_text("\n".join(["patient,label,file", *lines]))
+    outcome = ki67("evaluate", "idc", folder, "--index", index, "--quiet")
+    assert "nan" not in outcome.stdout
+    assert "they need patches of two patients or more" in outcome.stdout
 
 
 def test_a_wrong_folder_is_one_line(ki67: Callable[..., object], tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from idc_scene import PINK
+from idc_scene import MPP, PATCH_PX, PINK
+
+from ki67.idc.dataset import FACTS_SCHEMA
 
 WriteSlide = Callable[..., Path]
 Run = Callable[..., object]
@@ -39,6 +42,26 @@ def test_train_names_what_is_missing(ki67: Run, tmp_path: Path, patch_folder: Pa
 def test_train_refuses_a_damaged_note_beside_the_patches(ki67: Run, tmp_path: Path, patch_folder: Path) -> None:
     (patch_folder / "patches.json").write_text("{}")
     assert "patches.json: cannot be read" in one_line(ki67("idc", "train", patch_folder, tmp_path / "out"))
+
+
+def write_facts(folder: Path, *classes: str, patch_px: int = PATCH_PX) -> None:
+    facts = {"schema": FACTS_SCHEMA, "classes": classes, "patch_px": patch_px, "mpp": MPP}
+    (folder / "patches.json").write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize("words", [("--mpp", 2), ("--patch-px", 24)])
+def test_train_refuses_what_contradicts_the_patches(
+    ki67: Run, tmp_path: Path, patch_folder: Path, words: tuple[object, ...]
+) -> None:
+    write_facts(patch_folder, "other", "IDC")
+    wrong = ki67("idc", "train", patch_folder, tmp_path / "out", *words)
+    assert wrong.code == 2
+    assert "20 px at 4 µm" in wrong.stderr
+
+
+def test_train_refuses_patches_smaller_than_said(ki67: Run, tmp_path: Path, patch_folder: Path) -> None:
+    words = ("idc", "train", patch_folder, tmp_path / "out", "--mpp", 4, "--patch-px", 32, "--quiet")
+    assert "the largest has 20 px" in one_line(ki67(*words))
 
 
 def test_train_goes_from_patches_to_a_model_that_predicts(
@@ -77,6 +100,22 @@ def test_adapt_names_a_slide_that_cannot_be_read(ki67: Run, tmp_path: Path, slid
     wrong = ki67("idc", "adapt", "shipped", slide, "--out", tmp_path / "new")
     assert wrong.code == 2
     assert ".onnx" in wrong.stderr
+
+
+def test_adapt_looks_at_its_labelled_patches_first(
+    ki67: Run, tmp_path: Path, slide: Path, patch_folder: Path
+) -> None:
+    words = ("idc", "adapt", "shipped", slide, "--out", tmp_path / "new.onnx", "--quiet")
+    dann = (*words, "--method", "dann", "--source", patch_folder)
+    assert "the largest has 20 px" in one_line(ki67(*dann))
+    write_facts(patch_folder, "other", "IDC")
+    assert "20 px at 4 µm, the model takes 50 px" in one_line(ki67(*dann))
+    write_facts(patch_folder, "other", "Normal", "DCIS", "IDC", patch_px=50)
+    assert "holds the class Normal" in one_line(ki67(*dann))
+    for unused in (("--source", patch_folder), ("--steps", 5)):
+        wrong = ki67(*words, *unused)
+        assert wrong.code == 2
+        assert "--method dann" in wrong.stderr
 
 
 def test_sample_names_the_list_and_the_slide(ki67: Run, tmp_path: Path) -> None:

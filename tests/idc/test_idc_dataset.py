@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from idc_scene import MPP, PATCH_PX
 from PIL import Image
 
 from ki67.errors import DataSetError
-from ki67.idc import load_pixels, read_patches
+from ki67.idc import IdcModel, load_pixels, read_patches
+from ki67.idc.dataset import FACTS_SCHEMA, rows_for_model
 
 
 def test_the_published_folders_give_patient_and_label(patch_folder: Path) -> None:
@@ -75,3 +78,39 @@ def test_patches_cut_off_at_the_edge_are_padded_with_white_and_larger_ones_refus
     assert (pixels[0, 12:] == 255).all()
     with pytest.raises(DataSetError, match="20 x 20 px, expected at most 16 x 16"):
         load_pixels(rows[1:], 16)
+
+
+def test_patches_that_are_all_too_small_are_refused(patch_folder: Path) -> None:
+    with pytest.raises(DataSetError, match="smaller than 50 x 50 px; the largest has 20 px"):
+        load_pixels(read_patches(patch_folder), 50)
+
+
+def write_facts(folder: Path, classes: tuple[str, ...], patch_px: int = PATCH_PX, mpp: float = MPP) -> None:
+    facts = {"schema": FACTS_SCHEMA, "classes": classes, "patch_px": patch_px, "mpp": mpp}
+    (folder / "patches.json").write_text(json.dumps(facts))
+
+
+def test_labels_are_numbered_as_the_model_does(patch_folder: Path, green_model: IdcModel) -> None:
+    rows = read_patches(patch_folder)
+    assert rows_for_model(rows, patch_folder, green_model.card) == rows
+    write_facts(patch_folder, ("other", "IDC"))
+    assert rows_for_model(rows, patch_folder, green_model.card) == rows
+    write_facts(patch_folder, ("IDC", "other"))
+    turned = rows_for_model(rows, patch_folder, green_model.card)
+    assert [row.label for row in turned] == [1 - row.label for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("facts", "complaint"),
+    [
+        ((("other", "IDC"), 48), "48 px at 4 µm, the model takes 20 px at 4 µm"),
+        ((("other", "IDC"), PATCH_PX, 2.0), "20 px at 2 µm, the model takes 20 px at 4 µm"),
+        ((("other", "DCIS", "IDC"),), "holds the class DCIS, the model knows other, IDC"),
+    ],
+)
+def test_patches_that_a_model_was_not_made_for_are_refused(
+    patch_folder: Path, green_model: IdcModel, facts: tuple[object, ...], complaint: str
+) -> None:
+    write_facts(patch_folder, *facts)
+    with pytest.raises(DataSetError, match=complaint):
+        rows_for_model(read_patches(patch_folder), patch_folder, green_model.card)

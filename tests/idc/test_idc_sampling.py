@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,9 @@ import shapely
 from idc_scene import PINK, PURPLE
 from PIL import Image
 
-from ki67.annotations import Region, Regions, write_regions
-from ki67.errors import DataSetError
-from ki67.idc import read_patches
+from ki67.annotations import UNCLASSIFIED, Region, Regions, write_regions
+from ki67.errors import AnnotationError, DataSetError, RegionError, SlideError
+from ki67.idc import read_patches, sampling
 from ki67.idc.dataset import read_facts
 from ki67.idc.sampling import SampleOptions, find_places, sample, spread_draw
 from ki67.idc.slide_list import SlideEntry, read_slide_list, split_by_patient
@@ -90,10 +91,23 @@ def test_table_1_counts_slides_and_patches_per_split_and_class(
 ) -> None:
     entries = [entry("p1", "train", 1), entry("p1", "train", 2), entry("p2", "val", 3)]
     result = sample(entries, tmp_path / "out", replace(OPTIONS, per_class=20))
-    assert result["table"] == [
-        {"split": "train", "patients": 1, "slides": 2, "patches": 80, "classes": {"other": 40, "IDC": 40}},
-        {"split": "val", "patients": 1, "slides": 1, "patches": 40, "classes": {"other": 20, "IDC": 20}},
-    ]
+    train, val, test = result["table"]
+    assert (train["split"], train["patients"], train["slides"], train["patches"]) == ("train", 1, 2, 80)
+    assert train["classes"] == {"other": 40, "IDC": 40}
+    assert train["class_slides"] == {"other": 2, "IDC": 2}
+    assert (val["slides"], val["patches"], val["classes"]) == (1, 40, {"other": 20, "IDC": 20})
+    assert (test["split"], test["slides"], test["patches"]) == ("test", 0, 0)
+
+
+def test_table_1_counts_slides_that_gave_nothing(entry: Callable[..., SlideEntry], tmp_path: Path) -> None:
+    bare = entry("p2", "val", 2)
+    write_regions(bare.regions, Regions([Region("Fat", DCIS_BOX, "1")]), MPP)
+    result = sample([entry(), bare], tmp_path / "out", replace(OPTIONS, rest=None, classes=("DCIS", "IDC")))
+    train, val, _ = result["table"]
+    assert (train["slides"], train["slides_without_patches"], train["class_slides"]["IDC"]) == (1, 0, 1)
+    assert (val["slides"], val["slides_without_patches"], val["patches"]) == (0, 1, 0)
+    assert f"{bare.slide}: gave no patch of DCIS, IDC" in result["warnings"]
+    assert f"{bare.regions}: no region of DCIS, IDC" in result["warnings"]
 
 
 def test_the_same_seed_draws_the_same_patches(entry: Callable[..., SlideEntry], tmp_path: Path) -> None:
@@ -108,12 +122,12 @@ def test_the_same_seed_draws_the_same_patches(entry: Callable[..., SlideEntry], 
 def test_the_draw_is_even_over_the_area() -> None:
     x, y = np.meshgrid(np.arange(40.0), np.arange(40.0))
     corners = np.stack([x.ravel(), y.ravel()], axis=1)
-    drawn = corners[spread_draw(np.arange(1600), corners, 100, np.random.default_rng(0))]
+    drawn = corners[spread_draw(np.arange(1600), 40, 100, np.random.default_rng(0))]
     counts = np.histogram2d(drawn[:, 0], drawn[:, 1], bins=5)[0]
     # A plain draw of 100 would leave squares between about 0 and 9.
     assert counts.min() >= 2
     assert counts.max() <= 6
-    few = spread_draw(np.array([5, 3]), corners, 100, np.random.default_rng(0))
+    few = spread_draw(np.array([5, 3]), 40, 100, np.random.default_rng(0))
     assert few.tolist() == [3, 5]
 
 
@@ -122,18 +136,159 @@ def test_a_class_that_no_slide_shows_is_told(entry: Callable[..., SlideEntry], t
         sample([entry()], tmp_path / "out", replace(OPTIONS, classes=("Normal", "IDC")))
 
 
-def test_regions_that_are_no_class_are_named(entry: Callable[..., SlideEntry], tmp_path: Path) -> None:
+def test_regions_that_are_no_class_are_named_with_or_without_a_rest(
+    entry: Callable[..., SlideEntry], tmp_path: Path
+) -> None:
     one = entry()
     options = replace(OPTIONS, classes=("DCIS", "IDC"), rest=None)
     assert sample([one], tmp_path / "a", options)["warnings"] == []
-    regions = Regions([Region("IDC", IDC_BOX, "1"), Region("DCIS", DCIS_BOX, "2"), Region("Fat", DCIS_BOX, "3")])
-    write_regions(one.regions, regions, MPP)
-    assert "Fat" in sample([one], tmp_path / "b", options)["warnings"][0]
+    draw_regions(one, "IDC", "DCIS", "Fat")
+    assert "left out: Fat (1)" in sample([one], tmp_path / "b", options)["warnings"][-1]
+    assert "'other': Fat (1)" in sample([one], tmp_path / "c", replace(options, rest="other"))["warnings"][-1]
 
 
-@pytest.mark.parametrize("changes", [{"classes": ("DCIS",)}, {"rest": "idc"}, {"cover": 0.4}, {"patch_px": 0}])
+def draw_regions(one: SlideEntry, *labels: str) -> None:
+    """Draw the first label on the tumour, the others on the duct."""
+    boxes = [IDC_BOX, *(DCIS_BOX for _ in labels[1:])]
+    write_regions(one.regions, Regions(Region(*pair, str(pair)) for pair in zip(labels, boxes, strict=True)), MPP)
+
+
+def counts(one: SlideEntry, options: SampleOptions, out: Path) -> dict[str, int]:
+    (row, *_) = sample([one], out, options)["table"]
+    found: dict[str, int] = row["classes"]
+    return found
+
+
+@pytest.mark.parametrize("label", ["Tumor", "tumour", "Invasive carcinoma", UNCLASSIFIED])
+def test_tumour_is_taken_by_the_labels_that_score_takes(
+    entry: Callable[..., SlideEntry], tmp_path: Path, label: str
+) -> None:
+    one = entry()
+    draw_regions(one, "IDC")
+    expected = counts(one, OPTIONS, tmp_path / "a")
+    draw_regions(one, label)
+    assert counts(one, OPTIONS, tmp_path / "b") == expected
+
+
+def test_tumour_under_a_second_name_is_neither_tumour_nor_rest(
+    entry: Callable[..., SlideEntry], tmp_path: Path
+) -> None:
+    one, options = entry(), replace(OPTIONS, per_class=9000)
+    draw_regions(one, "IDC", "Fat")
+    before = counts(one, options, tmp_path / "a")
+    draw_regions(one, "IDC", "Tumor")
+    after = sample([one], tmp_path / "b", options)
+    assert after["table"][0]["classes"]["IDC"] == before["IDC"]
+    assert after["table"][0]["classes"]["other"] < before["other"]
+    assert "left out: Tumor (1)" in after["warnings"][-1]
+
+
+def test_regions_off_the_slide_clipped_or_absent_are_told(entry: Callable[..., SlideEntry], tmp_path: Path) -> None:
+    one = entry()
+    write_regions(one.regions, Regions([Region("IDC", shapely.box(5000, 0, 6000, 500), "1")]), MPP)
+    with pytest.raises(RegionError, match="lies outside the slide"):
+        sample([one], tmp_path / "out", OPTIONS)
+    write_regions(one.regions, Regions(), MPP)
+    with pytest.raises(AnnotationError, match="holds no region"):
+        sample([one], tmp_path / "out", OPTIONS)
+    write_regions(one.regions, Regions([Region("IDC", shapely.box(300, -100, 900, 780), "1")]), MPP)
+    assert "outside the slide and is left out" in sample([one], tmp_path / "out", OPTIONS)["warnings"][0]
+
+
+def test_patches_finer_than_a_slide_are_refused(entry: Callable[..., SlideEntry], tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match=r"has pixels of 2 µm, the patches are to have 1 µm"):
+        sample([entry()], tmp_path / "out", replace(OPTIONS, mpp=1.0))
+    assert sample([entry()], tmp_path / "out", replace(OPTIONS, mpp=1.9))["patches"] > 0
+
+
+def test_a_slide_without_a_pixel_size_names_the_lists_column(
+    entry: Callable[..., SlideEntry], tmp_path: Path
+) -> None:
+    one = entry()
+    field = tmp_path / "field.png"
+    Image.fromarray(np.full((60, 80, 3), 240, np.uint8)).save(field)
+    with pytest.raises(SlideError, match="in the column mpp of the list"):
+        sample([replace(one, slide=field)], tmp_path / "out", OPTIONS)
+
+
+def test_a_second_sampling_leaves_nothing_of_the_first(entry: Callable[..., SlideEntry], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sample([entry("p1", "train", 1), entry("p2", "test", 2)], out, replace(OPTIONS, rest="a, b"))
+    assert (out / "index-test.csv").exists()
+    sample([entry("p2", "train", 1), entry("p3", "val", 2)], out, OPTIONS)
+    assert {path.name for path in out.iterdir()} == {
+        "p2", "p3", "index.csv", "index-train.csv", "index-val.csv", "patches.json"
+    }  # fmt: skip
+    named = {row.path for row in read_patches(out, out / "index.csv")}
+    assert named == {row.path for row in read_patches(out)}
+
+
+def test_a_refused_sampling_leaves_the_earlier_one_as_it_was(
+    entry: Callable[..., SlideEntry], tmp_path: Path
+) -> None:
+    out, one = tmp_path / "out", entry()
+    sample([one], out, OPTIONS)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    with pytest.raises(DataSetError, match="no slide gave"):
+        sample([one], out, replace(OPTIONS, classes=("Normal", "IDC")))
+    one.regions.write_text("{")
+    with pytest.raises(AnnotationError):
+        sample([one], out, OPTIONS)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_a_folder_with_anything_else_in_it_is_refused(
+    entry: Callable[..., SlideEntry], patch_folder: Path, tmp_path: Path
+) -> None:
+    # The public set has an index, too, but no sampling wrote it.
+    with pytest.raises(DataSetError, match="which 'ki67 idc sample' did not write"):
+        sample([entry()], patch_folder, OPTIONS)
+    assert len(read_patches(patch_folder)) == 24
+    sample([entry()], tmp_path / "out", OPTIONS)
+    (tmp_path / "out" / "p1" / "notes.txt").write_text("mine")
+    with pytest.raises(DataSetError, match=r"p1/notes\.txt"):
+        sample([entry()], tmp_path / "out", OPTIONS)
+
+
+def test_a_sampling_that_was_killed_is_known_and_cleared_away(
+    entry: Callable[..., SlideEntry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def killed(*arguments: object) -> None:
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    write = sampling._write_patches
+    monkeypatch.setattr(sampling, "_write_patches", killed)
+    with pytest.raises(KeyboardInterrupt):
+        sample([entry("p9"), entry()], out, OPTIONS)
+    monkeypatch.undo()
+    with pytest.raises(DataSetError, match="was cut short"):
+        read_facts(out)
+    sample([entry()], out, OPTIONS)
+    assert not (out / "p9").exists()
+    assert read_facts(out) is not None
+
+
+def test_a_class_name_may_hold_a_comma(entry: Callable[..., SlideEntry], tmp_path: Path) -> None:
+    sample([entry()], tmp_path / "out", replace(OPTIONS, rest="fat, stroma"))
+    rows = read_patches(tmp_path / "out", tmp_path / "out" / "index.csv")
+    assert {row.columns["class"] for row in rows} == {"fat, stroma", "IDC"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"classes": ("DCIS",)},
+        {"rest": "idc"},
+        {"cover": 0.4},
+        {"patch_px": 0},
+        *({"mpp": mpp} for mpp in (math.nan, math.inf, -1.0)),
+    ],
+)
 def test_options_that_make_no_sense_are_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"expected IDC|must be above"):
+    with pytest.raises(ValueError, match=r"expected IDC|numbers above"):
         replace(OPTIONS, **changes)
 
 
@@ -157,6 +312,8 @@ def test_a_list_is_read_relative_to_its_folder(tmp_path: Path) -> None:
         (("p1,a.svs,,train",), "line 2: the regions is empty"),
         (("../p1,a.svs,a.geojson,train",), "cannot be a folder's name"),
         (("p1,a.svs,a.geojson,train", "p2,b.svs,b.geojson,"), "some slides have a split"),
+        (("p1,a.svs,a.geojson,train", "p2,./a.svs,b.geojson,val"), "lists the slide .*a.svs twice, for patient p1"),
+        (("p1,a.svs,a.geojson,train", "P1,b.svs,b.geojson,val"), "names the patients p1 and P1"),
         ((), "names no slide"),
     ],
 )
@@ -195,7 +352,7 @@ def test_the_command_prints_table_1_and_json(
     assert outcome.code == 0, outcome.stderr
     assert "patients" in outcome.stdout
     outcome = ki67(*words, "--json")
-    assert {row["split"] for row in outcome.json["table"]} == {"train", "val"}
+    assert {row["split"] for row in outcome.json["table"] if row["patches"]} == {"train", "val"}
     with (tmp_path / "out" / "index.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == outcome.json["patches"] == 40
     assert ki67(*words, "--cover", 0.3).code == 2

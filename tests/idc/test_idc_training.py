@@ -13,7 +13,7 @@ import torch
 from idc_scene import PINK, PURPLE, speckled
 
 from ki67.errors import DataSetError, ModelError, WriteError
-from ki67.idc import load_model
+from ki67.idc import load_model, read_patches
 from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.network import InceptionV1, NetworkOptions
 from ki67.idc.recipe import finish, make_card, split_rows, train_model
@@ -219,6 +219,13 @@ def test_a_graph_that_says_something_else_than_its_network_is_refused(
 def test_an_index_without_a_split_is_refused(patch_folder: Path) -> None:
     with pytest.raises(DataSetError, match="no rows with split = train"):
         split_rows([], patch_folder / "index.csv")
+
+
+def test_a_misspelt_split_is_refused(patch_folder: Path) -> None:
+    index = patch_folder / "index.csv"
+    index.write_text(index.read_text().replace(",train", ",Train", 1))
+    with pytest.raises(DataSetError, match="holds the split 'Train', expected train, val, test"):
+        split_rows(read_patches(patch_folder, index), index)
 
 
 def test_three_classes_are_learned_and_exported_in_their_order(tmp_path: Path) -> None:

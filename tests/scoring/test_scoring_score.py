@@ -47,12 +47,13 @@ def test_each_region_has_its_own_index() -> None:
         [table(100, 900, region_id="b"), table(500, 0, 7, region_id="a"), table(0, 0, 3, region_id="c")]
     )
 
-    score = score_cells(cells, 1.0)
+    score = score_cells(cells, 1.0, region_ids=["a", "d"])
 
     assert [(one.region_id, one.index_percent, one.cells) for one in score.regions] == [
         ("a", 100.0, 500),
         ("b", 10.0, 1000),
         ("c", None, 0),
+        ("d", None, 0),
     ]
     assert score.index_percent == 40.0
 

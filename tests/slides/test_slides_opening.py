@@ -170,6 +170,13 @@ def test_pictures_in_other_colours_become_rgb(tmp_path):
     np.testing.assert_array_equal(read("rgb16.tif"), rgb)
 
 
+def test_twelve_bits_in_sixteen_are_refused_not_shown_black(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(2000, 4000, (64, 64, 3)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "camera.tif", values, photometric="rgb")
+    with pytest.raises(SlideError, match="12-bit values not scaled"):
+        open_slide(tmp_path / "camera.tif", 0.25)
+
+
 def test_a_fluorescence_stack_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "s.ome.tif", np.zeros((5, 64, 64), np.uint16), metadata={"axes": "CYX"})
     assert "channels" in refusal(tmp_path / "s.ome.tif", 0.5)

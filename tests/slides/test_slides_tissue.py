@@ -94,6 +94,13 @@ def test_fraction_and_area_are_exact():
     assert tissue.geometry.bounds == (24, 16, 64, 48)
 
 
+def test_fractions_of_a_grid_are_those_of_its_squares():
+    tissue = TissueMask(np.random.default_rng(0).random((40, 60)) < 0.5, 8.0)
+    x_um, y_um = 3.3 + 17.1 * np.arange(25), 41.9 + 13.7 * np.arange(18)
+    expected = [[tissue.fraction(RectUm(x, y, 45.5, 45.5)) for x in x_um] for y in y_um]
+    assert tissue.fractions(x_um, y_um, 45.5) == pytest.approx(np.array(expected))
+
+
 def test_an_outline_keeps_area_and_holes():
     mask = np.zeros((60, 60), bool)
     mask[10:50, 5:55] = True

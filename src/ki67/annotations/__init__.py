@@ -4,23 +4,29 @@ from ki67.annotations.cells import CELL_CLASSES, write_cells_geojson
 from ki67.annotations.formats import read_cells, read_regions, write_regions
 from ki67.annotations.regions import (
     LABEL_COLORS,
+    TUMOUR_LABELS,
     UNCLASSIFIED,
     Region,
     Regions,
     check_inside,
+    choose_regions,
     color_of,
+    tumour_label,
 )
 
 __all__ = [
     "CELL_CLASSES",
     "LABEL_COLORS",
+    "TUMOUR_LABELS",
     "UNCLASSIFIED",
     "Region",
     "Regions",
     "check_inside",
+    "choose_regions",
     "color_of",
     "read_cells",
     "read_regions",
+    "tumour_label",
     "write_cells_geojson",
     "write_regions",
 ]

@@ -19,6 +19,9 @@ Rgb = tuple[int, int, int]
 UNCLASSIFIED: Final = "Unclassified"
 """Label of a region that its file gives no class; written back without a class, as QuPath does."""
 
+TUMOUR_LABELS: Final = ("IDC", "Tumor", "Tumour", "Invasive", "Invasive carcinoma")
+"""Labels taken for invasive carcinoma, the first that occurs; other programs' names for it come after ours."""
+
 LABEL_COLORS: Final[dict[str, Rgb]] = {
     # Feng et al. 2020, Fig 2: invasive carcinoma red, DCIS green, normal breast blue.
     "IDC": (255, 0, 0),
@@ -192,6 +195,53 @@ class Regions(Sequence[Region]):
         return RectUm.from_bounds(*(float(edge) for edge in bounds))
 
 
+def tumour_label(regions: Regions) -> str | None:
+    """Label that stands for invasive carcinoma: the first of :data:`TUMOUR_LABELS` that occurs.
+
+    Where no region has a label, :data:`UNCLASSIFIED`; None where there are other labels only.
+    """
+    for name in TUMOUR_LABELS:
+        if regions.with_label(name):
+            return name
+    return UNCLASSIFIED if set(regions.labels) == {UNCLASSIFIED} else None
+
+
+def choose_regions(regions: Regions, label: str | None, path: Path) -> tuple[Regions, list[str]]:
+    """Pick the regions of the invasive carcinoma, or of another label.
+
+    Parameters
+    ----------
+    regions
+        All regions of the file.
+    label
+        The label asked for; None takes :func:`tumour_label`.
+    path
+        Their file, for messages.
+
+    Returns
+    -------
+    tuple
+        The regions, and warnings on what was left out or taken without a label.
+
+    Raises
+    ------
+    RegionError
+        Where no region carries such a label.
+    """
+    name = tumour_label(regions) if label is None else label
+    chosen = Regions() if name is None else regions.with_label(name)
+    if not chosen:
+        found = ", ".join(repr(name) for name in sorted(regions.labels)) or "no region at all"
+        expected = repr(label) if label is not None else "'IDC'"
+        msg = f"{path}: no region is labelled {expected}, found {found}. Name the label to count with --label"
+        raise RegionError(msg)
+    if label is None and name == UNCLASSIFIED:
+        return chosen, [f"{path.name}: the regions carry no label; they were taken for invasive carcinoma"]
+    left_out = sorted(set(regions.labels) - set(chosen.labels))
+    note = f"{path.name}: counted '{name}'; left out {', '.join(map(repr, left_out))}"
+    return chosen, [note] if left_out else []
+
+
 def check_inside(regions: Regions, slide_bounds: RectUm) -> tuple[Regions, list[str]]:
     """Clip regions to the slide and refuse those that cannot belong to it.
 
@@ -240,5 +290,5 @@ def _outside_message(region: Region, share_outside: float, slide: RectUm, source
         f"x {left:.0f} to {right:.0f} µm and y {top:.0f} to {bottom:.0f} µm, the slide x {slide.x_um:.0f} to "
         f"{slide.right_um:.0f} µm and y {slide.y_um:.0f} to {slide.bottom_um:.0f} µm. Coordinates in the file must "
         "be pixels of the slide's level 0, not µm and not pixels of a smaller level; check that the file belongs "
-        "to this slide and that the pixel size (--mpp) is right"
+        "to this slide and that the pixel size is right"
     )

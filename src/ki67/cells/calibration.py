@@ -1,7 +1,8 @@
 """From a network's score to the probability that a cell is what it is called.
 
-A logistic curve for each class (Platt, Advances in Large Margin Classifiers, 1999), fitted to cells of fields that
-the networks of the cross-validation had not seen; every data set weighs the same.
+A logistic curve for each class (Platt, Advances in Large Margin Classifiers, 1999) over the score of that class
+alone: where positive and negative score alike, either is a guess, however sure it is that there is a tumour cell.
+Every data set weighs the same.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
+from ki67.annotations import Regions
 from ki67.errors import RegionError
-from ki67.geometry import RectUm, area_mm2, as_multipolygon, polygons_of
+from ki67.geometry import RectUm, area_mm2, polygons_of
 
 # Segments per quarter circle of the margin's round corners: it only decides which extra cells are kept.
 _MARGIN_SEGMENTS = 4
@@ -51,25 +52,30 @@ class CountedRegion:
         return np.asarray(shapely.contains_xy(self.kept, x_um, y_um), np.bool_)
 
 
-def counted_region(region: BaseGeometry, bounds_um: RectUm, margin_um: float, prefix: str = "") -> CountedRegion:
-    """Clip a region to the slide; its polygons are numbered from 1 in the order given.
+def counted_region(region: BaseGeometry | Regions, bounds_um: RectUm, margin_um: float) -> CountedRegion:
+    """Clip a region to the slide; regions keep their ids, polygons of a geometry are numbered from 1.
 
     Raises
     ------
     RegionError
         Where the region has no area or lies outside the slide.
     """
-    if as_multipolygon(region).is_empty or region.area <= 0:
+    if isinstance(region, Regions):
+        drawn = [(polygon, one.region_id) for one in region for polygon in polygons_of(one.geometry)]
+    else:
+        drawn = [(polygon, str(number)) for number, polygon in enumerate(polygons_of(region), start=1)]
+    if sum(polygon.area for polygon, _ in drawn) <= 0:
         msg = "the region to count in is empty: it holds no polygon with an area. Draw it again"
         raise RegionError(msg)
     frame = bounds_um.polygon
     named = [
-        (part, f"{prefix}{number}")
-        for number, polygon in enumerate(polygons_of(region), start=1)
+        (part, name)
+        for polygon, name in drawn
         for part in polygons_of(shapely.make_valid(polygon).intersection(frame))
     ]
     if not named:
-        found = ", ".join(f"{value:.0f}" for value in region.bounds)
+        edges = shapely.total_bounds([polygon for polygon, _ in drawn]).tolist()
+        found = ", ".join(f"{value:.0f}" for value in edges)
         msg = (
             f"the region lies outside the slide: its edges are at {found} µm (left, top, right, bottom), the slide "
             f"is {bounds_um.width_um:.0f} x {bounds_um.height_um:.0f} µm. Check the region's file and the pixel size"

@@ -125,12 +125,11 @@ class NetworkEngine:
     def _labels(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
         """Labels and how likely they are right; "other" is what the likelier tumour class is not."""
         label = tumour_labels(scores, self.card.positive_threshold, self.card.negative_threshold)
-        tumour = scores[:, POSITIVE] + scores[:, NEGATIVE]
         likelier = np.where(scores[:, POSITIVE] >= scores[:, NEGATIVE], POSITIVE, NEGATIVE)
         certainty = np.empty(len(label))
         for number, curve in self.card.curves.items():
             own = likelier == number
-            certainty[own] = probability(tumour[own], curve)
+            certainty[own] = probability(scores[own, number], curve)
         return label, np.where(label == OTHER, 1.0 - certainty, certainty).astype(np.float32)
 
 

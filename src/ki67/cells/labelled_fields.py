@@ -129,11 +129,9 @@ def _check_inside(field: LabelledField, size_px: tuple[int, int]) -> None:
     places = np.concatenate(list(field.points.values())) / field.mpp
     outside = ((places < -_OUTSIDE_PX) | (places > np.array(size_px) + _OUTSIDE_PX)).any(axis=1)
     if outside.any():
-        x, y = places[outside][0]
         raise DataSetError(
             field.image,
-            f"has {outside.sum()} of {len(places)} labels outside its {size_px[0]} x {size_px[1]} pixels, "
-            f"the first at x {x:.6g}, y {y:.6g}",
+            f"has {outside.sum()} of {len(places)} labels outside its {size_px[0]} x {size_px[1]} pixels",
             "Give coordinates in pixels, not in µm, and check that the labels belong to this picture.",
         )
 

@@ -220,7 +220,7 @@ def _crop(
 
 
 def _restain(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Another laboratory's stains and another scanner's optics, in optical density (Tellez et al., TMI 2018)."""
+    """Another laboratory's stains, in optical density (Tellez et al., TMI 2018), and another scanner."""
     amounts = -np.log(np.maximum(light, _LEAST_LIGHT)) @ np.linalg.inv(_BASIS)
     amounts = amounts * (rng.uniform(0.75, 1.3, 3) * rng.uniform(0.85, 1.15)) + rng.normal(0, 0.02, 3)
     result = np.exp(-amounts @ (_BASIS + rng.normal(0, 0.04, (3, 3)))) * rng.uniform(0.93, 1.04)
@@ -230,8 +230,28 @@ def _restain(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
         result = cv2.GaussianBlur(result, (0, 0), rng.uniform(0.3, 1.2))
     elif kind < 0.45:
         result = result + np.float32(rng.uniform(0.2, 0.7)) * (result - cv2.GaussianBlur(result, (0, 0), 1.2))
-    noise = rng.standard_normal(result.shape, np.float32) * np.float32(rng.uniform(0, 0.02))
-    return np.asarray(result + noise, np.float32)
+    seen = _rescan(np.asarray(result, np.float32), rng)
+    noise = rng.standard_normal(seen.shape, np.float32) * np.float32(rng.uniform(0, 0.02))
+    seen = np.clip(seen + noise, 0, np.float32(MOST_LIGHT))
+    return _compressed(seen, int(rng.integers(35, 90))) if rng.random() < 0.35 else seen
+
+
+def _rescan(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Another scanner's colours: tone curve, and how strong colours are beside grey."""
+    if rng.random() < 0.4:
+        light = np.power(np.maximum(light, 0), np.float32(rng.uniform(0.75, 1.35)))
+    if rng.random() < 0.4:
+        grey = light.mean(axis=2, keepdims=True)
+        light = grey + (light - grey) * np.float32(rng.uniform(0.7, 1.35))
+    return light
+
+
+def _compressed(light: NDArray[np.float32], quality: int) -> NDArray[np.float32]:
+    """Light as JPEG leaves it."""
+    steps = np.float32(255 / MOST_LIGHT)
+    pixels = np.round(light * steps).astype(np.uint8)
+    _, packed = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.float32) / steps
 
 
 def _targets(

@@ -62,7 +62,10 @@ def _why_unusable(stains: Stains) -> str:
 
 def _missing_stains(stains: Stains) -> list[str]:
     if not stains.dab_estimated:
-        return ["DAB is nearly absent: its colour is taken from the literature, check that the stain worked"]
+        found = (
+            "DAB is nearly absent: its colour is taken from the literature, and what is called positive may not be"
+        )
+        return [f"{found}; check that the stain worked"]
     if not stains.hematoxylin_estimated:
         return ["haematoxylin is nearly absent: negative nuclei may be missed and the index too high"]
     return []

@@ -295,7 +295,7 @@ def _curve(fields: Sequence[NetworkField], peaks: Sequence[Peaks | None], label:
         right = np.zeros(int(own.sum()), np.bool_)
         truth = field.field.points[CLASSES[label]]
         right[match(truth, places_um(found, own), DEFAULT_RADIUS_UM[field.group])[1]] = True
-        scores.append(found.values[own][:, [POSITIVE, NEGATIVE]].sum(axis=1))
+        scores.append(found.values[own, label])
         hits.append(right)
         groups.append(np.full(len(right), field.group))
     group = np.concatenate(groups)

@@ -38,7 +38,8 @@ def cell_schema() -> pa.Schema:
     """Columns of the cell table; each field's metadata names its unit.
 
     ``outline_um`` holds x, y, x, y, … of the outline's corners in µm. ``excluded`` says why a cell does not count
-    wherever the region lies (:data:`ki67.cells.exclusion.EXCLUSIONS`); its ``in_region`` is False then.
+    wherever the region lies (:data:`ki67.cells.exclusion.EXCLUSIONS`); its ``in_region`` is False then. A cell whose
+    class was decided by its density of DAB alone has no ``probability``.
     """
     fields = [pa.field(name, kind, metadata=_unit(_FIXED_UNITS.get(name))) for name, kind in _FIELDS]
     fields.append(pa.field("intensity", pa.string()))
@@ -81,7 +82,7 @@ def make_table(rows: CellRows, region_ids: Sequence[str]) -> pa.Table:
         pa.array(rows.x_um),
         pa.array(rows.y_um),
         pa.array(np.array(CLASSES, dtype=object)[rows.label], pa.string()),
-        pa.array(rows.probability, pa.float32()),
+        pa.array(rows.probability, pa.float32(), from_pandas=True),
         pa.array(rows.measurements[:, names.index("Area")]),
         pa.array(rows.measurements[:, names.index("Mean_DAB")]),
         pa.array(ids[rows.region_index], pa.string()),

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from ki67.cli import cells, count, demo, doctor, evaluate, idc, register, score, simulate
+from ki67.cli import cells, count, demo, doctor, evaluate, export, idc, register, score, simulate
 from ki67.errors import Ki67Error
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("score")(score.score)
 app.command("count")(count.count)
+app.command("export")(export.export)
 app.command("register")(register.register)
 app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import math
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
@@ -47,11 +48,22 @@ EngineOption = Annotated[
 CellModel = Annotated[
     Path | None, typer.Option("--cell-model", help="Another model of the engine, from `ki67 cells train`.")
 ]
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse what is no number; the bounds of an option let it pass."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"must be a finite number, found {value}")
+    return value
+
+
 DabThreshold = Annotated[
     float | None,
     typer.Option(
         "--dab-threshold",
         min=0,
+        max=3,
+        callback=finite,
         help="Mean DAB density (OD) from which a tumour nucleus is positive; default: any brown.",
     ),
 ]
@@ -96,7 +108,7 @@ def index_line(result: Mapping[str, Any]) -> str:
     low, high = result["ci95_percent"]
     return (
         f"Ki-67 index: {result['index_percent']:.1f} % (95 % interval {low:.1f}-{high:.1f} %), "
-        f"{result['positive']:,} positive of {result['cells']:,} tumour cells in {result['area_mm2']:.2f} mm²"
+        f"{result['positive']:,} positive of {result['cells']:,} tumour cells in {result['area_mm2']:.3g} mm²"
     )
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ki67.cli.common import Engine, EngineOption, FieldMpp, Json, Quiet, begin, emit, field_names, warning_lines
+from ki67.cli.common import (
+    Engine,
+    EngineOption,
+    FieldMpp,
+    Json,
+    Mpp,
+    Quiet,
+    begin,
+    emit,
+    field_names,
+    warning_lines,
+)
 from ki67.cli.score import Mode, ModeOption
 from ki67.layouts import Layout
 
@@ -33,21 +45,43 @@ def idc(
 
     begin(quiet=quiet)
     result = evaluate_idc(directory, index, load_model(model), figures=figures)
-    pooled, intervals = result["pooled"], result["intervals"]
     lines = [f"{'measure':28s} {'value':>8s}   95 % interval over patients"]
-    for name, value in pooled.items():
-        low_high = intervals.get(name)
-        lines.append(
-            f"{name:28s} {_number(value):>8s}" + (f"   {low_high[0]:.3f}-{low_high[1]:.3f}" if low_high else "")
-        )
+    lines += [_measure_line(name, value, result["intervals"]) for name, value in result["pooled"].items()]
     if result["with_surroundings"]:
         alone = result["patch_alone"]
         lines += ["", "each patch judged by itself, without its surroundings"]
-        for name in ("auc", "balanced_accuracy"):
-            low, high = alone["intervals"][name] or (float("nan"),) * 2
-            lines.append(f"{name:28s} {_number(alone['pooled'][name]):>8s}   {low:.3f}-{high:.3f}")
+        lines += [
+            _measure_line(name, alone["pooled"][name], alone["intervals"]) for name in ("auc", "balanced_accuracy")
+        ]
+    if result["pooled"]["patients"] < 2:
+        lines.append("no intervals: they need patches of two patients or more")
     lines += _confusion_lines(result["confusion"]) if len(result["confusion"]) > 2 else []
     emit(result, as_json=as_json, lines=lines)
+
+
+@app.command()
+def idc_region(
+    he: Annotated[Path, typer.Argument(help="The H&E slide.")],
+    regions: Annotated[Path, typer.Argument(help="The region found: CASE/idc/regions.geojson, or any GeoJSON.")],
+    truth: Annotated[Path, typer.Argument(help="GeoJSON with the region drawn by hand.")],
+    mpp: Mpp = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Label of the regions to compare (default: IDC).")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="PNG of slide and heat map with both outlines.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """IDC region of a whole section: Dice and area against an outline drawn by hand."""
+    from ki67.evaluation.idc_regions import evaluate_region
+
+    begin(quiet=quiet)
+    result = evaluate_region(he, regions, truth, mpp, label=label, figure=figure)
+    areas = f"{result['area_mm2']:.2f} mm² found, {result['true_area_mm2']:.2f} mm² drawn by hand"
+    lines = [f"Dice: {result['dice']:.3f}", f"area: {areas} ({result['area_error_percent']:+.1f} %)"]
+    emit(result, as_json=as_json, lines=[*lines, *warning_lines(result)])
 
 
 @app.command()
@@ -157,6 +191,11 @@ def _cell_lines(result: dict[str, Any]) -> list[str]:
         f"index: mean absolute error {index['mae_points']} points, RMSE {index['rmse_points']}, ICC {index['icc']}",
         f"       bias {index['bias_points']} points, 95 % limits of agreement {low} to {high}",
     ]
+
+
+def _measure_line(name: str, value: Any, intervals: Mapping[str, Sequence[float] | None]) -> str:
+    limits = intervals.get(name)
+    return f"{name:28s} {_number(value):>8s}" + (f"   {limits[0]:.3f}-{limits[1]:.3f}" if limits else "")
 
 
 def _confusion_lines(confusion: dict[str, dict[str, int]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,8 +52,8 @@ def predict(
         raise typer.BadParameter(f"--stride-px must divide the patch's edge of {edge} px, found {stride_px}")
     result = run_idc(he, out, mpp=mpp, model=model, stride_px=stride_px)
     lines = [
-        f"invasive carcinoma: {result['area_mm2']:.2f} mm² in {result['polygons']} region(s)",
-        f"tissue: {result['tissue_mm2']:.2f} mm²",
+        f"invasive carcinoma: {result['area_mm2']:.3g} mm² in {result['polygons']} region(s)",
+        f"tissue: {result['tissue_mm2']:.3g} mm²",
         *warning_lines(result),
         f"regions: {result['regions']}",
         f"heat map: {result['heatmap']}",
@@ -78,7 +79,9 @@ def sample(
         int | None, typer.Option("--stride-px", help="Distance of neighbouring patches; default: their edge.")
     ] = None,
     per_class: Annotated[int, typer.Option("--per-class", help="Most patches per class and slide.")] = 2000,
-    cover: Annotated[float, typer.Option("--cover", help="Share of a patch that a class must cover.")] = 0.75,
+    cover: Annotated[
+        float, typer.Option("--cover", help="Share of a patch that its class, or the rest, must cover.")
+    ] = 0.75,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")] = 2020,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -96,12 +99,23 @@ def sample(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     result = sample(entries, out, options)
-    header = f"{'split':8s} {'patients':>8s} {'slides':>8s} {'patches':>9s}"
-    lines = [header + "".join(f" {name:>9s}" for name in options.names)]
-    for row in result["table"]:
-        counts = "".join(f" {row['classes'][name]:9,d}" for name in options.names)
-        lines.append(f"{row['split']:8s} {row['patients']:8d} {row['slides']:8d} {row['patches']:9,d}" + counts)
-    emit(result, as_json=as_json, lines=[*lines, *warning_lines(result), f"index: {result['index']}"])
+    lines = [
+        *_table1_lines(result["table"]),
+        *warning_lines(result),
+        f"index: {result['index']}",
+    ]
+    emit(result, as_json=as_json, lines=lines)
+
+
+def _table1_lines(table: list[dict[str, Any]]) -> list[str]:
+    """Lay out Table 1: patches of each class, in brackets the slides they come from."""
+    columns = "".join(f" {name + ' (slides)':>18s}" for name in table[0]["classes"])
+    lines = [f"{'split':8s} {'patients':>8s} {'slides':>8s} {'without':>8s} {'patches':>9s}" + columns]
+    for row in table:
+        counts = (f"{count:,} ({row['class_slides'][name]})" for name, count in row["classes"].items())
+        whole = f"{row['patients']:8d} {row['slides']:8d} {row['slides_without_patches']:8d} {row['patches']:9,d}"
+        lines.append(f"{row['split']:8s} {whole}" + "".join(f" {text:>18s}" for text in counts))
+    return lines
 
 
 @app.command()
@@ -114,7 +128,9 @@ def train(
         float | None,
         typer.Option("--mpp", help="µm per pixel of the patches, where 'ki67 idc sample' did not say it."),
     ] = None,
-    patch_px: Annotated[int, typer.Option("--patch-px", min=8, help="Edge of a patch, likewise.")] = 50,
+    patch_px: Annotated[
+        int | None, typer.Option("--patch-px", min=8, help="Edge of a patch, likewise; default: 50.")
+    ] = None,
     data: Annotated[str, typer.Option("--data", help="What the patches are, for the model's card.")] = "own patches",
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Length of the training.")] = 18,
     patches_per_epoch: Annotated[
@@ -159,7 +175,11 @@ def train(
     if facts is None:
         if mpp is None:
             raise typer.BadParameter("the patches do not say their resolution; give it with --mpp")
-        facts = PatchFacts(patch_px, mpp, PUBLIC_CLASSES)
+        facts = PatchFacts(patch_px or 50, mpp, PUBLIC_CLASSES)
+    elif mpp not in (None, facts.mpp) or patch_px not in (None, facts.patch_px):
+        raise typer.BadParameter(
+            f"{patches} holds patches of {facts.patch_px} px at {facts.mpp:g} µm; leave --patch-px and --mpp out"
+        )
     if threads:
         torch.set_num_threads(threads)
     options = TrainingOptions(
@@ -208,7 +228,7 @@ def adapt(
     mix: Annotated[
         float, typer.Option("--mix", min=0, max=1, help="Weight of the new slides' statistics; 1 forgets the old.")
     ] = 0.3,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of dann.")] = 400,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of dann; default: 400.")] = None,
     mpp: Mpp = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")] = 2020,
     as_json: Json = False,
@@ -219,20 +239,25 @@ def adapt(
     require_training("Training a model")
     from ki67.idc import load_model, read_patches
     from ki67.idc.adaptation import AdaptOptions, adapt_model, draw_slides
+    from ki67.idc.dataset import rows_for_model
     from ki67.idc.recipe import INDEX, split_rows
     from ki67.idc.training import PatchSet
 
     if method is AdaptMethod.dann and source is None:
         raise typer.BadParameter("dann learns on from labelled patches; name them with --source")
+    if method is not AdaptMethod.dann and (source is not None or steps is not None):
+        raise typer.BadParameter("--source and --steps are for --method dann; leave them out, or choose it")
     if out.suffix != ".onnx":
         raise typer.BadParameter(f"the adapted model must end in .onnx, found {out.name}")
     base = load_model(None if str(model) == "shipped" else model)
-    options = AdaptOptions(method.value, patches=patches, mix=mix, steps=steps, seed=seed)
-    pixels, seen = draw_slides(slides, base.card, options, mpp)
+    options = AdaptOptions(method.value, patches=patches, mix=mix, seed=seed)
+    if steps is not None:
+        options = replace(options, steps=steps)
     labelled = None
     if source is not None:
-        training, _ = split_rows(read_patches(source, source / INDEX), source / INDEX)
-        labelled = PatchSet.load(training, base.card.patch_px)
+        rows = rows_for_model(read_patches(source, source / INDEX), source, base.card)
+        labelled = PatchSet.load(split_rows(rows, source / INDEX)[0], base.card.patch_px)
+    pixels, seen = draw_slides(slides, base.card, options, mpp)
     target = adapt_model(base, pixels, out, options, source=labelled, slides=seen)
     result = {"model": str(target), "method": method.value, "patches": len(pixels), "slides": seen}
     emit(result, as_json=as_json, lines=[f"{len(pixels)} patches of {len(seen)} slide(s)", f"model: {target}"])

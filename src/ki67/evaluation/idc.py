@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.errors import DataSetError
 from ki67.evaluation.calibration import calibration_error
 from ki67.evaluation.idc_figures import draw_figures
 from ki67.idc import IdcModel, ModelCard, PatchRow, load_model, load_pixels, read_patches
+from ki67.idc.dataset import rows_for_model
 from ki67.idc.metrics import rank_auc
 
 REPLICATES = 2000
@@ -65,7 +65,8 @@ def evaluate_idc(
     Parameters
     ----------
     directory
-        Folder of patches, ``<patient>/<0|1>/*.png``, at the model's resolution.
+        Folder of patches, ``<patient>/<0|1>/*.png``, at the model's resolution; its ``patches.json``, where there is
+        one, tells which label is which class.
     index
         CSV with the columns ``patient``, ``label``, ``file``: the patches to use. None uses all.
     model
@@ -87,21 +88,15 @@ def evaluate_idc(
     Raises
     ------
     DataSetError
-        Where the folder, the index (with the line) or an image is missing or malformed, or a label is unknown to
-        the model.
+        Where the folder, the index (with the line) or an image is missing or malformed, or the patches are not of
+        the model's size, resolution or classes.
     ModelError
         Where the model is missing or damaged.
     """
     used = load_model() if model is None else model
-    rows = read_patches(directory, index)
+    rows = rows_for_model(read_patches(directory, index), directory, used.card)
     classes = used.card.classes
     numbers = np.array([row.label for row in rows], dtype=np.int64)
-    if numbers.max() >= len(classes):
-        raise DataSetError(
-            directory if index is None else index,
-            f"holds label {numbers.max()}, the model knows the classes {', '.join(classes)}",
-            "Name the model that was trained on these classes with --model.",
-        )
     alone = used.all_probabilities(load_pixels(rows, used.card.patch_px)).astype(np.float64)
     tumour = used.card.tumour_output
     labels = (numbers == tumour).astype(np.int64)

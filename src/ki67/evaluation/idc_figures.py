@@ -1,4 +1,4 @@
-"""Pictures of an IDC evaluation: ROC curve, calibration, confusion of classes."""
+"""Pictures of an IDC evaluation: ROC curve, calibration, confusion of classes; a section with its outlines."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from ki67.annotations import Regions
 from ki67.files import atomic_path
+from ki67.idc import HeatMap
+from ki67.report.overview import heatmap_picture, slide_picture
+from ki67.slides import Slide
 
 BINS = 10
 SIZE_INCHES = (5.0, 4.6)
+PANEL_INCHES = 7.0
 DPI = 110
 INK, FAINT, MARK = "#1f4e79", "#9a9a9a", "#c0392b"
 
@@ -83,6 +90,45 @@ def new_axes(title: str, x: str, y: str) -> tuple[Figure, Any]:
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def draw_region(
+    path: str | Path, slide: Slide, heatmap: HeatMap | None, outlines: Regions, measures: Mapping[str, float]
+) -> None:
+    """Write a section with its outlines as PNG, beside it the heat map (Fig 3 of Feng et al. 2020).
+
+    Parameters
+    ----------
+    path
+        The file.
+    slide
+        The section.
+    heatmap
+        None leaves its panel out.
+    outlines
+        Regions found and drawn by hand; each label is one entry of the legend.
+    measures
+        What :func:`ki67.evaluation.idc_regions.compare_regions` gives.
+    """
+    pictures = [slide_picture(slide, outlines)]
+    if heatmap is not None:
+        pictures.append(heatmap_picture(slide, heatmap, outlines))
+    height, width = pictures[0].shape[:2]
+    size = (PANEL_INCHES * len(pictures) + 1, PANEL_INCHES * height / width + 1)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, len(pictures), squeeze=False)[0]
+    for axes, picture in zip(panels, pictures, strict=True):
+        axes.imshow(picture)
+        axes.set_axis_off()
+    if heatmap is not None:
+        figure.colorbar(ScalarMappable(cmap="viridis"), ax=panels, label="probability of IDC", shrink=0.8)
+    entries = {region.label: region.display_color for region in outlines}
+    lines = [Line2D([], [], color=f"#{bytes(color).hex()}", label=label) for label, color in entries.items()]
+    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False)
+    areas = f"found {measures['area_mm2']:.2f} mm², by hand {measures['true_area_mm2']:.2f} mm²"
+    figure.suptitle(f"Dice {measures['dice']:.3f}; {areas}")
+    with atomic_path(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=DPI, format="png")
 
 
 def _roc(labels: NDArray[np.int64], scores: NDArray[np.float64], result: Mapping[str, Any]) -> Figure:

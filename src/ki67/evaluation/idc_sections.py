@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ki67.annotations import Regions
 from ki67.errors import DataSetError
-from ki67.geometry import UM2_PER_MM2
+from ki67.evaluation.idc_regions import compare_regions
+from ki67.geometry import as_multipolygon
 from ki67.idc import HeatMap, IdcModel, OutlineOptions, PatchRow, load_pixels, outline, predict
 from ki67.idc.metrics import rank_auc
 from ki67.slides import open_slide, tissue_mask, write_pyramid
@@ -60,8 +61,8 @@ class SectionResult:
     heatmap, regions
         As :func:`ki67.idc.predict` and :func:`ki67.idc.outline` give them.
     measures
-        ``auc`` of the heat map over the labelled patches; ``dice`` of the outlined region and the labels, over the
-        labelled area; ``area_mm2`` and ``true_area_mm2`` there; ``area_error_percent``.
+        ``auc`` of the heat map over the labelled patches, and what
+        :func:`ki67.evaluation.idc_regions.compare_regions` says of the outlined region within the labelled area.
     """
 
     heatmap: HeatMap
@@ -161,18 +162,9 @@ def compare(section: Section, heatmap: HeatMap, regions: Regions) -> dict[str, f
     labelled = section.truth != UNLABELLED
     labels = section.truth[labelled] == INVASIVE
     boxes = _boxes(section, labelled)
-    union = regions.union()
-    shapely.prepare(union)
-    covered = shapely.area(shapely.intersection(boxes, union))
-    whole = section.patch_um**2
-    overlap, found, true = float(covered[labels].sum()), float(covered.sum()), float(labels.sum() * whole)
-    return {
-        "auc": rank_auc(labels, _patch_means(section, heatmap)[labelled]),
-        "dice": 2 * overlap / (found + true) if found + true else float("nan"),
-        "area_mm2": found / UM2_PER_MM2,
-        "true_area_mm2": true / UM2_PER_MM2,
-        "area_error_percent": 100 * (found - true) / true if true else float("nan"),
-    }
+    here, true = (as_multipolygon(shapely.union_all(own)) for own in (boxes, boxes[labels]))
+    found = as_multipolygon(shapely.intersection(regions.union(), here))
+    return {"auc": rank_auc(labels, _patch_means(section, heatmap)[labelled])} | compare_regions(found, true)
 
 
 def _boxes(section: Section, labelled: NDArray[np.bool_]) -> NDArray[np.object_]:

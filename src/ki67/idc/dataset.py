@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ki67.errors import DataSetError
+from ki67.idc.model import ModelCard
 from ki67.progress import track
 
 INDEX_FILE, FACTS_FILE = "index.csv", "patches.json"
 """What lies beside sampled patches: their index, and their size, resolution and classes."""
+
+UNFINISHED_FILE = "unfinished.csv"
+"""What the index is called while patches are still being written."""
 
 FACTS_SCHEMA = 1
 
@@ -34,6 +39,9 @@ LABEL = re.compile("[0-9]{1,3}")
 
 PLACE = re.compile(r"(.+)_x([0-9]{1,9})_y([0-9]{1,9})_class[0-9]+\.png")
 """A file's name holds section and place: (x - 1, y - 1) is the patch's corner in pixels of the downsampled slide."""
+
+SAME_MPP = 0.01
+"""Resolutions this far apart are one: a patch then differs by half a pixel in fifty."""
 
 WHITE = 255
 """Patches cut off at a section's edge are padded with white, which is what lies beyond a section."""
@@ -82,10 +90,12 @@ def read_facts(directory: str | Path) -> PatchFacts | None:
     Raises
     ------
     DataSetError
-        Where the folder is missing or the file damaged.
+        Where the folder is missing or the file damaged, or the sampling was cut short.
     """
     if not Path(directory).is_dir():
         raise DataSetError(directory, "is not a folder", "Name the folder that holds the patches.")
+    if (Path(directory) / UNFINISHED_FILE).exists():
+        raise DataSetError(directory, "holds a sampling that was cut short", "Sample the patches again.")
     path = Path(directory) / FACTS_FILE
     if not path.exists():
         return None
@@ -133,6 +143,47 @@ def read_patches(directory: str | Path, index: str | Path | None = None) -> list
     return rows
 
 
+def rows_for_model(rows: Sequence[PatchRow], directory: str | Path, card: ModelCard) -> list[PatchRow]:
+    """Number the labels of patches as a model does, and refuse patches that it was not made for.
+
+    Parameters
+    ----------
+    rows
+        Patches below ``directory``.
+    directory
+        Their folder. What its ``patches.json`` says goes; without one, labels are taken for the model's own numbers.
+    card
+        Of the model.
+
+    Returns
+    -------
+    list of PatchRow
+
+    Raises
+    ------
+    DataSetError
+        Where size or resolution is not the model's, or it does not know a class.
+    """
+    facts = read_facts(directory)
+    classes = card.classes if facts is None else facts.classes
+    if facts and (facts.patch_px != card.patch_px or not math.isclose(facts.mpp, card.mpp, rel_tol=SAME_MPP)):
+        raise DataSetError(
+            directory,
+            f"holds patches of {facts.patch_px} px at {facts.mpp:g} µm, the model takes {card.patch_px} px at "
+            f"{card.mpp:g} µm",
+            "Sample the patches at the model's size and resolution, or take the model that was trained on them.",
+        )
+    unknown = [name for name in classes if name not in card.classes]
+    unknown += [f"number {row.label}" for row in rows if row.label >= len(classes)][:1]
+    if unknown:
+        raise DataSetError(
+            directory,
+            f"holds the class {unknown[0]}, the model knows {', '.join(card.classes)}",
+            "Take the model that was trained on these classes, or sample the patches with its classes.",
+        )
+    return [replace(row, label=card.classes.index(classes[row.label])) for row in rows]
+
+
 def load_pixels(rows: Sequence[PatchRow], patch_px: int) -> NDArray[np.uint8]:
     """Read patches into one array.
 
@@ -153,8 +204,9 @@ def load_pixels(rows: Sequence[PatchRow], patch_px: int) -> NDArray[np.uint8]:
     Raises
     ------
     DataSetError
-        Where an image is missing, cannot be read or is larger than a patch.
+        Where an image is missing, cannot be read or is larger than a patch, or all are smaller.
     """
+    largest = 0
     pixels = np.full((len(rows), patch_px, patch_px, 3), WHITE, dtype=np.uint8)
     for place, row in enumerate(track(rows, "Reading patches")):
         patch = _read_image(row.path)
@@ -166,6 +218,13 @@ def load_pixels(rows: Sequence[PatchRow], patch_px: int) -> NDArray[np.uint8]:
                 "Use patches of the model's size and resolution; its card states both.",
             )
         pixels[place, :height, :width] = patch
+        largest = max(largest, min(height, width))
+    if rows and largest < patch_px:
+        raise DataSetError(
+            rows[0].path,
+            f"and all other patches are smaller than {patch_px} x {patch_px} px; the largest has {largest} px",
+            "Use patches of the model's size and resolution; its card states both.",
+        )
     return pixels
 
 
@@ -189,7 +248,7 @@ def _read_index(folder: Path, index: Path) -> list[PatchRow]:
         text = index.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataSetError(
-            index, "is missing", "Name an existing index with --index, or leave the option out."
+            index, "is missing", "Name the index that belongs to the patches, or sample them again."
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataSetError(index, f"cannot be read as text ({error})", "Expected a CSV file in UTF-8.") from error

@@ -24,6 +24,7 @@ from ki67.idc.export import export
 from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
 from ki67.idc.model import load_model
 from ki67.idc.network import InceptionV1
+from ki67.idc.slide_list import SPLITS
 from ki67.idc.training import PatchSet, margins_of, predict_logits, predict_margins, train
 
 MODEL_FILE = "idc_inception_v1.onnx"
@@ -99,8 +100,13 @@ def split_rows(rows: Sequence[PatchRow], index: Path) -> tuple[list[PatchRow], l
     Raises
     ------
     DataSetError
-        Where the column is missing or a split is empty.
+        Where the column is missing, a split is empty, or another word than train, val, test stands in the column.
     """
+    unknown = sorted({row.columns.get("split", "") for row in rows} - {"", *SPLITS})
+    if unknown:
+        raise DataSetError(
+            index, f"holds the split {unknown[0]!r}, expected {', '.join(SPLITS)} or nothing", "Correct the column."
+        )
     training = [row for row in rows if row.columns.get("split") == "train"]
     validation = [
         row for row in rows if row.columns.get("split") == "val" and row.columns.get("random_sample", "1") == "1"

@@ -7,7 +7,9 @@ what no class covers enough, or two do, is left out. At most so many patches per
 
 from __future__ import annotations
 
+import math
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,22 +19,27 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from PIL import Image
-from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry import MultiPolygon
+from shapely.geometry.base import BaseGeometry
 
-from ki67.annotations import Regions, read_regions
-from ki67.errors import DataSetError
-from ki67.files import write_json, write_text
-from ki67.geometry import RectUm
-from ki67.idc.dataset import FACTS_FILE, FACTS_SCHEMA, INDEX_FILE
+from ki67.annotations import TUMOUR_LABELS, UNCLASSIFIED, Regions, check_inside, read_regions, tumour_label
+from ki67.errors import AnnotationError, DataSetError, PixelSizeError, SlideError
+from ki67.geometry import RectUm, as_multipolygon
+from ki67.idc.dataset import FACTS_SCHEMA
 from ki67.idc.model import TUMOUR_CLASS
-from ki67.idc.slide_list import SPLITS, SlideEntry
+from ki67.idc.patch_folder import SAMPLED_COLUMNS, earlier_files, finish_folder, start_folder, table1
+from ki67.idc.slide_list import SlideEntry
 from ki67.progress import message, track
 from ki67.slides import Slide, TissueMask, open_slide, read_ahead, tissue_mask
 
 MINIMUM_TISSUE = 0.1
 """A patch with less tissue is left out, as it is when a slide is predicted."""
 
-SAMPLED_COLUMNS = ("patient", "slide", "split", "x", "y", "label", "class", "file")
+FINEST_SHARE = 0.9
+"""Patches may be this much finer than the slide, for scanners' odd pixel sizes; beyond, their detail is made up."""
+
+BAND_PLACES = 100_000
+"""Places that are held against the regions at a time; a box and its share take about 600 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,8 @@ class SampleOptions:
     per_class
         Most patches per class and slide.
     cover
-        Share of a patch that a class must cover, above one half.
+        Share of a patch that a class must cover, above one half. The rest must, too: in a patch of it lies no more
+        tumour than there is rest in a patch of tumour, so that a model's border runs where half a patch is tumour.
     seed
         Of the grid's offset and of the draw.
     """
@@ -73,8 +81,10 @@ class SampleOptions:
             msg = f"expected {TUMOUR_CLASS} and at least one other class, each once, found {', '.join(self.names)}"
             raise ValueError(msg)
         sizes = (self.patch_px, self.mpp, self.per_class, self.stride_um)
-        if not min(sizes) > 0 or not 0.5 < self.cover <= 1:
-            raise ValueError("patch size, µm/px, stride and patches per class must be above 0, the share in (0.5, 1]")
+        if not all(0 < size < math.inf for size in sizes) or not 0.5 < self.cover <= 1:
+            raise ValueError(
+                "patch size, µm/px, stride and patches per class must be numbers above 0, the share in (0.5, 1]"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,8 +110,21 @@ class Places:
     labels: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """Patches to cut out of one slide, labels of its regions that are no class, and what the user should know."""
+
+    entry: SlideEntry
+    places: Places
+    ignored: tuple[str, ...]
+    warnings: list[str]
+
+
 def sample(slides: Sequence[SlideEntry], out: str | Path, options: SampleOptions) -> dict[str, Any]:
     """Write labelled patches of slides in the layout of the public set, and their index.
+
+    All slides and regions are read and all places chosen before a file is written, or one of an earlier sampling
+    removed.
 
     Parameters
     ----------
@@ -109,7 +132,7 @@ def sample(slides: Sequence[SlideEntry], out: str | Path, options: SampleOptions
         From :func:`ki67.idc.slide_list.read_slide_list`, every one with its split.
     out
         Folder for ``<patient>/<label>/*.png``, ``index.csv``, an index of each split (``index-val.csv``) and
-        ``patches.json``.
+        ``patches.json``. What an earlier sampling left in it is removed.
     options
         What to draw.
 
@@ -121,23 +144,16 @@ def sample(slides: Sequence[SlideEntry], out: str | Path, options: SampleOptions
 
     Raises
     ------
-    SlideError, AnnotationError
-        Where a slide or its regions cannot be read.
+    SlideError, AnnotationError, RegionError
+        Where a slide or its regions cannot be read, the patches are finer than a slide, there is no region for a
+        slide, or one lies outside it.
     DataSetError
-        Where no patch of a class is found on any slide.
+        Where no patch of a class is found on any slide, or the folder holds files of another origin.
     """
     folder = Path(out)
-    (folder / INDEX_FILE).unlink(missing_ok=True)
-    lines: list[dict[str, Any]] = []
-    warnings: list[str] = []
-    for entry in slides:
-        with open_slide(entry.slide, entry.mpp) as slide:
-            regions = read_regions(entry.regions, slide.mpp)
-            places = find_places(slide, regions, tissue_mask(slide), options)
-            lines += _write_patches(folder, entry, slide, places, options)
-        ignored = [name for name in regions.labels if name.casefold() not in {c.casefold() for c in options.classes}]
-        if ignored and options.rest is None:
-            warnings.append(f"{entry.regions}: regions of {', '.join(ignored)} are no class here and are left out")
+    earlier_files(folder)
+    plans = [_plan(entry, options) for entry in track(slides, "Choosing patches")]
+    lines = [line for plan in plans for line in _lines(plan, options)]
     found = {line["class"] for line in lines}
     missing = [name for name in options.names if name not in found]
     if missing:
@@ -146,15 +162,83 @@ def sample(slides: Sequence[SlideEntry], out: str | Path, options: SampleOptions
             f"no slide gave a patch of {', '.join(missing)}",
             "Check the regions' labels, or take smaller patches or a smaller share (--cover).",
         )
-    _write_index(folder, lines)
     facts = {"schema": FACTS_SCHEMA, "classes": list(options.names), "options": asdict(options)}
-    write_json(folder / FACTS_FILE, facts | {"patch_px": options.patch_px, "mpp": options.mpp})
+    start_folder(folder, facts | {"patch_px": options.patch_px, "mpp": options.mpp}, lines)
+    for plan in plans:
+        _write_patches(folder, plan, options)
+    index = finish_folder(folder, lines)
     return {
-        "table": table1(lines, options.names),
+        "table": table1(lines, options.names, slides),
         "patches": len(lines),
-        "index": str(folder / INDEX_FILE),
-        "warnings": warnings,
+        "index": str(index),
+        "warnings": [*(text for plan in plans for text in plan.warnings), *_on_ignored(plans, options.rest)],
     }
+
+
+def _open(entry: SlideEntry) -> Slide:
+    try:
+        return open_slide(entry.slide, entry.mpp)
+    except PixelSizeError as error:
+        way_out = "Give the size of a pixel in µm in the column mpp of the list of slides."
+        raise PixelSizeError(entry.slide, error.found, way_out) from error
+
+
+def _plan(entry: SlideEntry, options: SampleOptions) -> _Plan:
+    with _open(entry) as slide:
+        if options.mpp < FINEST_SHARE * slide.mpp:
+            found = f"has pixels of {slide.mpp:g} µm, the patches are to have {options.mpp:g} µm"
+            raise SlideError(entry.slide, found, f"Take --mpp {slide.mpp:g} or more, or leave the slide out.")
+        regions, notes = check_inside(read_regions(entry.regions, slide.mpp), slide.bounds_um)
+        if not regions:
+            way_out = "Outline its tissue (normal tissue, too, where there is no tumour), or leave the slide out."
+            raise AnnotationError(entry.regions, "holds no region", way_out)
+        chosen = regions_of_classes(regions, options.classes)
+        places = find_places(slide, regions, tissue_mask(slide), options)
+    taken = {label for own in chosen.values() for label in own.labels}
+    ignored = tuple(label for label in regions.labels if label not in taken)
+    lacking = [name for number, name in enumerate(options.names) if not (places.labels == number).any()]
+    warnings = [f"{entry.regions}: {note}" for note in notes]
+    if UNCLASSIFIED in chosen[TUMOUR_CLASS].labels:
+        warnings.append(f"{entry.regions}: the regions carry no label; they were taken for {TUMOUR_CLASS}")
+    if not taken:
+        warnings.append(f"{entry.regions}: no region of {', '.join(options.classes)}")
+    if lacking:
+        warnings.append(f"{entry.slide}: gave no patch of {', '.join(lacking)}")
+    return _Plan(entry, places, ignored, warnings)
+
+
+def regions_of_classes(regions: Regions, classes: Sequence[str]) -> dict[str, Regions]:
+    """Regions of each class; where none is labelled ``IDC``, those that :func:`tumour_label` takes for it.
+
+    Parameters
+    ----------
+    regions
+        All regions of a slide.
+    classes
+        Labels that are classes.
+    """
+    chosen = {name: regions.with_label(name) for name in classes}
+    label = tumour_label(regions)
+    if label is not None and label.casefold() not in {name.casefold() for name in classes}:
+        chosen[TUMOUR_CLASS] = regions.with_label(label)
+    return chosen
+
+
+def _on_ignored(plans: Sequence[_Plan], rest: str | None) -> list[str]:
+    """Warn of labels that are no class, once for all slides."""
+    slides = Counter(label for plan in plans for label in plan.ignored)
+    fates: dict[str, list[str]] = {}
+    for label, count in slides.items():
+        fate = "are left out" if rest is None or _is_tumour(label) else f"count as '{rest}'"
+        fates.setdefault(fate, []).append(f"{label} ({count})")
+    return [
+        f"regions of these labels (on so many slides) are no class and {fate}: {', '.join(own)}"
+        for fate, own in fates.items()
+    ]
+
+
+def _is_tumour(label: str) -> bool:
+    return label.casefold() in {name.casefold() for name in TUMOUR_LABELS}
 
 
 def find_places(slide: Slide, regions: Regions, tissue: TissueMask, options: SampleOptions) -> Places:
@@ -177,46 +261,72 @@ def find_places(slide: Slide, regions: Regions, tissue: TissueMask, options: Sam
         Sorted by label, then from top to bottom.
     """
     generator = np.random.default_rng([options.seed, zlib.crc32(slide.path.name.encode())])
-    corners = _grid(slide.bounds_um, options, generator)
-    edge = options.patch_um
-    boxes = shapely.box(corners[:, 0], corners[:, 1], corners[:, 0] + edge, corners[:, 1] + edge)
-    areas = [regions.with_label(name).union() for name in options.classes]
-    covers = [_cover(boxes, area, edge) for area in areas]
-    if options.rest is not None:
-        # The rest is tissue that no class claims; a class that merely touches a patch makes it neither.
-        outside = 1.0 - _cover(boxes, shapely.union_all(areas), edge)
-        covers.insert(0, outside)
-    shares = np.stack(covers, axis=1)
-    enough = shares >= options.cover
-    labels = np.where(enough.sum(axis=1) == 1, shares.argmax(axis=1), -1)
-    near = np.flatnonzero(labels >= 0)
-    held = [
-        tissue.fraction(RectUm(float(corners[place, 0]), float(corners[place, 1]), edge, edge)) >= MINIMUM_TISSUE
-        for place in near
+    x_um, y_um = _grid(slide.bounds_um, options, generator)
+    areas = _areas(regions, options)
+    labels = np.full((len(y_um), len(x_um)), -1, dtype=np.int16)
+    rows = max(1, BAND_PLACES // max(1, len(x_um)))
+    for top in range(0, len(y_um) if len(x_um) else 0, rows):
+        labels[top : top + rows] = _labels(x_um, y_um[top : top + rows], areas, tissue, options)
+    drawn = [
+        spread_draw(np.flatnonzero(labels == label), len(x_um), options.per_class, generator)
+        for label in range(len(options.names))
     ]
-    near = near[np.array(held, dtype=bool)]
-    kept = np.concatenate(
-        [
-            spread_draw(near[labels[near] == label], corners, options.per_class, generator)
-            for label in range(len(options.names))
-        ]
-    )
-    return Places(corners[kept], labels[kept])
+    kept = np.concatenate(drawn)
+    row, column = np.divmod(kept, max(1, len(x_um)))
+    return Places(np.stack([x_um[column], y_um[row]], axis=1), labels.ravel()[kept].astype(np.int64))
 
 
-def _grid(bounds: RectUm, options: SampleOptions, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Corners of patches on a regular grid inside the slide, row by row, moved by a drawn offset, (N, 2)."""
+def _grid(
+    bounds: RectUm, options: SampleOptions, generator: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Left and upper edges of patches on a regular grid inside the slide, moved by a drawn offset."""
     starts = []
     for length in (bounds.width_um, bounds.height_um):
         spare = length - options.patch_um
         count = int(spare // options.stride_um) + 1 if spare >= 0 else 0
         last = (count - 1) * options.stride_um
-        starts.append(generator.uniform(0, max(0.0, spare - last)) + options.stride_um * np.arange(count))
-    x, y = np.meshgrid(starts[0], starts[1])
-    return np.stack([x.ravel(), y.ravel()], axis=1)
+        offset = generator.uniform(0, max(0.0, spare - last))
+        starts.append(np.asarray(offset + options.stride_um * np.arange(count), dtype=np.float64))
+    return starts[0], starts[1]
 
 
-def _cover(boxes: NDArray[Any], area: Polygon | MultiPolygon, edge_um: float) -> NDArray[np.float64]:
+def _areas(regions: Regions, options: SampleOptions) -> list[MultiPolygon]:
+    """Area of each class, in the order of the labels written; of the rest what it must stay out of."""
+    chosen = regions_of_classes(regions, options.classes)
+    areas = [own.union() for own in chosen.values()]
+    if options.rest is not None:
+        # Tumour under a second name (IDC and Tumor in one file) is no class, but no rest either.
+        tumour = [region.geometry for region in regions if _is_tumour(region.label)]
+        areas.insert(0, as_multipolygon(shapely.union_all([*areas, *tumour])))
+    return areas
+
+
+def _labels(
+    x_um: NDArray[np.float64],
+    y_um: NDArray[np.float64],
+    areas: Sequence[MultiPolygon],
+    tissue: TissueMask,
+    options: SampleOptions,
+) -> NDArray[np.int16]:
+    """Label of each place of some rows of the grid, -1 where there is none or too little tissue, (rows, columns)."""
+    edge = options.patch_um
+    labels = np.full((len(y_um), len(x_um)), -1, dtype=np.int16)
+    held = tissue.fractions(x_um, y_um, edge) >= MINIMUM_TISSUE
+    row, column = np.nonzero(held)
+    if not len(row):
+        return labels
+    boxes = shapely.box(x_um[column], y_um[row], x_um[column] + edge, y_um[row] + edge)
+    # What lies far from these rows has no say and would slow each cut; the margin keeps boxes off the new border.
+    band = shapely.box(x_um[0] - edge, y_um[0] - edge, x_um[-1] + 2 * edge, y_um[-1] + 2 * edge)
+    shares = np.stack([_cover(boxes, shapely.intersection(area, band), edge) for area in areas], axis=1)
+    if options.rest is not None:
+        shares[:, 0] = 1.0 - shares[:, 0]
+    enough = shares >= options.cover
+    labels[held] = np.where(enough.sum(axis=1) == 1, shares.argmax(axis=1), -1)
+    return labels
+
+
+def _cover(boxes: NDArray[Any], area: BaseGeometry, edge_um: float) -> NDArray[np.float64]:
     """Share of each box that an area covers."""
     shares = np.zeros(len(boxes))
     shapely.prepare(area)
@@ -228,16 +338,16 @@ def _cover(boxes: NDArray[Any], area: Polygon | MultiPolygon, edge_um: float) ->
 
 
 def spread_draw(
-    chosen: NDArray[np.int64], corners: NDArray[np.float64], count: int, generator: np.random.Generator
+    chosen: NDArray[np.int64], columns: int, count: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
     """Draw places evenly over the area they lie in: every k-th along a curve that visits neighbours together.
 
     Parameters
     ----------
     chosen
-        Numbers of the places to draw from.
-    corners
-        Corners of all places, (N, 2).
+        Numbers of the places to draw from, counted row by row over the grid.
+    columns
+        Columns of the grid.
     count
         How many to draw; fewer places are all kept.
     generator
@@ -250,82 +360,42 @@ def spread_draw(
     """
     if len(chosen) <= count:
         return np.sort(chosen)
-    order = chosen[np.argsort(_morton(corners[chosen]), kind="stable")]
+    order = chosen[np.argsort(_morton(*np.divmod(chosen, columns)), kind="stable")]
     step = len(order) / count
     picked = np.floor(generator.uniform(0, step) + step * np.arange(count)).astype(int)
     return np.sort(order[np.minimum(picked, len(order) - 1)])
 
 
-def _morton(corners: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Place along the Z-order curve: bits of column and row in turn (Morton 1966)."""
-    columns = np.unique(corners[:, 0], return_inverse=True)[1].astype(np.int64)
-    rows = np.unique(corners[:, 1], return_inverse=True)[1].astype(np.int64)
-    code = np.zeros(len(corners), dtype=np.int64)
-    for bit in range(20):
-        code |= ((columns >> bit) & 1) << (2 * bit)
-        code |= ((rows >> bit) & 1) << (2 * bit + 1)
+def _morton(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Place along the Z-order curve: bits of column and row in turn (Morton 1966); empty ones are left out."""
+    code = np.zeros(len(rows), dtype=np.int64)
+    for shift, numbers in enumerate((columns, rows)):
+        place = (np.cumsum(np.bincount(numbers) > 0) - 1)[numbers]
+        for bit in range(20):
+            code |= ((place >> bit) & 1) << (2 * bit + shift)
     return code
 
 
-def _write_patches(
-    folder: Path, entry: SlideEntry, slide: Slide, places: Places, options: SampleOptions
-) -> list[dict[str, Any]]:
-    edge = options.patch_um
-    rects = [RectUm(float(x), float(y), edge, edge) for x, y in places.corners_um]
-    reads = read_ahead(slide, rects, options.mpp)
-    lines = []
-    shown = track(zip(places.labels, reads, strict=True), f"Patches of {entry.name}", total=len(rects))
-    for label, (rect, pixels) in shown:
+def _lines(plan: _Plan, options: SampleOptions) -> list[dict[str, Any]]:
+    """Rows of the index for one slide's patches."""
+    entry, lines = plan.entry, []
+    for (x_um, y_um), label in zip(plan.places.corners_um, plan.places.labels, strict=True):
         # As published: 1 + the place in pixels of the patches' resolution.
-        x_px, y_px = round(rect.x_um / options.mpp) + 1, round(rect.y_um / options.mpp) + 1
+        x_px, y_px = round(x_um / options.mpp) + 1, round(y_um / options.mpp) + 1
         name = f"{entry.patient}/{label}/{entry.name}_x{x_px}_y{y_px}_class{label}.png"
-        # Not one by one to the disk: the index, written last, is what makes the set whole.
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(folder / name)
         values = (entry.patient, entry.name, entry.split, x_px, y_px, int(label), options.names[label], name)
         lines.append(dict(zip(SAMPLED_COLUMNS, values, strict=True)))
-    message(f"{entry.name}: {len(lines)} patches")
     return lines
 
 
-def _write_index(folder: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Write the whole index, and one of each split for ``ki67 evaluate idc --index``."""
-    for name, own in [("index", lines)] + [(f"index-{split}", _of(lines, split)) for split in SPLITS]:
-        rows = [",".join(SAMPLED_COLUMNS), *(",".join(str(value) for value in line.values()) for line in own)]
-        if own:
-            write_text(folder / f"{name}.csv", "\n".join(rows) + "\n")
-
-
-def _of(lines: Sequence[dict[str, Any]], split: str) -> list[dict[str, Any]]:
-    return [line for line in lines if line["split"] == split]
-
-
-def table1(lines: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Slides and patches per split and class (Table 1 of Feng et al. 2020).
-
-    Parameters
-    ----------
-    lines
-        Rows of the index.
-    names
-        Classes.
-
-    Returns
-    -------
-    list of dict
-        Per split: ``split``, ``patients``, ``slides``, ``patches`` and the patches of each class under ``classes``.
-    """
-    table = []
-    for split in SPLITS:
-        own = _of(lines, split)
-        if own:
-            table.append(
-                {
-                    "split": split,
-                    "patients": len({line["patient"] for line in own}),
-                    "slides": len({(line["patient"], line["slide"]) for line in own}),
-                    "patches": len(own),
-                    "classes": {name: sum(line["class"] == name for line in own) for name in names},
-                }
-            )
-    return table
+def _write_patches(folder: Path, plan: _Plan, options: SampleOptions) -> None:
+    entry, edge = plan.entry, options.patch_um
+    names = [folder / line["file"] for line in _lines(plan, options)]
+    rects = [RectUm(float(x), float(y), edge, edge) for x, y in plan.places.corners_um]
+    with _open(entry) as slide:
+        reads = zip(names, read_ahead(slide, rects, options.mpp), strict=True)
+        for path, (_, pixels) in track(reads, f"Patches of {entry.name}", total=len(rects)):
+            # Not one by one to the disk: the index, complete at the end, is what makes the set whole.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    message(f"{entry.name}: {len(rects)} patches")

@@ -71,8 +71,8 @@ def read_slide_list(path: str | Path) -> list[SlideEntry]:
     Raises
     ------
     DataSetError
-        Where it cannot be read, a column or value is missing or wrong (with the line), or a patient is in two
-        splits.
+        Where it cannot be read, a column or value is missing or wrong (with the line), a slide is listed twice, a
+        patient is written in two ways, or a patient is in two splits.
     """
     source = Path(path)
     try:
@@ -85,6 +85,7 @@ def read_slide_list(path: str | Path) -> list[SlideEntry]:
         raise DataSetError(source, f"cannot be read ({error})", WAY_OUT) from error
     if not entries:
         raise DataSetError(source, "names no slide", WAY_OUT)
+    check_once(entries, source)
     check_split(entries, source)
     return entries
 
@@ -109,6 +110,33 @@ def _entry(source: Path, line: int, columns: dict[str, str], place: int) -> Slid
     return SlideEntry(
         values["patient"], folder / values["slide"], folder / values["regions"], values["split"], mpp, place
     )
+
+
+def check_once(entries: Sequence[SlideEntry], source: Path) -> None:
+    """Refuse what would put the same tissue or patient on two sides of a split unseen.
+
+    Raises
+    ------
+    DataSetError
+        Where a slide is listed twice (links are followed), or two patients differ in upper and lower case only.
+    """
+    slides: dict[Path, SlideEntry] = {}
+    patients: dict[str, str] = {}
+    for entry in entries:
+        first = slides.setdefault(entry.slide.resolve(), entry)
+        if first is not entry:
+            raise DataSetError(
+                source,
+                f"lists the slide {entry.slide} twice, for patient {first.patient} and for {entry.patient}",
+                "List a slide once, with all its regions in one file.",
+            )
+        spelt = patients.setdefault(entry.patient.casefold(), entry.patient)
+        if spelt != entry.patient:
+            raise DataSetError(
+                source,
+                f"names the patients {spelt} and {entry.patient}, which many file systems cannot tell apart",
+                "Spell a patient in one way, and give different patients different names.",
+            )
 
 
 def check_split(entries: Sequence[SlideEntry], source: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pixels of figures: outlines, rings, scale bars, colour maps, data URIs."""
+"""Pixels of figures: outlines, scale bars, colour maps, data URIs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ki67.geometry import RectUm, polygons_of
 Picture = NDArray[np.uint8]
 
 JPEG_QUALITY: Final = 90
-"""Nuclei keep their chromatin at 90; at 75 rings bleed."""
+"""Nuclei keep their chromatin at 90; at 75 outlines bleed."""
 
 _SHIFT: Final = 4
 _SUBPIXEL: Final = 1 << _SHIFT
@@ -33,8 +33,8 @@ _HALO: Final = (255, 255, 255)
 _TEXT_SHARE: Final = 1 / 32
 """Height of a scale bar's letters as a share of the picture's width: 13 px where two pictures share a page."""
 
-_DASH_DEG: Final = 30
-"""A dashed ring is six dashes and six gaps of this many degrees."""
+_DASH_PX: Final = 6.0
+"""Dashes and gaps of a dashed outline are about this long."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,20 @@ def draw_regions(picture: Picture, frame: Frame, regions: Regions, width_px: int
             cv2.polylines(picture, lines, True, color or region.display_color, width_px + extra, cv2.LINE_AA, _SHIFT)
 
 
-def draw_ring(
-    picture: Picture, centre_px: tuple[float, float], radius_px: float, color: tuple[int, int, int], *, dashed: bool
+def draw_outline(
+    picture: Picture, corners_px: NDArray[np.float64], color: tuple[int, int, int], *, dashed: bool
 ) -> None:
-    """Draw a ring, solid or dashed (so that colour is not the only cue)."""
-    x, y = (round((value - 0.5) * _SUBPIXEL) for value in centre_px)
-    radius = round(radius_px * _SUBPIXEL)
+    """Draw a closed outline (N, 2), solid or dashed (so that colour is not the only cue)."""
+    closed = np.vstack([corners_px, corners_px[:1]])
     if not dashed:
-        cv2.circle(picture, (x, y), radius, color, 2, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(picture, [_fixed_point(closed)], False, color, 2, cv2.LINE_AA, _SHIFT)
         return
-    for start in range(0, 360, 2 * _DASH_DEG):
-        cv2.ellipse(picture, (x, y), (radius, radius), 0, start, start + _DASH_DEG, color, 2, cv2.LINE_AA, _SHIFT)
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
+    ends = np.linspace(0.0, along[-1], 2 * max(1, round(along[-1] / (2 * _DASH_PX))) + 1)
+    for start, end in zip(ends[:-1:2], ends[1::2], strict=True):
+        places = np.concatenate([[start], along[(along > start) & (along < end)], [end]])
+        dash = np.column_stack([np.interp(places, along, values) for values in closed.T])
+        cv2.polylines(picture, [_fixed_point(dash)], False, color, 2, cv2.LINE_AA, _SHIFT)
 
 
 def draw_dot(picture: Picture, centre_px: tuple[float, float], radius_px: float, color: tuple[int, int, int]) -> None:

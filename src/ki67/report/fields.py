@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ki67.annotations import CELL_CLASSES, Regions
 from ki67.geometry import RectUm
 from ki67.report.data import SlideLike
-from ki67.report.drawing import Frame, Picture, draw_dot, draw_regions, draw_ring, draw_scale_bar
+from ki67.report.drawing import Frame, Picture, draw_dot, draw_outline, draw_regions, draw_scale_bar
 
-DRAWN_COLUMNS: Final = ("x_um", "y_um", "label", "in_region", "area_um2")
+DRAWN_COLUMNS: Final = ("x_um", "y_um", "label", "in_region", "outline_um")
 """What the fields show of the cell table."""
 
 FIELD_UM: Final = 300.0
@@ -25,19 +25,13 @@ FIELD_UM: Final = 300.0
 FIELD_MPP: Final = 0.4
 """Pixel size of a field's picture: a nucleus of 8 µm is 20 px across."""
 
-_TYPICAL_NUCLEUS_UM2: Final = 50.0
-"""For cell tables without an area: a nucleus 8 µm across."""
-
-_RING_GAP_UM: Final = 1.2
-"""The ring runs this far outside the nucleus, so that its edge stays visible."""
-
 _ENOUGH_CELLS: Final = 50
 """Tumour cells that a field should hold for its index to mean something."""
 
 _OTHER_RADIUS_PX: Final = 5.0
 
-RING_COLORS: Final = {label: color for label, (_, color) in CELL_CLASSES.items()} | {"other": (70, 70, 70)}
-"""Colours of the rings; other cells are darker than in region files, for a grey dot drowns in haematoxylin."""
+OUTLINE_COLORS: Final = {label: color for label, (_, color) in CELL_CLASSES.items()} | {"other": (70, 70, 70)}
+"""Colours of the outlines; other cells are darker than in region files, for a grey dot drowns in haematoxylin."""
 
 
 @dataclass(frozen=True)
@@ -47,27 +41,24 @@ class Cells:
     xy_um: NDArray[np.float64]
     positive: NDArray[np.bool_]
     tumour: NDArray[np.bool_]
-    radius_um: NDArray[np.float64]
+    outlines_um: pa.ChunkedArray
+    """Lists of x, y, x, y, …"""
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Cells:
         """Take what is drawn from the cell table."""
         inside = table.filter(table["in_region"])
-        area = (
-            inside["area_um2"].to_numpy().astype(np.float64)
-            if "area_um2" in inside.column_names
-            else np.full(len(inside), np.nan)
-        )
-        area = np.where(np.isfinite(area) & (area > 0), area, _TYPICAL_NUCLEUS_UM2)
         xy_um = np.stack([inside["x_um"].to_numpy(), inside["y_um"].to_numpy()], axis=1).astype(np.float64)
         positive, other = (np.asarray(pc.equal(inside["label"], name)) for name in ("positive", "other"))
-        return cls(xy_um, positive, ~other, np.sqrt(area / np.pi))
+        return cls(xy_um, positive, ~other, inside["outline_um"])
 
     def within(self, rect_um: RectUm) -> Cells:
         """Cells whose centre lies in a rectangle."""
         x, y = self.xy_um[:, 0], self.xy_um[:, 1]
         inside = (x >= rect_um.x_um) & (x < rect_um.right_um) & (y >= rect_um.y_um) & (y < rect_um.bottom_um)
-        return Cells(self.xy_um[inside], self.positive[inside], self.tumour[inside], self.radius_um[inside])
+        return Cells(
+            self.xy_um[inside], self.positive[inside], self.tumour[inside], self.outlines_um.filter(pa.array(inside))
+        )
 
 
 @dataclass(frozen=True)
@@ -117,28 +108,27 @@ def choose_fields(cells: Cells, bounds_um: RectUm) -> list[Field]:
 
 
 def field_pictures(slide: SlideLike, field: Field, cells: Cells, regions: Regions | None) -> tuple[Picture, Picture]:
-    """The field as it is, and with its cells ringed, the region's border drawn; both with a scale bar."""
+    """The field as it is, and with its cells outlined, the region's border drawn; both with a scale bar."""
     frame = Frame(field.rect_um, FIELD_MPP)
     plain = slide.read(frame.rect_um, max(FIELD_MPP, slide.mpp))
     if slide.mpp > FIELD_MPP:
-        # Rings need pixels to be drawn in, even where the scan has none between.
+        # Outlines need pixels to be drawn in, even where the scan has none between.
         size = round(frame.rect_um.width_um / frame.mpp), round(frame.rect_um.height_um / frame.mpp)
         plain = cv2.resize(plain, size, interpolation=cv2.INTER_CUBIC)
-    ringed = plain.copy()
+    outlined = plain.copy()
     if regions is not None:
-        draw_regions(ringed, frame, regions, width_px=2)
+        draw_regions(outlined, frame, regions, width_px=2)
     held = cells.within(field.rect_um)
-    for xy_px, positive, tumour, radius_um in zip(
-        frame.to_px(held.xy_um), held.positive, held.tumour, held.radius_um, strict=True
+    for xy_px, positive, tumour, outline_um in zip(
+        frame.to_px(held.xy_um), held.positive, held.tumour, held.outlines_um.to_pylist(), strict=True
     ):
-        label = "positive" if positive else "negative" if tumour else "other"
-        color, centre_px = RING_COLORS[label], (float(xy_px[0]), float(xy_px[1]))
         if tumour:
-            radius_px = (float(radius_um) + _RING_GAP_UM) / frame.mpp
-            draw_ring(ringed, centre_px, radius_px, color, dashed=not positive)
+            corners_px = frame.to_px(np.reshape(np.asarray(outline_um, np.float64), (-1, 2)))
+            color = OUTLINE_COLORS["positive" if positive else "negative"]
+            draw_outline(outlined, corners_px, color, dashed=not positive)
         else:
-            draw_dot(ringed, centre_px, _OTHER_RADIUS_PX, color)
-    return draw_scale_bar(plain, frame.mpp), draw_scale_bar(ringed, frame.mpp)
+            draw_dot(outlined, (float(xy_px[0]), float(xy_px[1])), _OTHER_RADIUS_PX, OUTLINE_COLORS["other"])
+    return draw_scale_bar(plain, frame.mpp), draw_scale_bar(outlined, frame.mpp)
 
 
 def _size(bounds_um: RectUm) -> tuple[float, float]:

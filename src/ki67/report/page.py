@@ -17,7 +17,7 @@ from ki67.files import write_text
 from ki67.report import facts
 from ki67.report.data import ReportData, SlideLike
 from ki67.report.drawing import Picture, css_gradient, jpeg_uri
-from ki67.report.fields import RING_COLORS, Cells, Field, choose_fields, field_pictures
+from ki67.report.fields import OUTLINE_COLORS, Cells, Field, choose_fields, field_pictures
 from ki67.report.overview import checkerboard_picture, detail_rect, heatmap_picture, slide_picture
 
 DISCLAIMER: Final = "For research use only. Not a medical device."
@@ -45,11 +45,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class FieldFigures:
-    """A field without and with its rings."""
+    """A field without and with its cells outlined."""
 
     field: Field
     plain: Figure
-    ringed: Figure
+    outlined: Figure
 
 
 def write_report(path: str | Path, data: ReportData) -> None:
@@ -97,7 +97,7 @@ def render_report(data: ReportData, now: datetime | None = None) -> str:
         gradient=css_gradient(),
         registration=_registration(data),
         fields=_field_figures(data),
-        colors={label: _css(color) for label, color in RING_COLORS.items()},
+        colors={label: _css(color) for label, color in OUTLINE_COLORS.items()},
         legend=_legend(data),
         exclusions=_EXCLUSIONS,
         inputs={name: facts.input_rows(entry) for name, entry in data.run.get("inputs", {}).items()},
@@ -215,7 +215,7 @@ def _field_figures(data: ReportData) -> list[FieldFigures]:
     cells = Cells.from_table(data.cells)
     result = []
     for field in choose_fields(cells, data.ki67.bounds_um):
-        plain, ringed = field_pictures(data.ki67, field, cells, data.regions_ki67)
+        plain, outlined = field_pictures(data.ki67, field, cells, data.regions_ki67)
         rect = field.rect_um
         caption = (
             f"{field.name}: {field.index_percent:.1f} % ({field.positive} positive, {field.negative} negative, "
@@ -225,7 +225,7 @@ def _field_figures(data: ReportData) -> list[FieldFigures]:
             FieldFigures(
                 field,
                 _figure(plain, f"{field.name}, the field as scanned", "As scanned"),
-                _figure(ringed, f"{field.name}, the same field with every counted cell ringed", caption),
+                _figure(outlined, f"{field.name}, the same field with every counted cell outlined", caption),
             )
         )
     return result

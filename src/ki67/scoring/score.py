@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import pyarrow as pa
@@ -66,6 +66,7 @@ def score_cells(
     area_mm2: float,
     *,
     area_lost_mm2: Mapping[str, float] | None = None,
+    region_ids: Iterable[str] = (),
     minimum_cells: int = MINIMUM_CELLS,
     recommended_cells: int = RECOMMENDED_CELLS,
     allow_few: bool = False,
@@ -84,6 +85,8 @@ def score_cells(
         Counted area of the region in mm².
     area_lost_mm2
         Area of the region that was left out, by kind (pen, fold, focus); None where nothing was.
+    region_ids
+        Regions that were counted in: those without a single cell are listed too.
     minimum_cells
         Below this many tumour cells the index is refused, unless ``allow_few``.
     recommended_cells
@@ -108,6 +111,7 @@ def score_cells(
     _require_area(area_mm2, lost, allow_none=allow_none)
     numbers = _numbers(table)
     counts = _counts(numbers.values())
+    names = {name for name in numbers if name is not None} | set(region_ids)
     warnings = _guard(counts, minimum_cells, recommended_cells, allow_few=allow_few, allow_none=allow_none)
     return Score(
         **counts.model_dump(),
@@ -115,8 +119,8 @@ def score_cells(
         area_lost_mm2=lost,
         cells_per_mm2=counts.cells / area_mm2 if area_mm2 > 0 else None,
         regions=tuple(
-            RegionScore(region_id=name, **_counts([numbers[name]]).model_dump())
-            for name in sorted(name for name in numbers if name is not None)
+            RegionScore(region_id=name, **_counts([numbers.get(name, Counter())]).model_dump())
+            for name in sorted(names)
         ),
         warnings=tuple(warnings),
     )

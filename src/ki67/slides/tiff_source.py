@@ -31,6 +31,7 @@ DECODER_ERRORS: Final = (
     struct.error,
 )
 PLANAR_CONTIG: Final = 1
+LARGEST_12_BIT: Final = 4095  # a bright-field picture whose 16-bit values all lie below is no scan of white light
 
 
 class ByteSource:
@@ -184,7 +185,7 @@ def read_field(path: Path, page: tifffile.TiffPage) -> ArraySource:
     Raises
     ------
     SlideError
-        Where it is too large, in colours that cannot be shown, or damaged.
+        Where it is too large, in colours that cannot be shown, not scaled to its bits, or damaged.
     """
     check_field_size(path, int(page.imagewidth), int(page.imagelength))
     problem = colour_problem(page)
@@ -192,6 +193,9 @@ def read_field(path: Path, page: tifffile.TiffPage) -> ArraySource:
         raise SlideError(path, f"cannot be read: {problem}", "Convert it to 8-bit RGB")
     try:
         pixels: NDArray[Any] = page.asarray()
+        if pixels.dtype == np.uint16 and pixels.max(initial=0) <= LARGEST_12_BIT:
+            found = f"has 16 bits a sample and none above {pixels.max(initial=0)}: black, or 12-bit values not scaled"
+            raise SlideError(path, found, "Save it with 8 bits a sample, white at 255")
         if page.samplesperpixel == 1:
             pixels = pixels[..., None]
         elif page.planarconfig != PLANAR_CONTIG:

@@ -101,6 +101,28 @@ class TissueMask:
         area_px = rect.width_um * rect.height_um / self.mpp**2
         return min(1.0, float(rows[1] @ part @ columns[1]) / area_px)
 
+    def fractions(self, x_um: NDArray[np.float64], y_um: NDArray[np.float64], edge_um: float) -> NDArray[np.float64]:
+        """Part of each square of a grid that is tissue, as :meth:`fraction` gives it for one.
+
+        Parameters
+        ----------
+        x_um, y_um
+            Left edges of the columns and upper edges of the rows, on the slide, each ascending.
+        edge_um
+            Edge of a square.
+
+        Returns
+        -------
+        NDArray
+            (rows, columns), 0 to 1.
+        """
+        first = max(0, int(y_um[0] // self.mpp))
+        part = self.mask[first : int((y_um[-1] + edge_um) // self.mpp) + 1].astype(np.float64)
+        edge = edge_um / self.mpp
+        down = _sums(part, y_um / self.mpp - first, edge)
+        across = _sums(down.T, x_um / self.mpp, edge).T
+        return np.minimum(1.0, across / edge**2)
+
 
 def tissue_mask(slide: Slide, mpp: float = DEFAULT_MPP) -> TissueMask:
     """Find the tissue on a slide.
@@ -274,6 +296,18 @@ def _is_strip(piece: Mask, mpp: float) -> bool:
     _, (width, length), _ = cv2.minAreaRect(points)
     narrow, long = sorted((width + 1, length + 1))
     return bool(narrow * mpp < STRIP_WIDTH_UM and long > STRIP_LENGTH_TO_WIDTH * narrow)
+
+
+def _sums(values: NDArray[np.float64], begin: NDArray[np.float64], length: float) -> NDArray[np.float64]:
+    """Sums of a length of rows from each begin on, parts of rows included, (len(begin), W)."""
+    before = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
+
+    def up_to(place: NDArray[np.float64]) -> NDArray[np.float64]:
+        whole = np.clip(place, 0, len(values))
+        row = np.minimum(whole.astype(int), len(values) - 1)
+        return np.asarray(before[row] + (whole - row)[:, None] * values[row])
+
+    return up_to(begin + length) - up_to(begin)
 
 
 def _overlaps(begin: float, end: float, count: int) -> tuple[int, NDArray[np.float64]] | None:

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from shapely.geometry import box
 
-from ki67.annotations import UNCLASSIFIED, Region, Regions
+from ki67.annotations import UNCLASSIFIED, Region, Regions, choose_regions
 from ki67.errors import RegionError
-from ki67.stages import choose_regions
 
 FILE = Path("he.geojson")
 

@@ -1,0 +1,87 @@
+"""The cells of a case for other programs: GeoJSON for QuPath, CSV for a spreadsheet or statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from shapely.geometry import Polygon
+
+from ki67.annotations import write_cells_geojson
+from ki67.case import Summary, read_manifest
+from ki67.errors import CaseError, WriteError
+from ki67.files import atomic_path
+from ki67.stages import CELLS
+
+FORMATS = (".geojson", ".csv")
+
+
+def export_cells(folder: str | Path, out: str | Path) -> Summary:
+    """Write the cells of a case, a part of the table at a time.
+
+    GeoJSON holds the cells that count, as detections with their outlines, in pixels of the Ki-67 slide: QuPath opens
+    it dropped onto that slide. CSV holds every row of the cell table but not the outlines, in µm.
+
+    Parameters
+    ----------
+    folder
+        Folder of a case that ``score`` or ``count`` has finished.
+    out
+        File to write; its suffix, one of :data:`FORMATS`, says as what.
+
+    Returns
+    -------
+    dict
+        ``cells`` (rows written), ``file``.
+
+    Raises
+    ------
+    CaseError
+        Where the folder holds no counted cells.
+    WriteError
+        Where the suffix is another, or the file cannot be written.
+    """
+    case, target = Path(folder), Path(out)
+    if target.suffix.lower() not in FORMATS:
+        raise WriteError(target, "says no format that cells are written in", f"End it in {' or '.join(FORMATS)}.")
+    manifest = read_manifest(case)
+    counted = manifest.get("stages", {}).get("cells", {}).get("state") == "done"
+    if not counted or not (case / CELLS).is_file():
+        raise CaseError(case, "holds no counted cells", "Run 'ki67 score' or 'ki67 count' with this folder first.")
+    with pq.ParquetFile(case / CELLS) as table:
+        write = _write_csv if target.suffix.lower() == ".csv" else _write_geojson
+        return {"cells": write(table, target, float(manifest["inputs"]["ki67"]["mpp"])), "file": str(target)}
+
+
+def _write_csv(table: pq.ParquetFile, target: Path, _mpp: float) -> int:
+    names = [name for name in table.schema_arrow.names if name != "outline_um"]
+    schema = pa.schema([table.schema_arrow.field(name) for name in names])
+    with atomic_path(target) as path, pyarrow.csv.CSVWriter(path, schema) as writer:
+        for batch in table.iter_batches(columns=names):
+            writer.write_batch(batch)
+    return int(table.metadata.num_rows)
+
+
+def _write_geojson(table: pq.ParquetFile, target: Path, mpp: float) -> int:
+    inside = table.read(columns=["x_um", "y_um", "label", "in_region"])
+    inside = inside.filter(inside["in_region"])
+    write_cells_geojson(
+        target,
+        inside["x_um"],
+        inside["y_um"],
+        inside["label"].to_pylist(),
+        mpp,
+        chain.from_iterable(_outlines(table)),
+    )
+    return len(inside)
+
+
+def _outlines(table: pq.ParquetFile) -> Iterator[list[Polygon | None]]:
+    for batch in table.iter_batches(columns=["in_region", "outline_um"]):
+        corners = batch["outline_um"].filter(batch["in_region"]).to_pylist()
+        yield [Polygon(np.reshape(one, (-1, 2))) if one and len(one) >= 6 else None for one in corners]

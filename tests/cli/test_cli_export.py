@@ -1,0 +1,59 @@
+"""The cells of a case, for QuPath and as a table."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from shapely.geometry import Point, shape
+
+Run = Callable[..., object]
+
+
+@pytest.fixture
+def case(ki67: Run, tmp_path: Path) -> Path:
+    """A counted field: brown and blue nuclei on a grid."""
+    pixels = np.full((800, 800, 3), (236, 234, 240), np.uint8)
+    for number, (x, y) in enumerate((x, y) for x in range(60, 760, 80) for y in range(60, 760, 80)):
+        color = (110, 70, 45) if number % 4 == 0 else (120, 140, 195)
+        cv2.ellipse(pixels, (x, y), (17, 14), 20 * number, 0, 360, color, -1, cv2.LINE_AA)
+    pixels = np.clip(pixels + np.random.default_rng(0).normal(0, 3, pixels.shape), 0, 255).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "field.png"), pixels[..., ::-1])
+    outcome = ki67("count", tmp_path / "field.png", "--mpp", "0.25", "--out", tmp_path / "case", "--quiet")
+    assert outcome.code == 0, outcome.stderr  # type: ignore[attr-defined]
+    return tmp_path / "case"
+
+
+def test_cells_come_as_outlines_in_pixels_of_the_slide(ki67: Run, case: Path) -> None:
+    outcome = ki67("export", case, case.parent / "cells.geojson", "--json", "--quiet")
+    features = json.loads((case.parent / "cells.geojson").read_text())["features"]
+    table = pq.read_table(case / "cells.parquet").to_pylist()
+    counted = [row for row in table if row["in_region"]]
+    assert outcome.json["cells"] == len(features) == len(counted) > 40  # type: ignore[attr-defined]
+    for feature, row in zip(features, counted, strict=True):
+        assert feature["properties"]["objectType"] == "detection"
+        centre = Point(row["x_um"] / 0.25, row["y_um"] / 0.25)
+        assert shape(feature["geometry"]).buffer(2).contains(centre)
+
+
+def test_the_table_is_written_for_a_spreadsheet(ki67: Run, case: Path) -> None:
+    assert ki67("export", case, case.parent / "cells.csv", "--quiet").code == 0  # type: ignore[attr-defined]
+    with (case.parent / "cells.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    table = pq.read_table(case / "cells.parquet")
+    assert [int(row["cell_id"]) for row in rows] == table["cell_id"].to_pylist()
+    assert set(rows[0]) == {*table.column_names} - {"outline_um"}
+
+
+def test_what_cannot_be_exported_is_said(ki67: Run, tmp_path: Path) -> None:
+    wrong, empty = ki67("export", tmp_path, tmp_path / "a.xls"), ki67("export", tmp_path, tmp_path / "a.csv")
+    assert "End it in .geojson or .csv" in wrong.stderr  # type: ignore[attr-defined]
+    assert "holds no counted cells" in empty.stderr  # type: ignore[attr-defined]
+    assert wrong.code == empty.code == 1  # type: ignore[attr-defined]
+    assert not (tmp_path / "a.csv").exists()
