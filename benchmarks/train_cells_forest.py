@@ -2,7 +2,7 @@
 
 Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0–12 and the SHIDC fields p1_0299*,
 p1_0300*, p1_0317*, and draws simulated sections, whose fibroblasts, lymphocytes and vessels are labelled too. Same
-data, same versions, same file.
+data, same versions, same graph; the thresholds of the shipped card: decision 005.
 """
 
 from __future__ import annotations
