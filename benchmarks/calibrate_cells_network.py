@@ -8,7 +8,6 @@ measured: each field is also judged by the curves of all others. ``--write`` put
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,11 @@ from ki67.cells.matching import match
 from ki67.cells.network import load_network, maps_of
 from ki67.cells.network_training import NetworkField
 from ki67.cells.peaks import Peaks, find_peaks, tumour_labels
-from ki67.cells.recipe import calibrate, places_um, read_sets
+from ki67.cells.recipe import calibrate, places_um, read_labels, read_pixels
+from ki67.evaluation.calibration import calibration_error
 from ki67.files import write_json
 
 TUMOUR = (POSITIVE, NEGATIVE)
-BINS = 10
 
 
 def sure_and_right(
@@ -45,19 +44,11 @@ def sure_and_right(
     return np.concatenate(sure), np.concatenate(right)
 
 
-def calibration_error(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]]) -> float:
-    """Expected calibration error over ten bins of equal width (Guo et al., ICML 2017)."""
-    sure, right = (np.concatenate(values) for values in zip(*pairs, strict=True))
-    place = np.minimum((sure * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(place, weights=sure - right, minlength=BINS)
-    return round(float(np.abs(gaps).sum() / max(len(right), 1)), 4)
-
-
 def main(path: Path, *, write: bool) -> None:
     """Fit, measure, print, and perhaps write the card."""
     model = load_network(path)
     thresholds = model.card.positive_threshold, model.card.negative_threshold
-    fields = read_sets(validation_sets())
+    fields = read_pixels(read_labels(validation_sets()))
     peaks = [
         find_peaks(maps_of(field.light, lambda light: model.session.run(None, {"light": light})[0]))
         for field in fields
@@ -74,7 +65,10 @@ def main(path: Path, *, write: bool) -> None:
             others = calibrate([fields[other] for other in rest], [peaks[other] for other in rest])
             for name, chosen in zip(rows, (before, curves, others), strict=True):
                 rows[name].append(sure_and_right(field, found, thresholds, chosen))
-        result["expected_calibration_error"][group] = {name: calibration_error(pairs) for name, pairs in rows.items()}
+        errors = result["expected_calibration_error"][group] = {}
+        for name, pairs in rows.items():
+            sure, right = (np.concatenate(values) for values in zip(*pairs, strict=True))
+            errors[name] = round(calibration_error(right, sure), 4)
     print(curves, result)
     if write:
         write_json(path.with_suffix(".json"), model.card.details | {"calibration": curves, "calibrated": result})

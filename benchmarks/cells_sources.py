@@ -24,7 +24,7 @@ from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM
 from ki67.cells.matching import count_matches
 from ki67.cells.network_training import NetworkField, NetworkOptions, train_network
 from ki67.cells.peaks import Peaks, tumour_labels
-from ki67.cells.recipe import NETWORK_STEPS, FieldSet, peaks_of, places_um, read_sets
+from ki67.cells.recipe import NETWORK_STEPS, FieldSet, peaks_of, places_um, read_labels, read_pixels
 from ki67.evaluation.cells import evaluate_cells
 from ki67.files import write_json
 from ki67.progress import configure
@@ -86,11 +86,11 @@ def main(out: Path, steps: int) -> None:
     torch.set_num_threads(1)
     sections = out / "sections"
     draw_sections(sections)
-    validation = read_sets(validation_sets())
+    validation = read_pixels(read_labels(validation_sets()))
     rows: dict[str, Any] = {}
     for name, layouts in VARIANTS.items():
         every = [*training_sets(sections), *(FieldSet(layout, data_root() / layout) for layout in OTHER_ORGANS)]
-        fields = read_sets([chosen for chosen in every if chosen.layout in layouts])
+        fields = read_pixels(read_labels([chosen for chosen in every if chosen.layout in layouts]))
         options = replace(NetworkOptions(), steps=steps)
         network = train_network(fields, out / name.replace(" ", "-"), options)
         rows[name] = best(validation, [peaks_of(network, field) for field in validation])

@@ -2,7 +2,7 @@
 
 Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0–12 and the SHIDC fields p1_0299*,
 p1_0300*, p1_0317*, and draws simulated sections, whose fibroblasts, lymphocytes and vessels are labelled too. Same
-data, same versions, same file.
+data, same versions, same graph; the thresholds of the shipped card: decision 005.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 
 from ki67.cells.card import CLASSES
 from ki67.cells.forest import SHIPPED_MODEL
-from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
-from ki67.cells.thresholds import SIMULATED
+from ki67.cells.labelled_fields import LabelledField, read_fields
 from ki67.cells.training import TrainingField, TrainingOptions, measure_field, train
+from ki67.layouts import Layout
 from ki67.progress import configure
 from ki67.simulate import SimulationOptions, simulate_pair
 
@@ -58,7 +58,7 @@ def simulated_fields(folder: Path) -> list[TrainingField]:
         labels = np.array(table["label"].to_pylist())
         points = {name: places[labels == name] for name in CLASSES}
         field = LabelledField(f"seed {options.seed}", folder / str(place) / "ki67.tif", options.mpp, points)
-        fields.append(measure_field(field, SIMULATED, DEFAULT_RADIUS_UM["bcdata"]))
+        fields.append(measure_field(field, Layout.simulated, field.name))
     return fields
 
 
@@ -66,8 +66,8 @@ def training_fields(data: Path) -> list[TrainingField]:
     """Measure the training fields of both sets."""
     bcdata = read_fields(data / "bcdata", "bcdata", images=[str(number) for number in range(13)])
     shidc = [field for field in read_fields(data / "shidc", "shidc") if field.name.startswith(SHIDC_TRAIN)]
-    measured = [measure_field(field, "bcdata", DEFAULT_RADIUS_UM["bcdata"]) for field in bcdata]
-    return measured + [measure_field(field, "shidc", DEFAULT_RADIUS_UM["shidc"], field.name[:7]) for field in shidc]
+    measured = [measure_field(field, "bcdata", field.name) for field in bcdata]
+    return measured + [measure_field(field, "shidc", field.name[:7]) for field in shidc]
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ki67.errors import DataSetError
+from ki67.files import atomic_path
 
 # What torch raises on cut, empty and foreign files.
 _DAMAGED = (OSError, EOFError, RuntimeError, ValueError, KeyError, UnpicklingError)
@@ -37,6 +39,22 @@ def load_checkpoint(path: Path, needed: Iterable[str]) -> dict[str, Any]:
             path, f"lacks {', '.join(missing)}; another version wrote it", "Remove it to start the training anew."
         )
     return stored
+
+
+def save_checkpoint(path: Path, stored: Mapping[str, Any]) -> None:
+    """Write tensors and plain values, whole or not at all.
+
+    They go through memory: what a full disk says reaches nobody where PyTorch writes to it.
+
+    Raises
+    ------
+    WriteError
+        Where the disk is full or the folder cannot be written to.
+    """
+    content = io.BytesIO()
+    torch.save(dict(stored), content)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def digest(arrays: Iterable[NDArray[Any]]) -> str:

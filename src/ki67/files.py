@@ -15,6 +15,9 @@ from typing import Any
 from ki67.errors import WriteError
 
 _TEMPORARY_PREFIX = ".part-"
+_CANNOT_BE_WRITTEN = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EFBIG}
+)
 
 
 @contextlib.contextmanager
@@ -45,7 +48,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise WriteError(target, "the disk is full", "Free some space and run the same command again.") from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}:
+        if error.errno in _CANNOT_BE_WRITTEN:
             raise WriteError(target, f"cannot be written ({error.strerror})", "Choose another folder.") from error
         raise
     finally:

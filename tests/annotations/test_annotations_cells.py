@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from shapely.geometry import Point, Polygon, box
 
-from ki67.annotations import read_points, read_regions, write_cells_geojson
+from ki67.annotations import read_cells, read_regions, write_cells_geojson
 from ki67.errors import AnnotationError, PixelSizeError
 
 
@@ -26,7 +26,8 @@ def test_cells_carry_the_class_names_qupath_counts(tmp_path: Path) -> None:
     ]
     assert {one["properties"]["objectType"] for one in features} == {"detection"}
     assert [one["geometry"]["coordinates"] for one in features] == [[2, 8], [4, 10], [6, 12]]
-    assert [points.xy_um.tolist() for points in read_points(path, 0.5)] == [[[1, 4]], [[2, 5]], [[3, 6]]]
+    read = {name: places.tolist() for name, places in read_cells(path, 0.5).items()}
+    assert read == {"Tumor: Positive": [[1, 4]], "Tumor: Negative": [[2, 5]], "Other": [[3, 6]]}
 
 
 def test_outlines_are_written_where_they_are_known(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shapely import affinity
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 
-from ki67.annotations import UNCLASSIFIED, Region, Regions, read_points, read_regions, write_regions
+from ki67.annotations import UNCLASSIFIED, Region, Regions, read_cells, read_regions, write_regions
 from ki67.errors import AnnotationError, PixelSizeError
 
 SQUARE = [[[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]]
@@ -176,21 +176,54 @@ def test_points_and_lines_beside_areas_are_left_out_with_a_note(tmp_path: Path) 
     assert "2 features of regions.geojson are points or lines" in regions.notes[0]
 
 
-def test_a_file_of_points_alone_is_refused_as_regions_and_read_as_points(tmp_path: Path) -> None:
+def test_a_file_of_points_alone_is_refused_as_regions_and_read_as_cells(tmp_path: Path) -> None:
     path = written(tmp_path, feature([[4, 8], [12, 16]], "MultiPoint", classification={"name": "Neoplastic"}))
 
     with pytest.raises(AnnotationError, match="holds no areas, only points or lines"):
         read_regions(path, MPP)
-    (points,) = read_points(path, MPP)
-    assert points.label == "Neoplastic"
-    np.testing.assert_array_equal(points.xy_um, [[1, 2], [3, 4]])
+    assert {name: places.tolist() for name, places in read_cells(path, MPP).items()} == {
+        "Neoplastic": [[1, 2], [3, 4]]
+    }
 
 
-def test_points_are_read_from_points_and_collections_and_areas_passed_over(tmp_path: Path) -> None:
+def square(x: float, y: float, width: float) -> list[Any]:
+    return [[[x, y], [x + width, y], [x + width, y + width], [x, y + width], [x, y]]]
+
+
+def cells(folder: Path, *features: Any) -> list[list[float]]:
+    found = read_cells(written(folder, collection(*features)), MPP)
+    return [place for places in found.values() for place in places.tolist()]
+
+
+def test_points_are_cells_in_collections_too_and_lines_are_passed_over(tmp_path: Path) -> None:
     nested = {"type": "GeometryCollection", "geometries": [{"type": "Point", "coordinates": [4, 4]}]}
-    path = written(tmp_path, [feature([8, 4], "Point"), nested, feature()])
+    line = feature([[1, 2], [3, 4]], "LineString")
 
-    assert [points.xy_um.tolist() for points in read_points(path, MPP)] == [[[2, 1]], [[1, 1]]]
+    assert cells(tmp_path, feature([8, 4], "Point"), nested, line) == [[2, 1], [1, 1]]
+
+
+@pytest.mark.parametrize("of_region", [{}, {"classification": {"name": "Tumor"}}], ids=["unclassified", "tumour"])
+def test_beside_detections_and_points_areas_are_regions(tmp_path: Path, of_region: dict[str, Any]) -> None:
+    region = feature(square(0, 0, 400), objectType="annotation", **of_region)
+    outlined = feature(square(0, 0, 20), objectType="annotation", **of_region)
+    detections = [feature(square(x, 0, 8), objectType="detection") for x in (0, 20)]
+    point = feature([40, 4], "Point", objectType="annotation")
+
+    assert cells(tmp_path, region, *detections, outlined, point) == [[1, 1], [6, 1], [10, 1]]
+
+
+def test_an_outline_by_hand_is_a_cell_up_to_the_size_of_a_nucleus(tmp_path: Path) -> None:
+    nucleus, region = (feature(square(0, 0, width), objectType="annotation") for width in (80, 81))
+
+    assert cells(tmp_path, nucleus, region, feature([8, 4], "Point")) == [[10, 10], [2, 1]]
+    with pytest.raises(AnnotationError, match="holds no cells: its 1 features are lines, or areas above 400 µm²"):
+        cells(tmp_path, region)
+
+
+def test_of_a_cell_the_nucleus_tells_the_centre(tmp_path: Path) -> None:
+    nucleus = {"nucleusGeometry": {"type": "Polygon", "coordinates": square(0, 0, 8)}}
+
+    assert cells(tmp_path, feature(square(0, 0, 40), objectType="cell") | nucleus) == [[1, 1]]
 
 
 def test_a_collection_without_features_holds_no_regions(tmp_path: Path) -> None:
@@ -431,7 +464,7 @@ def test_any_scribble_becomes_valid_or_is_refused(tmp_path: Path, xy: list[tuple
 )
 def test_no_json_whatever_raises_anything_but_an_annotation_error(tmp_path: Path, document: Any) -> None:
     path = written(tmp_path, document)
-    for reader in (read_regions, read_points):
+    for reader in (read_regions, read_cells):
         message = ""
         try:
             reader(path, MPP)
@@ -460,10 +493,10 @@ def test_a_file_from_qupath_0_5_is_read_and_written_back_unchanged(tmp_path: Pat
 
 
 @needs_data
-def test_a_file_of_a_cell_detector_is_read_as_points() -> None:
-    points = read_points(DATA / "cell_detection_multipoint.geojson", MPP)
+def test_a_file_of_a_cell_detector_is_read_as_cells() -> None:
+    cells = read_cells(DATA / "cell_detection_multipoint.geojson", MPP)
 
-    assert {each.label: len(each.xy_um) for each in points} == {
+    assert {name: len(places) for name, places in cells.items()} == {
         "Neoplastic": 36,
         "Inflammatory": 3562,
         "Connective": 34329,

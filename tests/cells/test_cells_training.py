@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import synthetic
 from ki67.cells import detect_cells, load_engine
 from ki67.cells.labelled_fields import read_fields
 from ki67.cells.matching import count_matches
-from ki67.errors import DataSetError
+from ki67.errors import DataSetError, ModelError
 from ki67.slides import open_slide
 
 torch = pytest.importorskip("torch")
@@ -125,9 +126,9 @@ def test_where_nuclei_are_of_any_kind_only_the_positive_map_is_asked_for():
 def test_going_on_from_the_shipped_network_starts_where_it_stands(fields):
     from ki67.cells.network import load_network, maps_of
     from ki67.cells.network_start import start_from
-    from ki67.cells.recipe import FieldSet, read_sets
+    from ki67.cells.recipe import FieldSet, read_labels, read_pixels
 
-    read = read_sets([FieldSet("points", fields, mpp=MPP)])
+    read = read_pixels(read_labels([FieldSet("points", fields, mpp=MPP)]))
     network = start_from(None, read, small(crop_px=128))
     shipped = load_network()
 
@@ -142,11 +143,13 @@ def test_going_on_from_the_shipped_network_starts_where_it_stands(fields):
 
 def test_another_architecture_cannot_be_gone_on_from(fields):
     from ki67.cells.network_start import start_from
-    from ki67.cells.recipe import FieldSet, read_sets
+    from ki67.cells.recipe import FieldSet, read_labels, read_pixels
     from ki67.errors import ModelError
 
     with pytest.raises(ModelError, match="is no network of these widths"):
-        start_from(None, read_sets([FieldSet("points", fields, mpp=MPP)]), small(widths=(8, 16, 24, 32, 48)))
+        start_from(
+            None, read_pixels(read_labels([FieldSet("points", fields, mpp=MPP)])), small(widths=(8, 16, 24, 32, 48))
+        )
 
 
 def test_targets_peak_at_the_nuclei_and_unlabelled_classes_are_not_asked_for():
@@ -162,61 +165,72 @@ def test_targets_peak_at_the_nuclei_and_unlabelled_classes_are_not_asked_for():
     assert weight[0, 40, 40] == 0
 
 
-def test_qupath_points_and_detections_are_read(tmp_path, save):
-    path = save(synthetic.field()[0], "qupath/a.png")
-
-    def feature(geometry, name):
-        return {"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": name}}}
-
-    square = [[[10, 10], [14, 10], [14, 14], [10, 14], [10, 10]]]
-    features = [
-        feature({"type": "MultiPoint", "coordinates": [[4, 8], [20, 40]]}, "Tumor: Positive"),
-        feature({"type": "Polygon", "coordinates": square}, "Tumor: Negative"),
-        feature({"type": "Point", "coordinates": [1, 2]}, "Immune cells"),
-        feature({"type": "Point", "coordinates": [50, 50]}, "Ignore*"),
-    ]
-    path.with_suffix(".geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    (field,) = read_fields(path.parent, "qupath", 0.5)
-    assert field.points["positive"].tolist() == [[2, 4], [10, 20]]
-    assert field.points["negative"].tolist() == [[6, 6]]
-    assert field.points["other"].tolist() == [[0.5, 1]]
-
-
-def test_fields_without_tumour_cells_cannot_be_trained_on(fields, tmp_path):
+def trained(fields, out, engine="network", **changes):
     from ki67.cells.recipe import FieldSet, train_cells
 
+    given = {"network": small(steps=10), "fold_steps": 10, **changes}
+    return train_cells([FieldSet("points", fields, mpp=MPP)], out, engine, {"name": "m"}, **given)
+
+
+def relabel(path, label):
+    path.write_text(path.read_text().replace("positive", label).replace("negative", label))
+
+
+@pytest.mark.parametrize("engine", ["network", "forest"])
+@pytest.mark.parametrize(("label", "missing"), [("other", "positive or negative"), ("positive", "negative")])
+def test_fields_without_cells_of_a_class_cannot_be_trained_on(fields, tmp_path, engine, label, missing):
     for path in fields.glob("*.csv"):
-        path.write_text("x,y,label\n4,4,other\n")
-    for engine in ("network", "forest"):
-        with pytest.raises(DataSetError, match="cannot be trained"):
-            train_cells([FieldSet("points", fields)], tmp_path / "m.onnx", engine, {"name": "m"}, network=small())
+        relabel(path, label)
+    with pytest.raises(DataSetError, match=f"no cell is labelled {missing}"):
+        trained(fields, tmp_path / "m.onnx", engine)
 
 
-def test_masks_in_red_and_blue_are_read_as_nuclei(save, tmp_path):
-    picture = np.full((80, 80, 3), 230, np.uint8)
-    mask = np.zeros_like(picture)
-    mask[10:26, 10:26] = mask[40:56, 40:56] = (0, 255, 0)
-    mask[12:24, 12:24], mask[42:54, 42:54] = (255, 0, 0), (0, 0, 255)
-    mask[70:72, 70:72] = (0, 0, 255)
-    save(picture, "masked/a_ihc.png")
-    save(mask, "masked/a_mask.png")
-    (field,) = read_fields(tmp_path / "masked", "deepliif", MPP)
-    np.testing.assert_allclose(field.points["positive"], [[4.5, 4.5]])
-    np.testing.assert_allclose(field.points["negative"], [[12.0, 12.0]])
+@pytest.mark.parametrize("engine", ["network", "forest"])
+def test_fields_of_one_patient_are_refused_before_anything_is_trained(fields, tmp_path, engine):
+    out = tmp_path / "m.onnx"
+    with pytest.raises(DataSetError, match=r"of one patient, 'p'.*--patient field"):
+        trained(fields, out, engine, patient=lambda name: name[0])
+    assert not out.with_suffix(".training").exists()
 
 
-def test_polygons_are_read_as_nuclei_and_malformed_ones_refused(save, tmp_path):
-    folder = save(np.full((60, 60, 3), 230, np.uint8), "outlined/a.png").parent
-    square = [[10, 10], [20, 10], [20, 20], [10, 20]]
-    (folder / "polygons.json").write_text(json.dumps({"a": {"positive": [square], "negative": []}}))
-    (field,) = read_fields(folder, "glioma", MPP)
-    np.testing.assert_allclose(field.points["positive"], [[3.75, 3.75]])
-    (folder / "polygons.json").write_text(json.dumps({"a": {"positive": [[[1, "x"]]]}}))
-    with pytest.raises(DataSetError, match="malformed entry for a"):
-        read_fields(folder, "glioma", MPP)
-    (folder / "polygons.json").write_text("[]")
-    with pytest.raises(DataSetError, match="no list of polygons"):
-        read_fields(folder, "glioma", MPP)
+def test_a_model_must_have_the_suffix_of_one(fields, tmp_path):
+    with pytest.raises(ModelError, match=r"own\.bin: is no name for a model"):
+        trained(fields, tmp_path / "own.bin")
+
+
+def test_a_forest_whose_fold_lacks_a_class_is_grown_all_the_same(fields, tmp_path):
+    relabel(fields / "p2_1.csv", "negative")
+    relabel(fields / "p3_1.csv", "negative")
+    card = trained(fields, tmp_path / "m.onnx", "forest", folds=5)
+    assert card["cross_validation"] | {"folds": 3, "patients": 3, "by": "patient"} == card["cross_validation"]
+
+
+def test_simulated_fields_are_learnt_from_in_every_part_and_judged_in_none():
+    from ki67.cells.folds import GroupedField, assign_folds
+
+    def field(group, patient):
+        return GroupedField(group, patient, None)
+
+    real = [field("points", "a"), field("points", "b"), field("points", "a")]
+    assert assign_folds([*real, field("simulated", "c")], 3) == [0, 1, 0, None]
+    assert assign_folds([field("simulated", "c"), field("simulated", "d")], 3) == [0, 1]
+
+
+def test_going_on_from_a_model_that_has_seen_the_fields_is_told(fields, tmp_path, ki67):
+    from ki67.cells.network import SHIPPED_NETWORK
+
+    first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
+    shutil.copy(SHIPPED_NETWORK, first)
+    card = json.loads(SHIPPED_NETWORK.with_suffix(".json").read_text()) | {"name": "m", "fields": ["points/p2_1"]}
+    first.with_suffix(".json").write_text(json.dumps(card))
+    options = ["--start", first, "--steps", "10", "--folds", "5", "--mpp", MPP]
+    outcome = ki67("cells", "train", second, "--set", f"points={fields}", *options)
+    assert outcome.code == 0, outcome.stderr
+    assert "3 fields of 3 patients" in outcome.stderr
+    assert "network 3 of 3" in outcome.stderr
+    assert "warning: 1 of 3 fields have the names of fields that the model m was trained on" in outcome.stdout
+    (said,) = json.loads(second.with_suffix(".json").read_text())["cross_validation"]["warnings"]
+    assert "(points/p2_1, …)" in said
 
 
 def test_a_forest_refuses_fields_that_do_not_tell_tumour_cells(tmp_path):
@@ -233,4 +247,25 @@ def test_the_command_goes_on_from_the_shipped_network(fields, tmp_path, ki67):
     assert outcome.code == 0, outcome.stderr
     # Ten steps hardly move it: it finds the drawn cells of the fields that its fold had not seen.
     assert outcome.json["cross_validation"]["f1"]["positive"]["points"] > 0.7
-    assert ki67("cells", "train", out, *arguments, "--engine", "forest").code == 2
+    assert outcome.json["cross_validation"]["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["--engine", "forest", "--steps", "20"], "--steps"),
+        (["--engine", "forest", "--start", "shipped"], "--start"),
+        (["--images", "1", "--images", "2"], "--images"),
+    ],
+)
+def test_options_that_do_not_go_together_are_wrong_usage(fields, tmp_path, ki67, words, option):
+    outcome = ki67("cells", "train", tmp_path / "own.onnx", "--set", f"points={fields}", *words)
+    assert outcome.code == 2
+    assert option in outcome.stderr
+
+
+def test_fields_can_be_chosen_for_each_set(fields, tmp_path, ki67):
+    words = ["--set", f"points={fields}", "--mpp", MPP, "--engine", "forest", "--json", "--quiet"]
+    outcome = ki67("cells", "train", tmp_path / "own.onnx", *words, "--images", "p1_1,p3_1")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["fields"] == ["points/p1_1", "points/p3_1"]

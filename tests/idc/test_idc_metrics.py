@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-from ki67.evaluation.idc import RATE_ROWS, bootstrap_over_patients, calibration_error, summarise, table2
+from ki67.evaluation.calibration import calibration_error
+from ki67.evaluation.idc import RATE_ROWS, bootstrap_over_patients, summarise, table2
 from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
 
 

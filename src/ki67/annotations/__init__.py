@@ -1,8 +1,7 @@
 """Labelled regions and points: read from and written to the files of other programs, held in micrometres."""
 
 from ki67.annotations.cells import CELL_CLASSES, write_cells_geojson
-from ki67.annotations.formats import read_points, read_regions, write_regions
-from ki67.annotations.geojson import PointSet
+from ki67.annotations.formats import read_cells, read_regions, write_regions
 from ki67.annotations.regions import (
     LABEL_COLORS,
     TUMOUR_LABELS,
@@ -20,13 +19,12 @@ __all__ = [
     "LABEL_COLORS",
     "TUMOUR_LABELS",
     "UNCLASSIFIED",
-    "PointSet",
     "Region",
     "Regions",
     "check_inside",
     "choose_regions",
     "color_of",
-    "read_points",
+    "read_cells",
     "read_regions",
     "tumour_label",
     "write_cells_geojson",

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ki67.annotations import geojson
 from ki67.annotations.regions import Regions
 from ki67.errors import AnnotationError, PixelSizeError
@@ -19,11 +22,11 @@ class Format:
 
     name: str
     read_regions: Callable[[Path, float], Regions]
-    read_points: Callable[[Path, float], tuple[geojson.PointSet, ...]]
+    read_cells: Callable[[Path, float], dict[str, NDArray[np.float64]]]
     write_regions: Callable[[Path, Regions, float], None]
 
 
-_GEOJSON: Final = Format("QuPath GeoJSON", geojson.read_regions, geojson.read_points, geojson.write_regions)
+_GEOJSON: Final = Format("QuPath GeoJSON", geojson.read_regions, geojson.read_cells, geojson.write_regions)
 
 FORMATS: Final[dict[str, Format]] = {".geojson": _GEOJSON, ".json": _GEOJSON}
 """Readable and writable formats by lower-case suffix; a new format is one module and its line here."""
@@ -54,9 +57,21 @@ def read_regions(path: str | Path, mpp: float) -> Regions:
     return _format_of(path, mpp).read_regions(Path(path), mpp)
 
 
-def read_points(path: str | Path, mpp: float) -> tuple[geojson.PointSet, ...]:
-    """Read the labelled points of a region file, one set per feature; parameters and errors as `read_regions`."""
-    return _format_of(path, mpp).read_points(Path(path), mpp)
+def read_cells(path: str | Path, mpp: float) -> dict[str, NDArray[np.float64]]:
+    """Read the centres of the labelled cells of a region file, by class name, (N, 2) in µm in the slide's frame.
+
+    Cells are detections and cells (the nucleus, where it is given), and all points. An annotation's area is one where
+    the file has no detections or cells and it is not larger than a nucleus can be (400 µm²): outlined by hand.
+    Larger areas, and areas beside detections, are regions and passed over. Parameters as :func:`read_regions`.
+
+    Raises
+    ------
+    AnnotationError
+        As :func:`read_regions`, and where there are features but no cell.
+    PixelSizeError
+        Where ``mpp`` is not a positive number.
+    """
+    return _format_of(path, mpp).read_cells(Path(path), mpp)
 
 
 def write_regions(path: str | Path, regions: Regions, mpp: float) -> None:

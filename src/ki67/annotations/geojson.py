@@ -40,18 +40,12 @@ _QUPATH_02_TYPES: Final = {
     "PathCellObject": "cell",
     "PathTileObject": "tile",
 }
+_CELLS: Final = _CELL_TYPES - {"tile"}
+_LARGEST_NUCLEUS_UM2: Final = 400.0
+"""A larger annotation is a region; QuPath's own cell detection takes nothing larger for a nucleus by default."""
+
 _REGION_ID_KEY: Final = "region_id"
 _ID_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_OID, "ki67 region")
-
-
-@dataclass(frozen=True)
-class PointSet:
-    """The points of one feature: ``xy_um`` is (N, 2) float64 in µm in the slide's frame."""
-
-    label: str
-    xy_um: NDArray[np.float64]
-    name: str = ""
-    color: Rgb | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +54,7 @@ class _Feature:
 
     number: int
     geometry: Mapping[str, Any]
+    nucleus: Mapping[str, Any] | None
     identifier: str
     object_type: str
     label: str
@@ -99,17 +94,36 @@ def read_regions(path: Path, mpp: float) -> Regions:
     return Regions(regions, notes=notes, source=path)
 
 
-def read_points(path: Path, mpp: float) -> tuple[PointSet, ...]:
-    """Read the points of a QuPath GeoJSON file, one set per Point or MultiPoint feature; areas are passed over."""
-    sets = []
-    for feature in _features(path):
-        try:
-            xy_px = points_of(feature.geometry)
-        except GeometryFault as fault:
-            raise _fault(path, feature.number, str(fault)) from fault
-        if len(xy_px):
-            sets.append(PointSet(feature.label, xy_px * mpp, feature.name, feature.color))
-    return tuple(sets)
+def read_cells(path: Path, mpp: float) -> dict[str, NDArray[np.float64]]:
+    """Read the cells of a QuPath GeoJSON file; see :func:`ki67.annotations.read_cells`."""
+    features = list(_features(path))
+    outlined_by_hand = not any(feature.object_type in _CELLS for feature in features)
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for feature in features:
+        centres = _cell_centres(path, feature, mpp, outlined_by_hand=outlined_by_hand)
+        if len(centres):
+            found.setdefault(feature.label, []).append(centres)
+    if features and not found:
+        raise AnnotationError(
+            path,
+            f"holds no cells: its {len(features)} features are lines, or areas above {_LARGEST_NUCLEUS_UM2:g} µm²",
+            "Label cells by points or detections; check the pixel size.",
+        )
+    return {label: np.concatenate(parts) for label, parts in found.items()}
+
+
+def _cell_centres(path: Path, feature: _Feature, mpp: float, *, outlined_by_hand: bool) -> NDArray[np.float64]:
+    try:
+        points = points_of(feature.geometry)
+        if len(points) or not _has_area(path, feature):
+            return points * mpp
+        outline, _ = polygons_px(feature.nucleus or feature.geometry)
+    except GeometryFault as fault:
+        raise _fault(path, feature.number, str(fault)) from fault
+    small = outline.area * mpp**2 <= _LARGEST_NUCLEUS_UM2
+    if feature.object_type in _CELLS or (outlined_by_hand and feature.object_type == "annotation" and small):
+        return np.array([[outline.centroid.x, outline.centroid.y]]) * mpp
+    return np.empty((0, 2))
 
 
 def write_regions(path: Path, regions: Regions, mpp: float) -> None:
@@ -223,10 +237,11 @@ def _feature(path: Path, number: int, element: Any) -> _Feature:
     if isinstance(metadata, dict) and isinstance(metadata.get(_REGION_ID_KEY), str):
         identifier = metadata[_REGION_ID_KEY]
     object_type = properties.get("objectType", properties.get("object_type", old_type or "annotation"))
-    name = properties.get("name")
+    name, nucleus = properties.get("name"), element.get("nucleusGeometry")
     return _Feature(
         number=number,
         geometry=geometry,
+        nucleus=nucleus if isinstance(nucleus, dict) else None,
         identifier="" if old_type else identifier,
         object_type=str(object_type),
         label=_label(properties.get("classification")),

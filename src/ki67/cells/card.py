@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ CLASSES = ("other", "positive", "negative")
 """Classes in the order of the models' outputs."""
 
 OTHER, POSITIVE, NEGATIVE = range(3)
+
+TUMOUR_CLASSES = (CLASSES[POSITIVE], CLASSES[NEGATIVE])
+"""Classes that the index is made of."""
 
 REINSTALL = "Reinstall the package, or train the model again with `ki67 cells train`."
 
@@ -40,6 +44,19 @@ class CellCard:
     negative_threshold: float
     curves: dict[int, tuple[float, float]]
     details: dict[str, Any] = field(repr=False)
+
+
+def learnt_from(card: CellCard, names: Sequence[str]) -> list[str]:
+    """Warn of fields (LAYOUT/NAME) that a model has seen: what is measured on them is no validation."""
+    seen = set(card.details.get("fields", ()))
+    known = [name for name in names if name in seen]
+    if not known:
+        return []
+    said = (
+        f"{len(known)} of {len(names)} fields have the names of fields that the model {card.name} was trained on "
+        f"({known[0]}, …): what is measured on those says nothing about other slides"
+    )
+    return [said]
 
 
 def checked_card(graph: Path, engine: str) -> CellCard:

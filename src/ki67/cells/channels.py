@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ki67.cells.stains import Stains
+from ki67.errors import PixelSizeError
 
 WORKING_MPP = 0.5
 """Resolution in µm per pixel at which nuclei are found and measured."""
+
+COARSEST_MPP = 1.0
+"""Coarsest pixels in µm of a picture in which nuclei are looked for: a nucleus of 6 µm is then six pixels wide."""
 
 DENSITY_SCALE = 4096
 """Fixed-point steps per unit of decadic optical density."""
@@ -52,6 +57,23 @@ SUPPORT_PX = 96
 
 # Enough to take the grain off, too little to move an edge.
 _GRAIN_SIGMA_PX, GRAIN_REACH_PX = 1.0, 3
+
+
+def check_resolution(path: str | Path, mpp: float) -> float:
+    """Return a picture's pixel size in µm where nuclei can be told apart at it.
+
+    Raises
+    ------
+    PixelSizeError
+        Where pixels are larger than :data:`COARSEST_MPP`.
+    """
+    if mpp > COARSEST_MPP:
+        raise PixelSizeError(
+            path,
+            f"has pixels of {mpp:g} µm, too large for nuclei; at most {COARSEST_MPP:g} µm can be used",
+            "Scan or export it at 20x or more (0.5 µm), or correct the pixel size with --mpp.",
+        )
+    return mpp
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,14 @@
-"""Fields with labelled nuclei, in the layouts the public data sets come in.
+"""Fields with labelled nuclei, in the layouts of :class:`ki67.layouts.Layout`.
 
-``bcdata``: ``DIR/images/N.png`` with ``DIR/annotations/{positive,negative}/N.h5`` (dataset ``coordinates``: x, y).
-``shidc``: ``NAME.jpg`` with ``NAME.json``, a list of ``{x, y, label_id}``; 1 positive, 2 negative, 3 lymphocyte.
-``points``: an image with a CSV of the same name beside it, columns ``x,y,label``.
-``qupath``: an image with a GeoJSON of the same name beside it, points or detections; classes whose name holds
-"positive" or "negative" are tumour cells, every other class is other, "Ignore*" is passed over.
-``simulated``: ``DIR/NAME/`` as ``ki67 simulate`` writes it: its Ki-67 section and all its cells.
-``deepliif``: ``NAME_ihc.png`` with ``NAME_mask.png``, nuclei filled red (positive) or blue (negative), edges green.
-``glioma``: pictures with one ``polygons.json`` beside them: picture, class, list of polygons.
-The last two label nuclei of every kind, and not all pale ones: what is negative need not be a tumour cell.
-Coordinates are pixels; the centre of the first pixel is (0, 0), so half a pixel is added on the way to µm (QuPath
-counts from the corner and is read as it counts).
+Coordinates in the files are pixels; the centre of the first pixel is (0, 0), so half a pixel is added on the way to
+µm (QuPath counts from the corner and is read as it counts).
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,25 +20,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ki67.annotations import read_points, read_regions
+from ki67.annotations import read_cells
 from ki67.cells.card import CLASSES
+from ki67.cells.channels import check_resolution
+from ki67.cells.qupath_classes import cell_class
 from ki67.errors import DataSetError
+from ki67.layouts import Layout
 from ki67.slides import open_slide
 
 Points = NDArray[np.float64]
 
-LAYOUTS = ("bcdata", "shidc", "points", "qupath", "simulated", "deepliif", "glioma")
-"""Layouts of labelled fields."""
-
-FIELD_MPP = dict.fromkeys(LAYOUTS, 0.25) | {"glioma": 0.1}
+PUBLISHED_MPP = {"bcdata": 0.25, "shidc": 0.25, "deepliif": 0.25, "glioma": 0.1}
 """Pixel size of the public sets in µm; their authors do not give it, it follows from the size of nuclei."""
 
-DEFAULT_RADIUS_UM = dict.fromkeys(LAYOUTS, 2.5) | {"shidc": 4.0}
+DEFAULT_RADIUS_UM = dict.fromkeys(map(str, Layout), 2.5) | {"shidc": 4.0}
 """How far from a labelled point a nucleus may be found: 10 px in BCData, 16 px in SHIDC."""
 
 ALL_NUCLEI = ("deepliif", "glioma")
 """Layouts whose negative nuclei may be of any kind, tumour cells or not."""
 
+# Labels are set by hand: at the edge they may lie a little outside the picture.
+_OUTSIDE_PX = 2.0
 _SHIDC_LABELS = {1: "positive", 2: "negative", 3: "other"}
 # DeepLIIF's masks: full red, blue or green; smaller specks than this are rests of edges.
 _FULL_COLOUR, _LEAST_FILLED_PX = 255, 30
@@ -74,9 +67,10 @@ def read_fields(
     directory
         The data set.
     layout
-        One of :data:`LAYOUTS`.
+        One of :class:`ki67.layouts.Layout`.
     mpp
-        Pixel size; where None, simulated sections know theirs and others take :data:`FIELD_MPP`.
+        Pixel size. Where None, the public sets are taken at :data:`PUBLISHED_MPP` and any other file must tell its
+        own; simulated sections always do.
     images
         Names (without suffix) of the fields to use; all where None.
 
@@ -84,37 +78,62 @@ def read_fields(
     ------
     DataSetError
         Where the folder, a picture or a label file is not as described; the message names the file.
+    PixelSizeError
+        Where a picture has no pixel size, or one that is too coarse for nuclei.
     """
     folder = Path(directory)
-    readers: dict[str, tuple[Callable[[Path], list[Path]], Callable[[Path, Path], dict[str, Points]]]] = {
-        "bcdata": (_bcdata_images, _bcdata_points),
-        "shidc": (_beside(".json"), _shidc_points),
-        "points": (_beside(".csv"), _csv_points),
-        "qupath": (_beside(".geojson"), _qupath_points),
-        "simulated": (_simulated_sections, _simulated_points),
-        "deepliif": (_deepliif_images, _deepliif_points),
-        "glioma": (_glioma_images, _glioma_points),
-    }
-    if layout not in readers:
-        raise DataSetError(folder, f"layout '{layout}' is not known", f"Choose one of {', '.join(readers)}.")
+    if layout not in _READERS:
+        raise DataSetError(folder, f"layout '{layout}' is not known", f"Choose one of {', '.join(Layout)}.")
     if not folder.is_dir():
         raise DataSetError(folder, "is not a folder", "Name the folder of the data set.")
-    find, read = readers[layout]
-    found = {path.parent.name if layout == "simulated" else path.stem: path for path in find(folder)}
+    find, read = _READERS[layout]
+    found = _by_name(folder, layout, find(folder))
+    names = sorted(found, key=_natural) if images is None else _chosen(folder, images, found)
+    given = PUBLISHED_MPP.get(layout) if mpp is None or layout == Layout.simulated else mpp
+    fields = []
+    for name in names:
+        with open_slide(found[name], given) as slide:
+            size = check_resolution(slide.path, slide.mpp)
+            field = LabelledField(name, found[name], size, read(folder, found[name], size))
+            _check_inside(field, slide.size_px)
+        fields.append(field)
+    return fields
+
+
+def _by_name(folder: Path, layout: str, pictures: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in pictures:
+        name = path.parent.name if layout == Layout.simulated else path.stem
+        if name in found:
+            raise DataSetError(
+                path, f"has the name of {found[name].name}; the labels belong to one of them", "Remove the other."
+            )
+        found[name] = path
     if not found:
         raise DataSetError(folder, f"holds no labelled field in the '{layout}' layout", "Check --layout.")
-    missing = sorted(set(images or ()) - set(found))
+    return found
+
+
+def _chosen(folder: Path, images: Sequence[str], found: Mapping[str, Path]) -> list[str]:
+    missing = sorted(set(images) - set(found))
     if missing:
-        raise DataSetError(folder, f"has no labelled field {', '.join(missing)}", "Check the names given.")
-    names = list(images) if images is not None else sorted(found, key=_natural)
-    if layout == "simulated":
-        return [LabelledField(n, found[n], _own_mpp(found[n]), read(folder, found[n])) for n in names]
-    size = FIELD_MPP[layout] if mpp is None else mpp
-    return [_in_um(name, found[name], size, read(folder, found[name])) for name in names]
+        names = ", ".join(f"'{name}'" for name in missing)
+        raise DataSetError(folder, f"has no labelled field {names}", "Check the names given.")
+    twice = sorted({name for name in images if list(images).count(name) > 1})
+    if twice:
+        raise DataSetError(folder, f"was asked for the field {', '.join(twice)} twice", "Name each field once.")
+    return list(images)
 
 
-def _in_um(name: str, image: Path, mpp: float, pixels: dict[str, Points]) -> LabelledField:
-    return LabelledField(name, image, mpp, {label: (points + 0.5) * mpp for label, points in pixels.items()})
+def _check_inside(field: LabelledField, size_px: tuple[int, int]) -> None:
+    places = np.concatenate(list(field.points.values())) / field.mpp
+    outside = ((places < -_OUTSIDE_PX) | (places > np.array(size_px) + _OUTSIDE_PX)).any(axis=1)
+    if outside.any():
+        raise DataSetError(
+            field.image,
+            f"has {outside.sum()} of {len(places)} labels outside its {size_px[0]} x {size_px[1]} pixels",
+            "Give coordinates in pixels, not in µm, and check that the labels belong to this picture.",
+        )
 
 
 def _natural(name: str) -> tuple[int, str]:
@@ -127,13 +146,13 @@ def _bcdata_images(folder: Path) -> list[Path]:
     return [path for path in sorted((folder / "images").iterdir()) if path.suffix.lower() in _IMAGE_SUFFIXES]
 
 
-def _bcdata_points(folder: Path, image: Path) -> dict[str, Points]:
+def _bcdata_points(folder: Path, image: Path, mpp: float) -> dict[str, Points]:
     files = {label: folder / "annotations" / label / f"{image.stem}.h5" for label in ("positive", "negative")}
     if not any(path.is_file() for path in files.values()):
         raise DataSetError(image, f"has no labels: {files['positive']} and its negative twin are missing")
     # A field without a cell of one class may come without that class's file.
-    points = {label: _h5_points(path) if path.is_file() else np.empty((0, 2)) for label, path in files.items()}
-    return {**points, "other": np.empty((0, 2))}
+    rows = [(x, y, label) for label, path in files.items() if path.is_file() for x, y in _h5_points(path).tolist()]
+    return _by_class(image, rows, mpp)
 
 
 def _h5_points(path: Path) -> Points:
@@ -157,60 +176,57 @@ def _beside(suffix: str) -> Callable[[Path], list[Path]]:
     return find
 
 
-def _shidc_points(_folder: Path, image: Path) -> dict[str, Points]:
+def _shidc_points(_folder: Path, image: Path, mpp: float) -> dict[str, Points]:
     path = image.with_suffix(".json")
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        rows = [(float(entry["x"]), float(entry["y"]), _SHIDC_LABELS[int(entry["label_id"])]) for entry in entries]
+        rows = [(float(entry["x"]), float(entry["y"]), _SHIDC_LABELS[entry["label_id"]]) for entry in entries]
     except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
         raise DataSetError(path, f"is no SHIDC label file ({error})", "Expected a list of x, y, label_id.") from error
     except KeyError as error:
         raise DataSetError(
             path, f"has an entry without or with an unknown {error}", "Expected label_id 1, 2, 3."
         ) from error
-    return _by_class(path, rows)
+    return _by_class(path, rows, mpp)
 
 
-def _csv_points(_folder: Path, image: Path) -> dict[str, Points]:
+_CSV_COLUMNS = ("x", "y", "label")
+_CSV_EXPECTED = "Expected the columns x, y, label with commas between, x and y in pixels."
+
+
+def _csv_points(_folder: Path, image: Path, mpp: float) -> dict[str, Points]:
     path = image.with_suffix(".csv")
-    rows = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            for line, row in enumerate(csv.DictReader(stream), start=2):
-                label = (row.get("label") or "").strip().lower()
-                if label not in CLASSES:
-                    raise DataSetError(
-                        path, f"line {line} has the label '{label}'", f"Expected {', '.join(CLASSES)}."
-                    )
-                rows.append((float(row["x"]), float(row["y"]), label))
-    except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError, csv.Error) as error:
-        raise DataSetError(path, f"is no list of points ({error})", "Expected columns x, y, label.") from error
-    return _by_class(path, rows)
+            header, *lines = list(csv.reader(stream)) or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataSetError(path, f"is no list of points ({error})", _CSV_EXPECTED) from error
+    names = [name.strip().lower() for name in header]
+    if not set(_CSV_COLUMNS) <= set(names):
+        raise DataSetError(path, f"has the columns '{', '.join(header)}'", _CSV_EXPECTED)
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        if not line:
+            continue
+        row = dict(zip(names, line, strict=False))
+        try:
+            x, y, label = float(row["x"]), float(row["y"]), row["label"].strip().lower()
+        except (KeyError, ValueError) as error:
+            raise DataSetError(path, f"line {number} is no point ({error})", _CSV_EXPECTED) from error
+        if label not in CLASSES:
+            raise DataSetError(path, f"line {number} has the label '{label}'", f"Expected {', '.join(CLASSES)}.")
+        rows.append((x, y, label))
+    return _by_class(path, rows, mpp)
 
 
-def _qupath_points(_folder: Path, image: Path) -> dict[str, Points]:
+def _qupath_points(_folder: Path, image: Path, mpp: float) -> dict[str, Points]:
     path = image.with_suffix(".geojson")
-    rows = [
-        (x - 0.5, y - 0.5, label)
-        for points in read_points(path, 1.0)
-        if (label := _class_of(path, points.label)) is not None
-        for x, y in points.xy_um.tolist()
-    ]
-    rows += [
-        (region.geometry.centroid.x - 0.5, region.geometry.centroid.y - 0.5, label)
-        for region in read_regions(path, 1.0)
-        if (label := _class_of(path, region.label)) is not None
-    ]
-    return _by_class(path, rows)
-
-
-def _class_of(path: Path, name: str) -> str | None:
-    lower = name.lower()
-    if not lower:
-        raise DataSetError(path, "has a cell without a class", "Classify every point or detection in QuPath.")
-    if lower.startswith("ignore"):
-        return None
-    return next((label for label in ("positive", "negative") if label in lower), "other")
+    points: dict[str, list[Points]] = {label: [np.empty((0, 2))] for label in CLASSES}
+    for name, places in read_cells(path, mpp).items():
+        label = cell_class(path, name)
+        if label is not None:
+            points[label].append(places)
+    return {label: np.concatenate(parts) for label, parts in points.items()}
 
 
 _SECTION, _SECTION_CELLS = "ki67.tif", "ki67_cells.parquet"
@@ -220,12 +236,7 @@ def _simulated_sections(folder: Path) -> list[Path]:
     return [path / _SECTION for path in sorted(folder.iterdir()) if (path / _SECTION_CELLS).is_file()]
 
 
-def _own_mpp(image: Path) -> float:
-    with open_slide(image) as slide:
-        return slide.mpp
-
-
-def _simulated_points(_folder: Path, image: Path) -> dict[str, Points]:
+def _simulated_points(_folder: Path, image: Path, _mpp: float) -> dict[str, Points]:
     path = image.with_name(_SECTION_CELLS)
     try:
         table = pq.read_table(path, columns=["x_um", "y_um", "label"])
@@ -245,7 +256,7 @@ def _deepliif_mask(image: Path) -> Path:
     return image.with_name(image.stem.removesuffix("_ihc") + "_mask.png")
 
 
-def _deepliif_points(_folder: Path, image: Path) -> dict[str, Points]:
+def _deepliif_points(_folder: Path, image: Path, mpp: float) -> dict[str, Points]:
     path = _deepliif_mask(image)
     mask = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if mask is None:
@@ -256,7 +267,7 @@ def _deepliif_points(_folder: Path, image: Path) -> dict[str, Points]:
         _, _, sizes, centres = cv2.connectedComponentsWithStats(filled.astype(np.uint8), connectivity=4)
         large = sizes[1:, cv2.CC_STAT_AREA] >= _LEAST_FILLED_PX
         rows += [(x, y, label) for x, y in centres[1:][large].tolist()]
-    return _by_class(path, rows)
+    return _by_class(path, rows, mpp)
 
 
 _POLYGONS = "polygons.json"
@@ -269,7 +280,7 @@ def _glioma_images(folder: Path) -> list[Path]:
     ]
 
 
-def _glioma_points(folder: Path, image: Path) -> dict[str, Points]:
+def _glioma_points(folder: Path, image: Path, mpp: float) -> dict[str, Points]:
     path = folder / _POLYGONS
     known = _glioma_polygons(path)[image.stem]
     try:
@@ -280,7 +291,7 @@ def _glioma_points(folder: Path, image: Path) -> dict[str, Points]:
         ]
     except (AttributeError, TypeError, ValueError) as error:
         raise DataSetError(path, f"has a malformed entry for {image.stem} ({error})", _GLIOMA_EXPECTED) from error
-    return _by_class(path, rows)
+    return _by_class(path, rows, mpp)
 
 
 _GLIOMA_EXPECTED = "Expected picture, class, list of polygons of x, y."
@@ -296,8 +307,20 @@ def _glioma_polygons(path: Path) -> dict[str, Any]:
     return polygons
 
 
-def _by_class(path: Path, rows: list[tuple[float, float, str]]) -> dict[str, Points]:
+def _by_class(path: Path, rows: Sequence[tuple[float, float, str]], mpp: float) -> dict[str, Points]:
     points = {name: np.array([row[:2] for row in rows if row[2] == name], float).reshape(-1, 2) for name in CLASSES}
     if not all(np.isfinite(values).all() for values in points.values()):
         raise DataSetError(path, "holds a coordinate that is not a number", "Expected x and y in pixels.")
-    return points
+    return {name: (values + 0.5) * mpp for name, values in points.items()}
+
+
+_READERS: dict[str, tuple[Callable[[Path], list[Path]], Callable[[Path, Path, float], dict[str, Points]]]] = {
+    Layout.bcdata: (_bcdata_images, _bcdata_points),
+    Layout.shidc: (_beside(".json"), _shidc_points),
+    Layout.points: (_beside(".csv"), _csv_points),
+    Layout.qupath: (_beside(".geojson"), _qupath_points),
+    Layout.simulated: (_simulated_sections, _simulated_points),
+    Layout.deepliif: (_deepliif_images, _deepliif_points),
+    Layout.glioma: (_glioma_images, _glioma_points),
+}
+"""Finds the pictures of a folder; reads the labels of one of them (folder, picture, pixel size) in µm."""

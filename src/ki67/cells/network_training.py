@@ -25,15 +25,16 @@ from torch.nn import functional
 from ki67.averaging import update_average
 from ki67.cells.card import CLASSES, NEGATIVE, OTHER
 from ki67.cells.channels import WORKING_MPP
+from ki67.cells.folds import GroupedField
 from ki67.cells.labelled_fields import LabelledField
 from ki67.cells.network import MOST_LIGHT, STRIDE, transmitted
 from ki67.cells.sampling import sample_slide
 from ki67.cells.stains import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN, estimate_stains
 from ki67.cells.tiling import plan_tiles
 from ki67.cells.unet import WIDTHS, CellNetwork
-from ki67.checkpoints import digest, load_checkpoint
+from ki67.checkpoints import digest, load_checkpoint, save_checkpoint
 from ki67.errors import DataSetError
-from ki67.files import atomic_path, make_folder, write_json
+from ki67.files import make_folder, write_json
 from ki67.progress import track
 from ki67.slides import open_slide
 
@@ -77,7 +78,7 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True)
-class NetworkField:
+class NetworkField(GroupedField):
     """A field at the working resolution with labelled nuclei.
 
     ``light`` float32 (H, W, 3), 1 for the background; ``points`` (N, 2) in pixels by class, the centre of the first
@@ -85,9 +86,6 @@ class NetworkField:
     ``tumour_told_apart`` whether those labelled negative are known to be tumour cells.
     """
 
-    group: str
-    patient: str
-    field: LabelledField
     light: NDArray[np.float32]
     points: tuple[NDArray[np.float64], ...]
     complete: tuple[bool, ...]
@@ -348,8 +346,7 @@ def _resume(folder: Path, options: NetworkOptions, inputs: dict[str, str], parts
 
 def _save(folder: Path, options: NetworkOptions, inputs: dict[str, str], parts: dict[str, Any], step: int) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
-    with atomic_path(folder / CHECKPOINT) as path:
-        torch.save({**state, "step": step, "options": asdict(options), "inputs": inputs}, path)
+    save_checkpoint(folder / CHECKPOINT, {**state, "step": step, "options": asdict(options), "inputs": inputs})
 
 
 def _log(folder: Path, step: int, loss: float) -> None:

@@ -16,19 +16,21 @@ import torch
 from numpy.typing import NDArray
 
 from ki67.cells.calibration import Curve, fit_curve
-from ki67.cells.card import CLASSES, NEGATIVE, OTHER, POSITIVE
+from ki67.cells.card import CLASSES, NEGATIVE, OTHER, POSITIVE, TUMOUR_CLASSES, learnt_from
 from ki67.cells.channels import WORKING_MPP
-from ki67.cells.labelled_fields import ALL_NUCLEI, DEFAULT_RADIUS_UM, LabelledField, read_fields
-from ki67.cells.matching import count_matches, match
+from ki67.cells.folds import GroupedField, assign_folds, count_by_group, describe_folds, judged_fields, patients_of
+from ki67.cells.labelled_fields import ALL_NUCLEI, DEFAULT_RADIUS_UM, read_fields
+from ki67.cells.matching import match
 from ki67.cells.network import STRIDE, load_network, maps_of
 from ki67.cells.network_export import export_network
 from ki67.cells.network_start import start_from
 from ki67.cells.network_training import NetworkField, NetworkOptions, read_network_field, train_network
 from ki67.cells.peaks import Peaks, find_peaks
-from ki67.cells.thresholds import SIMULATED, TEACHING_ONLY, Counts, choose_thresholds
+from ki67.cells.thresholds import Counts, choose_thresholds
 from ki67.cells.training import TrainingOptions, measure_field, train
 from ki67.cells.unet import CellNetwork
-from ki67.errors import DataSetError
+from ki67.errors import DataSetError, ModelError
+from ki67.layouts import Layout
 from ki67.progress import message, track
 
 NETWORK_STEPS = tuple(round(0.25 + 0.05 * step, 2) for step in range(11))
@@ -41,7 +43,7 @@ that are no tumour cells. It takes a third off the negatives found too many on s
 GOING_ON_STEPS, GOING_ON_RATE = 1500, 1.5e-3
 """Steps and learning rate of a training that goes on from a network: half the rate of one from scratch."""
 
-FULLY_LABELLED = ("points", "qupath", SIMULATED)
+FULLY_LABELLED = (Layout.points, Layout.qupath, Layout.simulated)
 """Layouts whose fields label every nucleus where they label any that is not tumour."""
 
 
@@ -94,55 +96,81 @@ def train_cells(
     fold_steps
         Steps of each network of the cross-validation.
     start
-        A network (``.onnx``) to go on from, in every fold too: its own training fields must not be among these. None
-        trains from scratch.
+        A network (``.onnx``) to go on from, in every fold too: where it has seen these fields, the card's
+        ``cross_validation`` holds a warning. None trains from scratch.
 
     Raises
     ------
     DataSetError
-        Where a set is not as described or there is nothing to learn from.
+        Where a set is not as described, a class is not labelled, or all fields are of one patient.
+    PixelSizeError
+        Where a picture has no pixel size, or one that is too coarse for nuclei.
     ModelError
-        Where ``start`` cannot be gone on from.
+        Where ``start`` cannot be gone on from, or ``out`` is no name for a model.
     """
-    if engine == "network":
-        options = network or NetworkOptions()
-        return _train_network(read_sets(sets, patient), Path(out), card, folds, options, fold_steps, start)
+    target = Path(out)
+    if target.suffix != ".onnx":
+        raise ModelError(target, "is no name for a model", "Let it end in .onnx.")
     unclear = next((chosen for chosen in sets if chosen.layout in ALL_NUCLEI), None)
-    if unclear is not None:
+    if engine == "forest" and unclear is not None:
         raise DataSetError(
             unclear.directory,
             "labels nuclei of every kind, and a forest must be told which are tumour cells",
             "Leave the set out, or train a network.",
         )
-    named = [(chosen, field) for chosen in sets for field in _read(chosen)]
+    fields = read_labels(sets, patient)
+    _check_enough(fields, target)
+    if engine == "network":
+        return _train_network(fields, target, card, folds, network or NetworkOptions(), fold_steps, start)
     measured = [
-        measure_field(field, chosen.layout, DEFAULT_RADIUS_UM[chosen.layout], patient(field.name))
-        for chosen, field in track(named, "Measuring fields", len(named))
+        measure_field(one.field, one.group, one.patient) for one in track(fields, "Measuring fields", len(fields))
     ]
-    return train(measured, out, card, TrainingOptions(folds=folds))
+    return train(measured, target, card, TrainingOptions(folds=folds))
 
 
-def read_sets(sets: Sequence[FieldSet], patient: Callable[[str], str] = patient_of) -> list[NetworkField]:
-    """Pixels and labels of all fields, for a network; says for each set what its labels leave open."""
-    named = [(chosen, field) for chosen in sets for field in _read(chosen)]
+def read_labels(sets: Sequence[FieldSet], patient: Callable[[str], str] = patient_of) -> list[GroupedField]:
+    """Labels of all fields, without their pixels."""
+    return [
+        GroupedField(chosen.layout, patient(field.name), field)
+        for chosen in sets
+        for field in read_fields(chosen.directory, chosen.layout, chosen.mpp, chosen.images)
+    ]
+
+
+def read_pixels(fields: Sequence[GroupedField]) -> list[NetworkField]:
+    """Pixels and labels of fields, for a network; says for each what its labels leave open."""
     return [
         read_network_field(
-            field,
-            chosen.layout,
-            patient(field.name),
-            others_complete=chosen.layout in FULLY_LABELLED and len(field.points[CLASSES[OTHER]]) > 0,
-            tumour_told_apart=chosen.layout not in ALL_NUCLEI,
+            one.field,
+            one.group,
+            one.patient,
+            others_complete=one.group in FULLY_LABELLED and len(one.field.points[CLASSES[OTHER]]) > 0,
+            tumour_told_apart=one.group not in ALL_NUCLEI,
         )
-        for chosen, field in track(named, "Reading fields", len(named))
+        for one in track(fields, "Reading fields", len(fields))
     ]
 
 
-def _read(chosen: FieldSet) -> list[LabelledField]:
-    return read_fields(chosen.directory, chosen.layout, chosen.mpp, chosen.images)
+def _check_enough(fields: Sequence[GroupedField], out: Path) -> None:
+    """Refuse what cannot be cross-validated before anything is trained."""
+    judged = judged_fields(fields)
+    missing = [name for name in TUMOUR_CLASSES if not any(len(one.field.points[name]) for one in judged)]
+    if missing:
+        raise DataSetError(
+            out, f"cannot be trained: no cell is labelled {' or '.join(missing)}", "Add labelled fields."
+        )
+    message(f"{len(judged)} fields of {len(patients_of(judged))} patients")
+    labelled = patients_of(one for one in judged if any(len(one.field.points[name]) for name in TUMOUR_CLASSES))
+    if len(labelled) < 2:
+        raise DataSetError(
+            out,
+            f"cannot be trained: all labelled tumour cells are of one patient, '{labelled[0][1]}'",
+            "Cross-validation needs fields of two; give --patient field where each field is of another patient.",
+        )
 
 
 def _train_network(
-    fields: Sequence[NetworkField],
+    fields: Sequence[GroupedField],
     out: Path,
     card: dict[str, Any],
     folds: int,
@@ -150,14 +178,21 @@ def _train_network(
     fold_steps: int,
     start: str | Path | None,
 ) -> dict[str, Any]:
+    warnings = []
+    if start is not None:
+        names = [f"{one.group}/{one.field.name}" for one in judged_fields(fields)]
+        warnings = learnt_from(load_network(start).card, names)
+        for text in warnings:
+            message(f"warning: {text}")
+    read = read_pixels(fields)
     folder = out.with_suffix(".training")
     fold_options = replace(options, steps=fold_steps)
-    seen = cross_validate(fields, folder, folds, fold_options, start)
+    seen = cross_validate(read, folder, folds, fold_options, start)
     thresholds, figures = choose_thresholds(
-        lambda label, threshold: network_counts(fields, seen, label, threshold), NETWORK_STEPS
+        lambda label, threshold: network_counts(read, seen, label, threshold), NETWORK_STEPS
     )
     message(f"cross-validated F1: {figures['f1']}")
-    network = learn(fields, folder / "all", options, start)
+    network = learn(read, folder / "all", options, start)
     return export_network(
         network,
         out,
@@ -165,10 +200,10 @@ def _train_network(
         | {
             "positive_threshold": thresholds[0],
             "negative_threshold": thresholds[1],
-            "calibration": calibrate(fields, seen),
+            "calibration": calibrate(read, seen),
             "options": asdict(options),
-            "cross_validation": figures | {"folds": folds, "steps": fold_steps, "by": "patient"},
-            "fields": _fields_seen(fields, start),
+            "cross_validation": figures | describe_folds(read, folds) | {"steps": fold_steps, "warnings": warnings},
+            "fields": _fields_seen(read, start),
         },
     )
 
@@ -212,20 +247,16 @@ def cross_validate(
     options: NetworkOptions,
     start: str | Path | None = None,
 ) -> list[Peaks | None]:
-    """Peaks of each field by a network that has not seen its patient; None for fields that only teach.
-
-    Those (simulated sections, other organs) are learnt from in every fold.
-    """
-    known = {(field.group, field.patient) for field in fields}
-    patients = sorted({key for key in known if key[0] not in TEACHING_ONLY} or known)
-    fold_of = {patient: index % folds for index, patient in enumerate(patients)}
+    """Peaks of each field by a network that has not seen its patient; None for fields that only teach."""
+    part_of = assign_folds(fields, folds)
+    parts = sorted({part for part in part_of if part is not None})
     found: list[Peaks | None] = [None] * len(fields)
-    for fold in range(min(folds, len(patients))):
-        message(f"cross-validation: network {fold + 1} of {folds}")
-        rest = [field for field in fields if fold_of.get((field.group, field.patient)) != fold]
-        network = learn(rest, folder / f"fold-{fold + 1}", options, start)
-        for index, field in enumerate(fields):
-            if fold_of.get((field.group, field.patient)) == fold:
+    for part in parts:
+        message(f"cross-validation: network {part + 1} of {len(parts)}")
+        rest = [field for field, own in zip(fields, part_of, strict=True) if own != part]
+        network = learn(rest, folder / f"fold-{part + 1}", options, start)
+        for index, (field, own) in enumerate(zip(fields, part_of, strict=True)):
+            if own == part:
                 found[index] = peaks_of(network, field)
     return found
 
@@ -244,15 +275,10 @@ def network_counts(
     fields: Sequence[NetworkField], peaks: Sequence[Peaks | None], label: int, threshold: float
 ) -> Counts:
     """Hits, cells found and cells labelled of one class, by data set."""
-    counts: dict[str, NDArray[np.float64]] = {}
-    for field, found in zip(fields, peaks, strict=True):
-        if found is None:
-            continue
-        places = places_um(found, found.of_class(label, threshold))
-        truth = field.field.points[CLASSES[label]]
-        hits = count_matches(truth, places, DEFAULT_RADIUS_UM[field.group])
-        counts[field.group] = counts.get(field.group, np.zeros(3)) + np.array([hits, len(places), len(truth)])
-    return {name: (float(hits), float(n), float(truth)) for name, (hits, n, truth) in counts.items()}
+    judged = ((field, found) for field, found in zip(fields, peaks, strict=True) if found is not None)
+    return count_by_group(
+        ((field, places_um(found, found.of_class(label, threshold))) for field, found in judged), label
+    )
 
 
 def calibrate(fields: Sequence[NetworkField], peaks: Sequence[Peaks | None]) -> dict[str, Curve]:

@@ -8,13 +8,6 @@ from typing import Any
 import numpy as np
 
 from ki67.cells.card import CLASSES, NEGATIVE, POSITIVE
-from ki67.cells.labelled_fields import ALL_NUCLEI
-
-SIMULATED = "simulated"
-"""Group of drawn fields."""
-
-TEACHING_ONLY = (SIMULATED, *ALL_NUCLEI)
-"""Groups that have no say in thresholds and figures: drawn, or without word of which nuclei are tumour cells."""
 
 Counts = dict[str, tuple[float, float, float]]
 """By data set: hits, cells found, cells labelled."""
@@ -26,7 +19,7 @@ _NEARLY_AS_GOOD = 0.006
 def choose_thresholds(
     counts_at: Callable[[int, float], Counts], steps: Sequence[float]
 ) -> tuple[tuple[float, float], dict[str, Any]]:
-    """Thresholds of both classes: F1 nearly the best over the real data sets, and as many cells found as there are.
+    """Thresholds of both classes: F1 nearly the best over the data sets, and as many cells found as there are.
 
     Where F1 hardly changes, the number of cells decides: it is what the index is made of.
 
@@ -49,9 +42,8 @@ def choose_thresholds(
         for step in steps:
             counts = counts_at(label, step)
             by_group = {name: 2 * hits / max(found + truth, 1) for name, (hits, found, truth) in counts.items()}
-            deciding = [name for name in counts if name not in TEACHING_ONLY] or list(counts)
-            scores[step] = float(np.mean([by_group[name] for name in deciding]))
-            balance = [np.log((counts[name][1] + 1) / (counts[name][2] + 1)) for name in deciding]
+            scores[step] = float(np.mean(list(by_group.values())))
+            balance = [np.log((found + 1) / (truth + 1)) for _, found, truth in counts.values()]
             imbalance[step] = abs(float(np.mean(balance)))
             figures[f"{CLASSES[label]} at {step}"] = {name: round(value, 4) for name, value in by_group.items()}
         best = max(scores.values())

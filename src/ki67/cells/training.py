@@ -3,7 +3,7 @@
 Candidates of every field are measured exactly as in counting. A candidate takes the class of the labelled point it is
 centred on; one that covers two points, or none, is "other". Every data set weighs the same, however many fields it
 has. Lymphocytes and stroma labelled as such weigh more than what is merely unlabelled: they are few, and they
-look most like tumour. Thresholds are chosen by grouped cross-validation on the real training fields alone.
+look most like tumour. Thresholds are chosen by cross-validation by patient on the real training fields alone.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from scipy.spatial import cKDTree
 from ki67.cells.candidates import FEATURE_NAMES, find_candidates
 from ki67.cells.card import CARD_SCHEMA, CLASSES, NEGATIVE, OTHER, POSITIVE
 from ki67.cells.channels import WORKING_MPP, TilePixels, make_channels
-from ki67.cells.labelled_fields import LabelledField
-from ki67.cells.matching import count_matches
+from ki67.cells.folds import GroupedField, assign_folds, count_by_group, describe_folds
+from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField
 from ki67.cells.sampling import sample_slide
 from ki67.cells.stains import estimate_stains
 from ki67.cells.suppression import suppress
-from ki67.cells.thresholds import SIMULATED, Counts, choose_thresholds
+from ki67.cells.thresholds import Counts, choose_thresholds
 from ki67.cells.tiling import plan_tiles
 from ki67.errors import DataSetError, MissingExtraError
 from ki67.files import atomic_path, sha256_of, write_json
+from ki67.layouts import Layout
 from ki67.progress import track
 from ki67.slides import open_slide
 
@@ -58,16 +59,12 @@ class TrainingOptions:
 
 
 @dataclass(frozen=True)
-class TrainingField:
-    """Candidates of one field with their labels; ``group`` is the data set, ``patient`` what must stay together.
+class TrainingField(GroupedField):
+    """Candidates of one field with their labels.
 
     ``named`` marks candidates whose label is a labelled point's, "other" for want of one is not.
     """
 
-    group: str
-    patient: str
-    radius_um: float
-    field: LabelledField
     features: NDArray[np.float32]
     x_um: NDArray[np.float64]
     y_um: NDArray[np.float64]
@@ -76,7 +73,7 @@ class TrainingField:
     named: NDArray[np.bool_]
 
 
-def measure_field(field: LabelledField, group: str, radius_um: float, patient: str | None = None) -> TrainingField:
+def measure_field(field: LabelledField, group: str, patient: str) -> TrainingField:
     """Find, measure and label the candidates of one field."""
     with open_slide(field.image, field.mpp) as slide:
         stains = estimate_stains(sample_slide(slide, None).pixels)
@@ -85,10 +82,8 @@ def measure_field(field: LabelledField, group: str, radius_um: float, patient: s
         candidates = find_candidates(make_channels(pixels), stains)
     x_um, y_um = candidates.x_px * WORKING_MPP, candidates.y_px * WORKING_MPP
     size_um = candidates.radius_px * WORKING_MPP
-    labels, named = _labels(np.column_stack([x_um, y_um]), size_um, field.points, radius_um)
-    return TrainingField(
-        group, patient or field.name, radius_um, field, candidates.features, x_um, y_um, size_um, labels, named
-    )
+    labels, named = _labels(np.column_stack([x_um, y_um]), size_um, field.points, DEFAULT_RADIUS_UM[group])
+    return TrainingField(group, patient, field, candidates.features, x_um, y_um, size_um, labels, named)
 
 
 def _labels(
@@ -142,10 +137,13 @@ def train(
         raise DataSetError(
             path, "cannot be trained: the fields lack positive or negative cells", "Add labelled fields."
         )
-    probabilities = _cross_validated(fields, options)
+    folds = assign_folds(fields, options.folds)
+    probabilities = _cross_validated(fields, folds, options)
+    judged = [row[:2] for row in zip(fields, probabilities, folds, strict=True) if row[2] is not None]
 
     def counts(label: int, threshold: float) -> Counts:
-        return _counts_by_group(fields, probabilities, label, threshold, options.overlap)
+        found = ((field, _places(field, shares, label, threshold, options.overlap)) for field, shares in judged)
+        return count_by_group(found, label)
 
     thresholds, figures = choose_thresholds(counts, FOREST_STEPS)
     forest = _fit(fields, options)
@@ -164,7 +162,7 @@ def train(
         "negative_threshold": thresholds[1],
         "overlap": options.overlap,
         "options": asdict(options),
-        "cross_validation": figures,
+        "cross_validation": figures | describe_folds(fields, options.folds),
         "fields": [f"{field.group}/{field.field.name}" for field in fields],
         "sha256": sha256_of(target),
     }
@@ -172,17 +170,26 @@ def train(
     return full
 
 
-def _cross_validated(fields: Sequence[TrainingField], options: TrainingOptions) -> list[NDArray[np.float64]]:
-    """Probabilities of each field from a forest that has not seen its patient."""
-    patients = sorted({(field.group, field.patient) for field in fields})
-    fold_of = {patient: index % options.folds for index, patient in enumerate(patients)}
-    folds = np.array([fold_of[field.group, field.patient] for field in fields])
-    result: list[NDArray[np.float64]] = [np.empty((0, 3))] * len(fields)
-    for fold in track(range(options.folds), "Cross-validation", options.folds):
-        forest = _fit([field for field, own in zip(fields, folds, strict=True) if own != fold], options)
-        for index in np.flatnonzero(folds == fold).tolist():
-            result[index] = forest.predict_proba(fields[index].features)
+def _cross_validated(
+    fields: Sequence[TrainingField], folds: Sequence[int | None], options: TrainingOptions
+) -> list[NDArray[np.float64]]:
+    """Probabilities of each field from a forest that has not seen its patient; none where a field only teaches."""
+    result: list[NDArray[np.float64]] = [np.empty((0, len(CLASSES)))] * len(fields)
+    parts = sorted({fold for fold in folds if fold is not None})
+    for part in track(parts, "Cross-validation", len(parts)):
+        forest = _fit([field for field, fold in zip(fields, folds, strict=True) if fold != part], options)
+        for index, (field, fold) in enumerate(zip(fields, folds, strict=True)):
+            if fold == part:
+                result[index] = _probabilities(forest, field.features)
     return result
+
+
+def _probabilities(forest: Any, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of all classes, (N, 3), whichever of them the forest has met."""
+    shares = np.zeros((len(features), len(CLASSES)))
+    if len(features):
+        shares[:, forest.classes_] = forest.predict_proba(features)
+    return shares
 
 
 def _fit(fields: Sequence[TrainingField], options: TrainingOptions) -> Any:
@@ -195,7 +202,7 @@ def _fit(fields: Sequence[TrainingField], options: TrainingOptions) -> Any:
     weights = np.zeros(len(labels))
     for group in np.unique(groups):
         own = groups == group
-        weights[own] = (options.simulated_weight if group == SIMULATED else 1.0) / np.count_nonzero(own)
+        weights[own] = (options.simulated_weight if group == Layout.simulated else 1.0) / np.count_nonzero(own)
     named = np.concatenate([field.named for field in fields])
     weights[named & (labels == OTHER)] *= options.named_other_weight
     forest = RandomForestClassifier(
@@ -208,23 +215,13 @@ def _fit(fields: Sequence[TrainingField], options: TrainingOptions) -> Any:
     return forest.fit(np.concatenate([field.features for field in fields]), labels, weights * len(labels))
 
 
-def _counts_by_group(
-    fields: Sequence[TrainingField],
-    probabilities: Sequence[NDArray[np.float64]],
-    label: int,
-    threshold: float,
-    overlap: float,
-) -> Counts:
-    """Hits, cells found and cells labelled, by data set."""
-    counts: dict[str, NDArray[np.float64]] = {}
-    for field, probability in zip(fields, probabilities, strict=True):
-        score = probability[:, POSITIVE] + probability[:, NEGATIVE]
-        likely = np.flatnonzero(score >= threshold)
-        kept = likely[suppress(field.x_um[likely], field.y_um[likely], field.size_um[likely], score[likely], overlap)]
-        positive = probability[kept, POSITIVE] >= probability[kept, NEGATIVE]
-        own = kept[positive if label == POSITIVE else ~positive]
-        found = np.column_stack([field.x_um[own], field.y_um[own]])
-        truth = field.field.points[CLASSES[label]]
-        hits = count_matches(truth, found, field.radius_um)
-        counts[field.group] = counts.get(field.group, np.zeros(3)) + np.array([hits, len(found), len(truth)])
-    return {name: (float(hits), float(found), float(truth)) for name, (hits, found, truth) in counts.items()}
+def _places(
+    field: TrainingField, probability: NDArray[np.float64], label: int, threshold: float, overlap: float
+) -> NDArray[np.float64]:
+    """Centres (N, 2) in µm of the cells of one class, as they would be counted."""
+    score = probability[:, POSITIVE] + probability[:, NEGATIVE]
+    likely = np.flatnonzero(score >= threshold)
+    kept = likely[suppress(field.x_um[likely], field.y_um[likely], field.size_um[likely], score[likely], overlap)]
+    positive = probability[kept, POSITIVE] >= probability[kept, NEGATIVE]
+    own = kept[positive if label == POSITIVE else ~positive]
+    return np.column_stack([field.x_um[own], field.y_um[own]])

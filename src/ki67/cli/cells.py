@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ki67.cli.common import Engine, EngineOption, Json, Layout, Quiet, begin, emit, require_training
+from ki67.cli.common import (
+    Engine,
+    EngineOption,
+    FieldMpp,
+    Json,
+    Quiet,
+    begin,
+    emit,
+    field_names,
+    require_training,
+    warning_lines,
+)
+from ki67.layouts import Layout
+
+
+class PatientOf(StrEnum):
+    """What tells the patient of a field."""
+
+    prefix = "prefix"
+    field = "field"
+
 
 app = typer.Typer(help="Cells: train on your own labelled fields.", no_args_is_help=True)
 
@@ -25,14 +46,26 @@ def train(
         list[str],
         typer.Option(
             "--set",
-            help="LAYOUT=DIR, once per data set; layouts: bcdata, shidc, points, qupath, simulated, and deepliif and "
-            "glioma, whose nuclei may be of any kind.",
+            help=f"LAYOUT=DIR, once per data set. Layouts: {', '.join(Layout)}; the last two label any nuclei.",
         ),
     ],
     engine: EngineOption = Engine.network,
-    mpp: Annotated[
-        float | None, typer.Option("--mpp", help="Pixel size of the fields in µm; 0.25 if not given.")
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--images",
+            help="Only these fields: names without suffix, commas between; once per --set in its order, '' for all.",
+        ),
     ] = None,
+    mpp: FieldMpp = None,
+    patient: Annotated[
+        PatientOf,
+        typer.Option(
+            "--patient",
+            help="Whose a field is, for the cross-validation: its patient is its name up to the last underscore "
+            "(prefix), or each field is of another patient (field).",
+        ),
+    ] = PatientOf.prefix,
     start: Annotated[
         str | None,
         typer.Option(
@@ -52,18 +85,23 @@ def train(
     require_training("Training a cell model")
     from ki67.cells.network import SHIPPED_NETWORK
     from ki67.cells.network_training import NetworkOptions
-    from ki67.cells.recipe import GOING_ON_RATE, GOING_ON_STEPS, FieldSet, train_cells
+    from ki67.cells.recipe import GOING_ON_RATE, GOING_ON_STEPS, FieldSet, patient_of, train_cells
 
     begin(quiet=quiet)
-    if start is not None and engine is not Engine.network:
-        raise typer.BadParameter("only a network can be gone on from", param_hint="--start")
+    if engine is not Engine.network:
+        for name, given in (("--start", start), ("--steps", steps)):
+            if given is not None:
+                raise typer.BadParameter("is for networks only; leave it out for a forest", param_hint=name)
+    if images and len(images) != len(sets):
+        msg = f"was given {len(images)} times for {len(sets)} sets; give it once per --set, '' for all fields"
+        raise typer.BadParameter(msg, param_hint="--images")
     chosen = []
-    for text in sets:
+    for text, names in zip(sets, images or [""] * len(sets), strict=True):
         layout, found, directory = text.partition("=")
         if not found or layout not in list(Layout):
             msg = f"'{text}' is not LAYOUT=DIR with one of {', '.join(Layout)}"
             raise typer.BadParameter(msg, param_hint="--set")
-        chosen.append(FieldSet(layout, Path(directory), mpp=mpp))
+        chosen.append(FieldSet(layout, Path(directory), field_names(names), mpp))
     card = {
         "name": out.stem,
         "licence": "that of the labelled fields",
@@ -79,17 +117,20 @@ def train(
         out,
         engine.value,
         card,
+        patient=patient_of if patient is PatientOf.prefix else str,
         folds=folds,
         network=options,
         fold_steps=max(10, options.steps * 4 // 11) if start is None else options.steps,
         start=SHIPPED_NETWORK if start == "shipped" else start,
     )
+    validation = result["cross_validation"]
     emit(
         {"model": str(out), **result},
         as_json=as_json,
         lines=[
             f"model: {out}",
-            f"cross-validated F1: {result['cross_validation']['f1']}",
+            f"cross-validated F1, {validation['patients']} patients: {validation['f1']}",
+            *warning_lines(validation),
             f"use it: ki67 count KI67 --out CASE --engine {engine.value} --cell-model {out}",
         ],
     )

@@ -33,17 +33,13 @@ class Engine(StrEnum):
     forest = "forest"
 
 
-class Layout(StrEnum):
-    """How labelled cells are stored."""
-
-    bcdata = "bcdata"
-    shidc = "shidc"
-    points = "points"
-    qupath = "qupath"
-    simulated = "simulated"
-    deepliif = "deepliif"
-    glioma = "glioma"
-
+FieldMpp = Annotated[
+    float | None,
+    typer.Option(
+        "--mpp",
+        help="Pixel size of the fields in µm; if not given the files' own, and of the public sets 0.25 (glioma 0.1).",
+    ),
+]
 
 EngineOption = Annotated[
     Engine, typer.Option("--engine", help="What finds the cells: the network, or the paper's random forest.")
@@ -114,6 +110,11 @@ def index_line(result: Mapping[str, Any]) -> str:
         f"Ki-67 index: {result['index_percent']:.1f} % (95 % interval {low:.1f}-{high:.1f} %), "
         f"{result['positive']:,} positive of {result['cells']:,} tumour cells in {result['area_mm2']:.3g} mm²"
     )
+
+
+def field_names(text: str | None) -> list[str] | None:
+    """Names of fields, commas between; None, all of them, for nothing."""
+    return [name.strip() for name in text.split(",")] if text else None
 
 
 def warning_lines(result: Mapping[str, Any]) -> list[str]:

@@ -8,8 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-from ki67.cli.common import Engine, EngineOption, Json, Layout, Mpp, Quiet, begin, emit, warning_lines
+from ki67.cli.common import (
+    Engine,
+    EngineOption,
+    FieldMpp,
+    Json,
+    Mpp,
+    Quiet,
+    begin,
+    emit,
+    field_names,
+    warning_lines,
+)
 from ki67.cli.score import Mode, ModeOption
+from ki67.layouts import Layout
 
 app = typer.Typer(help="Compare with a gold standard.", no_args_is_help=True)
 
@@ -76,7 +88,7 @@ def idc_region(
 def cells(
     directory: Annotated[Path, typer.Argument(help="Folder of labelled fields.")],
     layout: Annotated[Layout, typer.Option("--layout", help="How the fields are labelled.")],
-    mpp: Annotated[float | None, typer.Option("--mpp", help="Pixel size of the fields in µm.")] = None,
+    mpp: FieldMpp = None,
     radius_um: Annotated[float | None, typer.Option("--radius-um", help="Matching radius in µm.")] = None,
     images: Annotated[
         str | None, typer.Option("--images", help="Only these fields: names without suffix, commas between.")
@@ -95,22 +107,16 @@ def cells(
     from ki67.evaluation.cells import evaluate_cells
 
     begin(quiet=quiet)
-    chosen = [name.strip() for name in images.split(",")] if images else None
     result = evaluate_cells(
         directory,
         layout.value,
         mpp=mpp,
         radius_um=radius_um,
-        images=chosen,
+        images=field_names(images),
         figures=figures,
         engine=load_engine(engine.value, model),
     )
-    lines = [f"{result['images']} fields, {result['cells']} labelled tumour cells"]
-    for name, row in result["classes"].items():
-        lines.append(f"{name:9s} precision {row['precision']:.3f}  recall {row['recall']:.3f}  F1 {row['f1']:.3f}")
-    lines.append(f"index: mean absolute error {_number(result['index_mae_points'])} points")
-    lines += warning_lines(result)
-    emit(result, as_json=as_json, lines=lines)
+    emit(result, as_json=as_json, lines=[*_cell_lines(result), *warning_lines(result)])
 
 
 @app.command()
@@ -166,6 +172,27 @@ def index(
     emit(result, as_json=as_json, lines=[f"{name}: {_number(value)}" for name, value in result.items()])
 
 
+def _cell_lines(result: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{result['images']} fields, {result['cells']} labelled tumour cells",
+        f"matched within {result['radius_um']:g} µm:",
+        f"{'class':>9s} precision    recall        F1   95 % interval over fields",
+    ]
+    for name, row in (*result["classes"].items(), ("any", result["detection"])):
+        values = "".join(f" {_number(row[measure], '.3f'):>9s}" for measure in ("precision", "recall", "f1"))
+        interval = "   {:.3f}-{:.3f}".format(*row["f1_ci95"]) if row["f1_ci95"] else ""
+        lines.append(f"{name:>9s}{values}{interval}")
+    lines += _confusion_lines(result["confusion"])
+    index = {name: _number(result[f"index_{name}"]) for name in ("mae_points", "rmse_points", "icc", "bias_points")}
+    low, high = (_number(result[f"index_{name}_points"]) for name in ("lower", "upper"))
+    return [
+        *lines,
+        "",
+        f"index: mean absolute error {index['mae_points']} points, RMSE {index['rmse_points']}, ICC {index['icc']}",
+        f"       bias {index['bias_points']} points, 95 % limits of agreement {low} to {high}",
+    ]
+
+
 def _measure_line(name: str, value: Any, intervals: Mapping[str, Sequence[float] | None]) -> str:
     limits = intervals.get(name)
     return f"{name:28s} {_number(value):>8s}" + (f"   {limits[0]:.3f}-{limits[1]:.3f}" if limits else "")
@@ -179,5 +206,7 @@ def _confusion_lines(confusion: dict[str, dict[str, int]]) -> list[str]:
     ]
 
 
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _number(value: Any, form: str = ".4g") -> str:
+    if value is None:
+        return "–"
+    return format(value, form) if isinstance(value, float) else str(value)

@@ -75,14 +75,15 @@ def _index(pairs: NDArray[np.float64], result: Mapping[str, Any]) -> Figure:
 def _bland_altman(pairs: NDArray[np.float64], result: Mapping[str, Any]) -> Figure:
     """Difference against mean (Bland and Altman, Lancet 1986;327:307-310)."""
     title = "No field with a labelled tumour cell"
+    limits = [result[f"index_{name}_points"] for name in ("lower", "upper")] if len(pairs) > 1 else []
     if len(pairs):
-        low, high = result["index_lower_points"], result["index_upper_points"]
-        title = f"Bias {result['index_bias_points']:.1f}, 95 % limits {low:.1f} to {high:.1f} points"
+        said = "95 % limits {:.1f} to {:.1f}".format(*limits) if limits else "no limits from one field"
+        title = f"Bias {result['index_bias_points']:.1f} points, {said}"
     figure, axes = new_axes(title, "mean of both indices (%)", "found - labels (points)")
     axes.axhline(0, color=FAINT, linewidth=1, linestyle=":")
     if len(pairs):
         axes.plot(pairs.mean(axis=1), pairs[:, 1] - pairs[:, 0], "o", color=INK)
         axes.axhline(result["index_bias_points"], color=MARK, linewidth=1.2)
-        for limit in (low, high):
+        for limit in limits:
             axes.axhline(limit, color=MARK, linewidth=1, linestyle="--")
     return figure

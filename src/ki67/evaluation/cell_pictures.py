@@ -37,7 +37,7 @@ def draw_field(path: Path, field: LabelledField, found_um: dict[str, NDArray[np.
         Matching radius.
     """
     with open_slide(field.image, field.mpp) as slide:
-        picture = np.ascontiguousarray(slide.read(slide.bounds_um, _PICTURE_MPP))
+        picture = slide.read(slide.bounds_um, _PICTURE_MPP).copy()
     size = round(_RING_UM / _PICTURE_MPP)
     for name, colour in _COLOURS.items():
         truth, found = field.points[name], found_um[name]

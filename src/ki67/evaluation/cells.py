@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.cells import Engine, detect_cells, load_engine
+from ki67.cells.card import TUMOUR_CLASSES, learnt_from
 from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
 from ki67.cells.matching import match
+from ki67.errors import DataSetError, TissueError
+from ki67.evaluation.calibration import reliability
 from ki67.evaluation.cell_figures import draw_cell_figures
 from ki67.evaluation.cell_pictures import draw_field
 from ki67.evaluation.index import LIMITS_Z, icc_2_1
@@ -21,13 +25,10 @@ from ki67.files import atomic_path
 from ki67.progress import track
 from ki67.slides import open_slide
 
-TUMOUR_CLASSES: Final = ("positive", "negative")
-
 BOOTSTRAP_DRAWS: Final = 2000
 """Draws of whole fields with replacement; cells of one field are not independent."""
 
 _BOOTSTRAP_SEED: Final = 1
-_RELIABILITY_BINS: Final = 10
 _INTERVAL: Final = (2.5, 97.5)
 
 
@@ -38,6 +39,14 @@ class _FieldResult:
     probability: NDArray[np.float64]
     right: NDArray[np.bool_]
     counts: dict[str, NDArray[np.int64]]
+    confusion: NDArray[np.int64]
+
+    @property
+    def detection(self) -> NDArray[np.int64]:
+        """Hits, false alarms and misses of tumour cells whatever their class."""
+        hits = int(self.confusion.sum())
+        labelled = sum(len(self.field.points[name]) for name in TUMOUR_CLASSES)
+        return np.array([hits, len(self.right) - hits, labelled - hits])
 
     @property
     def gold_percent(self) -> float | None:
@@ -60,18 +69,20 @@ def evaluate_cells(
     """Count labelled fields and compare the cells with the labels.
 
     Cells are matched one to one within the radius, each class by itself (Hungarian method), so a nucleus found with
-    the wrong class is a miss in one and a false alarm in the other.
+    the wrong class is a miss in one and a false alarm in the other. Matched once more whatever their class they tell
+    how well tumour cells are found at all, and how often one class is taken for the other. A blank picture on which
+    nothing is labelled counts as one on which nothing is found.
 
     Parameters
     ----------
     directory
         The data set.
     layout
-        ``bcdata``, ``shidc`` or ``points`` (see :mod:`ki67.cells.labelled_fields`).
+        One of :class:`ki67.layouts.Layout`.
     mpp
-        Pixel size of the fields; 0.25 µm where None.
+        Pixel size of the fields in µm (:func:`ki67.cells.labelled_fields.read_fields`).
     radius_um
-        Matching radius; 2.5 µm, for SHIDC 4 µm, where None.
+        Matching radius; that of the layout (:data:`ki67.cells.labelled_fields.DEFAULT_RADIUS_UM`) where None.
     images
         Names (without suffix) of the fields to use; all where None.
     figures
@@ -84,17 +95,24 @@ def evaluate_cells(
     -------
     dict
         ``classes``: precision, recall, f1, tp, fp, fn and the 95 % bootstrap interval of f1 over fields, for
-        positive and negative; ``index_mae_points``, ``index_rmse_points``, ``index_icc`` (ICC(2,1)),
-        ``index_bias_points`` with its limits of agreement, over the fields that have tumour cells;
-        ``reliability``: how often counted cells are right, by probability;
+        positive and negative, None where there is no cell to divide by; ``detection``: the same for tumour cells
+        whatever their class, and ``confusion`` of those matched, labelled by called; ``index_mae_points``,
+        ``index_rmse_points``, ``index_icc`` (ICC(2,1)), ``index_bias_points`` with its limits of agreement, over the
+        fields that have tumour cells; ``reliability``: how often counted cells are right, by probability;
         ``index_pooled_percent`` and ``gold_pooled_percent`` over all cells; ``images``, ``cells`` (labelled tumour
         cells), ``per_image``, ``warnings``.
 
     Raises
     ------
     DataSetError
-        Where the data set is not as described.
+        Where the data set is not as described, or the radius is none.
+    PixelSizeError
+        Where a picture has no pixel size, or one that is too coarse for nuclei.
+    TissueError
+        Where a picture on which cells are labelled shows no tissue.
     """
+    if radius_um is not None and not 0 < radius_um < math.inf:
+        raise DataSetError(directory, f"cannot be matched within {radius_um:g} µm", "Give a positive --radius-um.")
     fields = read_fields(directory, layout, mpp, images)
     radius = DEFAULT_RADIUS_UM[layout] if radius_um is None else radius_um
     engine = engine or load_engine()
@@ -109,31 +127,13 @@ def evaluate_cells(
         "radius_um": radius,
         "engine": engine.card.engine,
         "model_sha256": engine.card.sha256,
-        "warnings": _learnt_from(fields, layout, engine),
+        "warnings": learnt_from(engine.card, [f"{layout}/{field.name}" for field in fields]),
     }
 
 
-def _learnt_from(fields: Sequence[LabelledField], layout: str, engine: Engine) -> list[str]:
-    """Say so where the model has seen the fields: a figure on them is no validation."""
-    seen = set(engine.card.details.get("fields", ()))
-    known = [field.name for field in fields if f"{layout}/{field.name}" in seen]
-    if not known:
-        return []
-    said = (
-        f"{len(known)} of {len(fields)} fields have the names of fields this model was trained on ({known[0]}, …): "
-        "what is measured on those says nothing about other slides"
-    )
-    return [said]
-
-
 def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResult:
-    with open_slide(field.image, field.mpp) as slide, tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "cells.parquet"
-        table = detect_cells(slide, None, path, engine=engine, keep_artefacts=True).read_table()
-    places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
-    labels = np.array(table["label"].to_pylist(), dtype=object)
+    places, labels, probability = _cells_found(field, engine)
     found = {name: places[labels == name] for name in TUMOUR_CLASSES}
-    probability = table["probability"].to_numpy()
     counts, probabilities, rights = {}, [], []
     for name in TUMOUR_CLASSES:
         right = np.zeros(len(found[name]), np.bool_)
@@ -142,79 +142,110 @@ def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResu
         counts[name] = np.array([hits, len(right) - hits, len(field.points[name]) - hits])
         probabilities.append(probability[labels == name])
         rights.append(right)
-    return _FieldResult(field, found, np.concatenate(probabilities), np.concatenate(rights), counts)
+    confusion = _confusion(field, found, radius_um)
+    return _FieldResult(field, found, np.concatenate(probabilities), np.concatenate(rights), counts, confusion)
+
+
+def _cells_found(
+    field: LabelledField, engine: Engine
+) -> tuple[NDArray[np.float64], NDArray[np.object_], NDArray[np.float64]]:
+    """Centres (N, 2) in µm, labels and probabilities; none where a picture is blank and nothing is labelled on it."""
+    try:
+        with open_slide(field.image, field.mpp) as slide, tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "cells.parquet"
+            table = detect_cells(slide, None, path, engine=engine, keep_artefacts=True).read_table()
+    except TissueError:
+        if any(len(places) for places in field.points.values()):
+            raise
+        return np.empty((0, 2)), np.empty(0, np.object_), np.empty(0)
+    places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
+    return (
+        places,
+        np.array(table["label"].to_pylist(), np.object_),
+        table["probability"].to_numpy().astype(np.float64),
+    )
+
+
+def _confusion(field: LabelledField, found: Mapping[str, NDArray[np.float64]], radius_um: float) -> NDArray[np.int64]:
+    """Tumour cells matched whatever their class, by the class they are labelled with and the one they were given."""
+    truth, places = (np.concatenate([cells[name] for name in TUMOUR_CLASSES]) for cells in (field.points, found))
+    labelled, called = match(truth, places, radius_um)
+    first = TUMOUR_CLASSES[0]
+    table = np.zeros((2, 2), np.int64)
+    row, column = labelled >= len(field.points[first]), called >= len(found[first])
+    np.add.at(table, (row.astype(int), column.astype(int)), 1)
+    return table
 
 
 def _summary(results: Sequence[_FieldResult]) -> dict[str, Any]:
     counts = {name: np.array([result.counts[name] for result in results]) for name in TUMOUR_CLASSES}
+    confusion = np.sum([result.confusion for result in results], axis=0)
     return {
         "classes": {name: _class_figures(counts[name]) for name in TUMOUR_CLASSES},
+        "detection": _class_figures(np.array([result.detection for result in results])),
+        "confusion": {
+            name: dict(zip(TUMOUR_CLASSES, row, strict=True))
+            for name, row in zip(TUMOUR_CLASSES, confusion.tolist(), strict=True)
+        },
         **_index_figures(results),
         "index_pooled_percent": _percent(*(sum(len(r.found[name]) for r in results) for name in TUMOUR_CLASSES)),
         "gold_pooled_percent": _percent(
             *(sum(len(r.field.points[name]) for r in results) for name in TUMOUR_CLASSES)
         ),
-        "reliability": _reliability(results),
+        "reliability": reliability(
+            np.concatenate([result.right for result in results]),
+            np.concatenate([result.probability for result in results]),
+        ),
         "images": len(results),
         "cells": sum(len(r.field.points[name]) for r in results for name in TUMOUR_CLASSES),
         "per_image": [_image_figures(result) for result in results],
     }
 
 
-def _reliability(results: Sequence[_FieldResult]) -> dict[str, Any]:
-    """How often cells are right, by the probability they were given; the expected error weighs by cells."""
-    probability = np.concatenate([result.probability for result in results]).astype(np.float64)
-    right = np.concatenate([result.right for result in results])
-    place = np.minimum((probability * _RELIABILITY_BINS).astype(int), _RELIABILITY_BINS - 1)
-    bins = [
-        {
-            "from": index / _RELIABILITY_BINS,
-            "cells": int(own.sum()),
-            "probability": float(probability[own].mean()),
-            "right": float(right[own].mean()),
-        }
-        for index in range(_RELIABILITY_BINS)
-        if (own := place == index).any()
-    ]
-    error = sum(row["cells"] * abs(row["probability"] - row["right"]) for row in bins) / max(len(right), 1)
-    return {"expected_calibration_error": error, "bins": bins}
-
-
 def _class_figures(counts: NDArray[np.int64]) -> dict[str, Any]:
+    """Figures of (fields, 3) hits, false alarms and misses; None where there is nothing to divide by."""
     hits, false, missed = (int(value) for value in counts.sum(axis=0))
     draws = np.random.default_rng(_BOOTSTRAP_SEED).integers(0, len(counts), (BOOTSTRAP_DRAWS, len(counts)))
     totals = counts[draws].sum(axis=1)
-    spread = 2 * totals[:, 0] / np.maximum(2 * totals[:, 0] + totals[:, 1] + totals[:, 2], 1)
+    cells = 2 * totals[:, 0] + totals[:, 1] + totals[:, 2]
+    spread = 2 * totals[cells > 0, 0] / cells[cells > 0]
     return {
-        "precision": hits / max(hits + false, 1),
-        "recall": hits / max(hits + missed, 1),
-        "f1": 2 * hits / max(2 * hits + false + missed, 1),
-        "f1_ci95": [float(value) for value in np.percentile(spread, _INTERVAL)],
+        "precision": _share(hits, hits + false),
+        "recall": _share(hits, hits + missed),
+        "f1": _share(2 * hits, 2 * hits + false + missed),
+        "f1_ci95": [float(value) for value in np.percentile(spread, _INTERVAL)] if len(spread) else None,
         "tp": hits,
         "fp": false,
         "fn": missed,
     }
 
 
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
 def _index_figures(results: Sequence[_FieldResult]) -> dict[str, Any]:
-    """Errors over the fields with labelled tumour cells; a field where none was found counts as index 0."""
+    """Errors over the fields with labelled tumour cells; a field where none was found counts as index 0.
+
+    A single field has no spread, so no ICC and no limits of agreement.
+    """
     pairs = [(r.gold_percent, r.index_percent or 0.0) for r in results if r.gold_percent is not None]
     if not pairs:
         names = ("mae_points", "rmse_points", "icc", "bias_points", "lower_points", "upper_points", "mae_ci95_points")
         return dict.fromkeys(f"index_{name}" for name in names)
     ratings = np.array(pairs, np.float64)
     difference = ratings[:, 1] - ratings[:, 0]
-    spread = float(difference.std(ddof=1)) if len(difference) > 1 else 0.0
+    bias, spread = float(difference.mean()), float(difference.std(ddof=1)) if len(pairs) > 1 else None
     draws = np.random.default_rng(_BOOTSTRAP_SEED).integers(0, len(pairs), (BOOTSTRAP_DRAWS, len(pairs)))
     interval = np.percentile(np.abs(difference)[draws].mean(axis=1), _INTERVAL)
     return {
         "index_mae_points": float(np.abs(difference).mean()),
         "index_mae_ci95_points": [float(value) for value in interval],
         "index_rmse_points": float(np.sqrt((difference**2).mean())),
-        "index_icc": icc_2_1(ratings) if len(ratings) > 1 else None,
-        "index_bias_points": float(difference.mean()),
-        "index_lower_points": float(difference.mean()) - LIMITS_Z * spread,
-        "index_upper_points": float(difference.mean()) + LIMITS_Z * spread,
+        "index_icc": None if spread is None else icc_2_1(ratings),
+        "index_bias_points": bias,
+        "index_lower_points": None if spread is None else bias - LIMITS_Z * spread,
+        "index_upper_points": None if spread is None else bias + LIMITS_Z * spread,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ki67.evaluation.calibration import calibration_error
 from ki67.evaluation.idc_figures import draw_figures
 from ki67.idc import IdcModel, ModelCard, PatchRow, load_model, load_pixels, read_patches
 from ki67.idc.dataset import rows_for_model
@@ -20,9 +21,6 @@ REPLICATES = 2000
 
 SEED = 2020
 INTERVAL_PERCENT = (2.5, 97.5)
-
-CALIBRATION_BINS = 10
-"""Bins of equal width for the calibration error (Guo et al., ICML 2017, use 10 to 15)."""
 
 RATE_ROWS = (
     "auc",
@@ -270,19 +268,6 @@ def table2(true_positive: float, false_positive: float, true_negative: float, fa
         "fpr": fpr,
         "fnr": fnr,
     }
-
-
-def calibration_error(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
-    """Expected calibration error: mean distance of probability and observed share, over ten bins of equal width.
-
-    Parameters
-    ----------
-    labels, scores
-        0 or 1 and probability, (N,).
-    """
-    bins = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=scores - labels, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
 
 
 def bootstrap_over_patients(

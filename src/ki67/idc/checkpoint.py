@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ki67.checkpoints import load_checkpoint
+from ki67.checkpoints import load_checkpoint, save_checkpoint
 from ki67.errors import DataSetError
-from ki67.files import atomic_path, write_json, write_text
+from ki67.files import write_json, write_text
 from ki67.idc.augment import AugmentOptions
 from ki67.idc.metrics import best_threshold
 from ki67.idc.model import PUBLIC_CLASSES, TUMOUR_CLASS
@@ -194,8 +194,7 @@ def save(state: TrainingState, folder: Path, options: TrainingOptions, inputs: d
     """Write the checkpoint of an epoch."""
     tensors = {name: getattr(state, name).state_dict() for name in _TENSORS}
     numbers = {name: getattr(state, name) for name in _NUMBERS}
-    with atomic_path(folder / CHECKPOINT) as path:
-        torch.save({**tensors, **numbers, "options": asdict(options), "inputs": inputs}, path)
+    save_checkpoint(folder / CHECKPOINT, {**tensors, **numbers, "options": asdict(options), "inputs": inputs})
 
 
 def remember_best(state: TrainingState, auc: float, folder: Path) -> None:
@@ -203,8 +202,7 @@ def remember_best(state: TrainingState, auc: float, folder: Path) -> None:
     state.epochs_since_best += 1
     if auc > state.best_auc:
         state.best_auc, state.epochs_since_best = auc, 0
-        with atomic_path(folder / BEST) as path:
-            torch.save({"average": state.average.state_dict()}, path)
+        save_checkpoint(folder / BEST, {"average": state.average.state_dict()})
 
 
 def log_epoch(

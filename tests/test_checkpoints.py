@@ -1,0 +1,45 @@
+"""Checkpoints appear whole or not at all, and a disk that takes no more is told as such."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ki67.errors import WriteError
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture
+def little_space() -> Iterator[None]:
+    """Let no file grow beyond 50 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+    from ki67.checkpoints import load_checkpoint, save_checkpoint
+
+    save_checkpoint(tmp_path / "c.pt", {"weights": torch.arange(5.0), "step": 3})
+
+    stored = load_checkpoint(tmp_path / "c.pt", ("weights", "step"))
+    assert stored["weights"].tolist() == [0, 1, 2, 3, 4]
+    assert stored["step"] == 3
+
+
+def test_what_does_not_fit_on_the_disk_leaves_the_last_checkpoint(tmp_path: Path, little_space: None) -> None:
+    from ki67.checkpoints import load_checkpoint, save_checkpoint
+
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, {"step": 1})
+
+    with pytest.raises(WriteError, match="too large"):
+        save_checkpoint(path, {"step": 2, "weights": torch.zeros(100_000)})
+
+    assert load_checkpoint(path, ("step",))["step"] == 1
+    assert list(tmp_path.iterdir()) == [path]
