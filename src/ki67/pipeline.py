@@ -51,6 +51,8 @@ def run_score(
     """
     options = options or Options()
     with _section(he_path, he_mpp) as he, _section(ki67_path, ki67_mpp) as ki67:
+        # Not after the minutes that region and registration take.
+        cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
         models = _model_hashes(options, with_idc=options.regions is None)
         with open_case(out, "score", {"he": he.facts, "ki67": ki67.facts}, models) as case:
             stages.find_region(case, he, options)

@@ -9,7 +9,7 @@ import synthetic
 from ki67.annotations import Region, Regions
 from ki67.cells import cell_schema, detect_cells, load_engine
 from ki67.cells.matching import count_matches
-from ki67.errors import RegionError, TissueError
+from ki67.errors import PixelSizeError, RegionError, TissueError
 from ki67.slides import open_slide
 
 MPP = 0.25
@@ -204,3 +204,8 @@ def test_without_any_brown_no_cell_is_positive(drawn, save):
     found = detect(save((245 * 10 ** -(amount * blue)).clip(0, 255).astype(np.uint8)))
     assert "positive" not in found.read_table()["label"].to_pylist()
     assert any("DAB is nearly absent" in line for line in found.warnings)
+
+
+def test_pixels_too_large_for_nuclei_are_refused(drawn, save):
+    with pytest.raises(PixelSizeError, match="too large for nuclei"):
+        detect(save(drawn[0]), mpp=2.5)

@@ -1,5 +1,6 @@
 """Cells: every nucleus of a Ki-67 slide, and whether it is a positive or a negative tumour cell."""
 
+from ki67.cells.channels import check_resolution
 from ki67.cells.detect import CellDetection, detect_cells
 from ki67.cells.engine import DEFAULT_ENGINE, Engine, EngineName, load_engine
 from ki67.cells.sampling import is_field
@@ -13,6 +14,7 @@ __all__ = [
     "EngineName",
     "Stains",
     "cell_schema",
+    "check_resolution",
     "detect_cells",
     "is_field",
     "load_engine",

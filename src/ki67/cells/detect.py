@@ -21,7 +21,7 @@ from shapely.geometry.base import BaseGeometry
 from ki67 import slides
 from ki67.annotations import Regions
 from ki67.cells.card import NEGATIVE, OTHER, POSITIVE
-from ki67.cells.channels import WORKING_MPP, TilePixels
+from ki67.cells.channels import WORKING_MPP, TilePixels, check_resolution
 from ki67.cells.counted_region import CountedRegion, counted_region
 from ki67.cells.engine import Engine, load_engine
 from ki67.cells.exclusion import NOTHING_LOST, Exclusion, find_exclusion, loss_warnings, usable_mm2
@@ -119,11 +119,14 @@ def detect_cells(
         Where the region is empty or outside the slide.
     TissueError
         Where there is no tissue.
+    PixelSizeError
+        Where the slide is too coarse for nuclei.
     ModelError, SlideError
         Where the model or the slide cannot be read.
     WriteError
         Where the file cannot be written.
     """
+    check_resolution(slide.path, slide.mpp)
     engine = engine or load_engine()
     tissue = None if is_field(slide) else tissue or slides.tissue_mask(slide)
     if region is not None:

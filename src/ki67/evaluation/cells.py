@@ -180,6 +180,12 @@ def _confusion(field: LabelledField, found: Mapping[str, NDArray[np.float64]], r
 def _summary(results: Sequence[_FieldResult]) -> dict[str, Any]:
     counts = {name: np.array([result.counts[name] for result in results]) for name in TUMOUR_CLASSES}
     confusion = np.sum([result.confusion for result in results], axis=0)
+    right, probability = (
+        np.concatenate(values)
+        for values in zip(*((result.right, result.probability) for result in results), strict=True)
+    )
+    # A class that the density of DAB decided has no probability.
+    said = np.isfinite(probability)
     return {
         "classes": {name: _class_figures(counts[name]) for name in TUMOUR_CLASSES},
         "detection": _class_figures(np.array([result.detection for result in results])),
@@ -192,10 +198,7 @@ def _summary(results: Sequence[_FieldResult]) -> dict[str, Any]:
         "gold_pooled_percent": _percent(
             *(sum(len(r.field.points[name]) for r in results) for name in TUMOUR_CLASSES)
         ),
-        "reliability": reliability(
-            np.concatenate([result.right for result in results]),
-            np.concatenate([result.probability for result in results]),
-        ),
+        "reliability": reliability(right[said], probability[said]),
         "images": len(results),
         "cells": sum(len(r.field.points[name]) for r in results for name in TUMOUR_CLASSES),
         "per_image": [_image_figures(result) for result in results],
