@@ -51,7 +51,6 @@ def run_score(
     """
     options = options or Options()
     with _section(he_path, he_mpp) as he, _section(ki67_path, ki67_mpp) as ki67:
-        # Not after the minutes that region and registration take.
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
         models = _model_hashes(options, with_idc=options.regions is None)
         with open_case(out, "score", {"he": he.facts, "ki67": ki67.facts}, models) as case:
@@ -79,16 +78,19 @@ def run_count(
         ``area_mm2`` (counted), ``area_lost_mm2`` (``pen``, ``fold``, ``focus``), ``warnings``, ``report``.
     """
     options = options or Options()
-    with (
-        _section(ki67_path, mpp) as ki67,
-        open_case(out, "count", {"ki67": ki67.facts}, _model_hashes(options)) as case,
-    ):
-        if options.regions is not None:
-            stages.take_regions(case, ki67, options, stages.REGIONS_KI67)
-        stages.count(case, ki67, stages.REGIONS_KI67 if options.regions is not None else None, options)
-        stages.score(case, ki67, Options(allow_few_cells=True), zero_cells_allowed=True)
-        stages.report_case(case, None, ki67, options)
-        return _result(case)
+    with _section(ki67_path, mpp) as ki67:
+        cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
+        with open_case(out, "count", {"ki67": ki67.facts}, _model_hashes(options)) as case:
+            return _count(case, ki67, options)
+
+
+def _count(case: Case, ki67: stages.CaseSlide, options: Options) -> Summary:
+    if options.regions is not None:
+        stages.take_regions(case, ki67, options, stages.REGIONS_KI67)
+    stages.count(case, ki67, stages.REGIONS_KI67 if options.regions is not None else None, options)
+    stages.score(case, ki67, Options(allow_few_cells=True), zero_cells_allowed=True)
+    stages.report_case(case, None, ki67, options)
+    return _result(case)
 
 
 def run_idc(

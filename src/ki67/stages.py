@@ -219,6 +219,9 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
     parameters = {
         "ki67": ki67.identity,
         "model": engine.card.sha256,
+        # The graph alone does not say how its scores are read.
+        "thresholds": [engine.card.positive_threshold, engine.card.negative_threshold],
+        "curves": {cells.CLASSES[label]: curve for label, curve in engine.card.curves.items()},
         "dab_threshold": options.dab_threshold,
         "keep_artefacts": options.keep_artefacts,
         "region": region_file,

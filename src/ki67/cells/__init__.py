@@ -1,5 +1,6 @@
 """Cells: every nucleus of a Ki-67 slide, and whether it is a positive or a negative tumour cell."""
 
+from ki67.cells.card import CLASSES
 from ki67.cells.channels import check_resolution
 from ki67.cells.detect import CellDetection, detect_cells
 from ki67.cells.engine import DEFAULT_ENGINE, Engine, EngineName, load_engine
@@ -8,6 +9,7 @@ from ki67.cells.stains import Stains
 from ki67.cells.table import cell_schema
 
 __all__ = [
+    "CLASSES",
     "DEFAULT_ENGINE",
     "CellDetection",
     "Engine",

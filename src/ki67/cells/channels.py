@@ -71,7 +71,7 @@ def check_resolution(path: str | Path, mpp: float) -> float:
         raise PixelSizeError(
             path,
             f"has pixels of {mpp:g} µm, too large for nuclei; at most {COARSEST_MPP:g} µm can be used",
-            "Scan or export it at 20x or more (0.5 µm), or correct the pixel size with --mpp.",
+            "Scan or export it at 20x or more (0.5 µm), or correct the pixel size with --mpp (--ki67-mpp).",
         )
     return mpp
 

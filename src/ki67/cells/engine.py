@@ -34,7 +34,7 @@ class FoundNuclei:
     """Nuclei of one tile: centres in pixels (centre of the first pixel: 0.5), class, probability, masks.
 
     ``label`` is an index into :data:`ki67.cells.card.CLASSES`, ``probability`` that of the label among the three,
-    for ``other`` that of not being a tumour nucleus.
+    for ``other`` that of not being of the likelier tumour class.
     """
 
     x_px: NDArray[np.float64]

@@ -16,7 +16,9 @@ from ki67.errors import DataSetError
 _STAINED = {"positive": POSITIVE, "negative": NEGATIVE, "1+": POSITIVE, "2+": POSITIVE, "3+": POSITIVE}
 _TUMOUR = ("", "tumor", "tumour")
 # Says something of tumour or staining, in words that are not on the list: a misspelling, a negation, a marker.
-_DOUBTFUL = re.compile(r"\bpos|\bneg|positiv|negativ|\b\d\+|\btumou?r|carcinoma|cancer|neoplas|\bidc\b|\bki-?67")
+_DOUBTFUL = re.compile(
+    r"\bpos|\bneg|positiv|negativ|\b\d\+|\btumou?r|carcinoma|cancer|neoplas|\bidc\b|\binvasive|malignan|\bki[- ]?67"
+)
 _EXPECTED = (
     "Name tumour cells Positive, Negative, 1+, 2+ or 3+, alone or under Tumor as in 'Tumor: Positive', other cells "
     "for what they are (Stroma, Immune cells, Other), and what is to be passed over Ignore*."

@@ -73,11 +73,12 @@ def evaluate_region(
 
 
 def _read(path: Path, slide: Slide, label: str | None, *, may_be_empty: bool = False) -> tuple[Regions, list[str]]:
-    regions, notes = check_inside(read_regions(path, slide.mpp), slide.bounds_um)
+    regions = read_regions(path, slide.mpp)
     if may_be_empty and not regions:
-        return regions, [*notes, f"{path.name}: holds no region"]
-    chosen, more = choose_regions(regions, label, path)
-    return chosen, [*notes, *more]
+        return regions, [f"{path.name}: holds no region"]
+    chosen, notes = choose_regions(regions, label, path)
+    inside, clipped = check_inside(chosen, slide.bounds_um)
+    return inside, [*notes, *clipped]
 
 
 def compare_regions(found: MultiPolygon, true: MultiPolygon) -> dict[str, float]:

@@ -193,8 +193,11 @@ def draw_slides(
         seen.append({"slide": Path(path).name, "patches": len(drawn[-1])})
     pixels = np.concatenate(drawn)
     if len(pixels) < LEAST_PATCHES:
-        found = f"and the slides beside it hold {len(pixels)} patches of {card.patch_um:.0f} µm that are half tissue"
-        raise DataSetError(paths[0], found, f"Adapting needs {LEAST_PATCHES}: name more slides, or larger ones.")
+        raise DataSetError(
+            paths[0],
+            f"gives, with all slides named, {len(pixels)} patches of {card.patch_um:.0f} µm that are half tissue",
+            f"Adapting needs {LEAST_PATCHES}: name more slides, larger ones, or a larger --patches.",
+        )
     return pixels, seen
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from ki67.slides.sources import RgbImage
 
 EVICTED_AT_ONCE: Final = 64  # looked at for each tile that comes, the oldest first
+ENTRY_BYTES: Final = 2048
 CACHE_BYTES: Final = 96 * 2**20  # two rows of 512 px tiles across a section 30,000 px wide
 
 
@@ -54,7 +55,7 @@ class TileCache:
         future.set_result(tile)
         with self._lock:
             if self._tiles.get(key) is future:
-                self._bytes += tile.nbytes
+                self._bytes += _cost(tile)
             self._evict()
 
     def _evict(self) -> None:
@@ -66,4 +67,9 @@ class TileCache:
             future = self._tiles[key]
             if future.done():
                 del self._tiles[key]
-                self._bytes -= future.result().nbytes
+                self._bytes -= _cost(future.result())
+
+
+def _cost(tile: RgbImage) -> int:
+    """Memory of a tile with its place in the cache, which for small ones is most of it."""
+    return tile.nbytes + ENTRY_BYTES
