@@ -40,8 +40,8 @@ def jpeg(quality: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
     """Compression at 0.5 µm/px, with half the colour resolution, as OpenCV does it."""
 
     def change(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        _, packed = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+        _, packed = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
 
     return change
 

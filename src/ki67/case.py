@@ -245,8 +245,12 @@ def open_case(
         ) from error
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(
+    folder: Path, otherwise: str = "Delete it to begin afresh, or choose another folder with --out."
+) -> dict[str, Any]:
     """The manifest of a case's folder; empty where there is none.
+
+    ``otherwise`` is what to do where it cannot be read.
 
     Raises
     ------
@@ -259,11 +263,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["format"] != _FORMAT or not isinstance(manifest["stages"], dict):
-            raise CaseError(path, "was written by another version", "Choose another folder with --out.")
+            raise CaseError(path, "was written by another version", otherwise)
     except (ValueError, KeyError, TypeError) as error:
-        raise CaseError(
-            path, f"is damaged ({error})", "Delete it to begin afresh, or choose another folder with --out."
-        ) from error
+        raise CaseError(path, f"is damaged ({error})", otherwise) from error
     return dict(manifest)
 
 

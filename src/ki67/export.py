@@ -20,6 +20,8 @@ from ki67.stages import CELLS
 
 FORMATS = (".geojson", ".csv")
 
+_AGAIN = "Run 'ki67 score' or 'ki67 count' with this folder first."
+
 
 def export_cells(folder: str | Path, out: str | Path) -> Summary:
     """Write the cells of a case, a part of the table at a time.
@@ -49,13 +51,16 @@ def export_cells(folder: str | Path, out: str | Path) -> Summary:
     case, target = Path(folder), Path(out)
     if target.suffix.lower() not in FORMATS:
         raise WriteError(target, "says no format that cells are written in", f"End it in {' or '.join(FORMATS)}.")
-    manifest = read_manifest(case)
+    manifest = read_manifest(case, _AGAIN)
     counted = manifest.get("stages", {}).get("cells", {}).get("state") == "done"
     if not counted or not (case / CELLS).is_file():
-        raise CaseError(case, "holds no counted cells", "Run 'ki67 score' or 'ki67 count' with this folder first.")
-    with pq.ParquetFile(case / CELLS) as table:
-        write = _write_csv if target.suffix.lower() == ".csv" else _write_geojson
-        return {"cells": write(table, target, float(manifest["inputs"]["ki67"]["mpp"])), "file": str(target)}
+        raise CaseError(case, "holds no counted cells", _AGAIN)
+    write = _write_csv if target.suffix.lower() == ".csv" else _write_geojson
+    try:
+        with pq.ParquetFile(case / CELLS) as table:
+            return {"cells": write(table, target, float(manifest["inputs"]["ki67"]["mpp"])), "file": str(target)}
+    except pa.ArrowInvalid as error:
+        raise CaseError(case / CELLS, "is damaged", _AGAIN) from error
 
 
 def _write_csv(table: pq.ParquetFile, target: Path, _mpp: float) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 from shapely.geometry import MultiPolygon
@@ -18,6 +19,7 @@ from ki67.annotations import Region, Regions, check_inside, choose_regions, read
 from ki67.case import Case, Stage, Summary
 from ki67.errors import RegionError, RegistrationError
 from ki67.files import atomic_path, sha256_of, write_json
+from ki67.geometry import RectUm
 from ki67.options import Adjustment, Options
 from ki67.progress import message
 from ki67.slides import Slide, TissueMask, tissue_mask
@@ -300,7 +302,8 @@ def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Opti
             transform=registration.read_transform(case.path(TRANSFORM)) if TRANSFORM in present else None,
             quality=case.read_json(QUALITY) if QUALITY in present else None,
             excluded=read_regions(case.path(EXCLUDED), ki67.slide.mpp) if has_excluded else None,
-            cells=pq.read_table(case.path(CELLS), columns=[*report.DRAWN_COLUMNS]),
+            cells=pq.read_table(case.path(CELLS), columns=[*report.CELL_COLUMNS]),
+            cells_within=partial(_cells_within, case.path(CELLS)),
             score=case.read_json(SCORE),
             run=case.manifest,
             model_cards=_model_cards(case.manifest["models"], options),
@@ -309,6 +312,13 @@ def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Opti
         return {"warnings": []}
 
     case.run_stage(Stage("report", 3, (REPORT,)), {}, tuple(present), work)
+
+
+def _cells_within(path: Path, rect_um: RectUm) -> pa.Table:
+    """Cells centred in a rectangle; the table is sorted by y, so most of it is passed over."""
+    x, y = pc.field("x_um"), pc.field("y_um")
+    inside = (x >= rect_um.x_um) & (x < rect_um.right_um) & (y >= rect_um.y_um) & (y < rect_um.bottom_um)
+    return pq.read_table(path, columns=[*report.CELL_COLUMNS, report.OUTLINE], filters=inside)
 
 
 def _model_cards(models: Mapping[str, str], options: Options) -> dict[str, Mapping[str, Any]]:

@@ -3,13 +3,15 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import synthetic
 
 from ki67.cells import detect_cells, load_engine
-from ki67.cells.labelled_fields import read_fields
+from ki67.cells.card import CLASSES
+from ki67.cells.labelled_fields import LabelledField, read_fields
 from ki67.cells.matching import count_matches
 from ki67.errors import DataSetError, ModelError
 from ki67.slides import open_slide
@@ -208,12 +210,16 @@ def test_a_forest_whose_fold_lacks_a_class_is_grown_all_the_same(fields, tmp_pat
 def test_simulated_fields_are_learnt_from_in_every_part_and_judged_in_none():
     from ki67.cells.folds import GroupedField, assign_folds
 
-    def field(group, patient):
-        return GroupedField(group, patient, None)
+    def field(group, patient, cells=1):
+        points = {name: np.zeros((cells, 2)) for name in CLASSES}
+        return GroupedField(group, patient, LabelledField(patient, Path(patient), MPP, points))
 
     real = [field("points", "a"), field("points", "b"), field("points", "a")]
     assert assign_folds([*real, field("simulated", "c")], 3) == [0, 1, 0, None]
     assert assign_folds([field("simulated", "c"), field("simulated", "d")], 3) == [0, 1]
+    # Each part leaves labelled cells to learn from, whatever the order of names.
+    some = [field("points", "a", 0), field("points", "b"), field("points", "c", 0), field("points", "d")]
+    assert assign_folds(some, 2) == [0, 0, 1, 1]
 
 
 def test_going_on_from_a_model_that_has_seen_the_fields_is_told(fields, tmp_path, ki67):

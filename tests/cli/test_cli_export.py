@@ -57,3 +57,10 @@ def test_what_cannot_be_exported_is_said(ki67: Run, tmp_path: Path) -> None:
     assert "holds no counted cells" in empty.stderr  # type: ignore[attr-defined]
     assert wrong.code == empty.code == 1  # type: ignore[attr-defined]
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_damaged_table_is_named(ki67: Run, case: Path) -> None:
+    (case / "cells.parquet").write_bytes((case / "cells.parquet").read_bytes()[:1000])
+    outcome = ki67("export", case, case.parent / "cells.csv")
+    assert outcome.code == 1  # type: ignore[attr-defined]
+    assert "cells.parquet: is damaged. Run 'ki67 score' or 'ki67 count'" in outcome.stderr  # type: ignore[attr-defined]

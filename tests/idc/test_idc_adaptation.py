@@ -16,6 +16,7 @@ from ki67.idc import IdcModel, load_model
 from ki67.idc.adaptation import AdaptOptions, adapt_model, adapt_statistics, draw_slides, load_network
 from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.metrics import rank_auc
+from ki67.idc.model import patient_mark
 from ki67.idc.network import NetworkOptions
 from ki67.idc.recipe import finish, make_card
 from ki67.idc.training import PatchSet, predict_logits, train
@@ -115,6 +116,7 @@ def test_the_adversarial_way_needs_and_uses_labelled_patches(model: IdcModel, tm
     again = load_model(adapt_model(model, THEIRS.pixels, tmp_path / "b.onnx", options, source=OURS), threads=1)
     assert first.sha256 == again.sha256
     assert balanced(first, THEIRS) > balanced(model, THEIRS) + 0.2
+    assert first.card.patients_trained_on == model.card.patients_trained_on | {patient_mark("a")}
 
 
 def test_patches_are_drawn_from_tissue_only(write_slide: Callable[..., Path], model: IdcModel) -> None:

@@ -193,6 +193,8 @@ def test_the_recipe_ends_in_a_model_that_predicts_as_its_card_says(patch_folder:
     seen = card["split"]["training"]
     assert (seen["patients"], seen["patches"], seen["patches_by_label"]) == (3, 18, {"0": 9, "1": 9})
     assert len(seen["patient_marks"]) == 3
+    on = train_model(patch_folder, tmp_path / "on", options, mpp=2.0, data="drawn", marks_before=["0123456789ab"])
+    assert load_model(on).card.patients_trained_on == model.card.patients_trained_on | {"0123456789ab"}
     assert card["split"]["validation"]["patients"] == 1
     assert card["validation"]["auc"] == 1.0
     found = model.probabilities(VALIDATION.pixels) >= model.card.threshold

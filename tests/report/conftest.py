@@ -1,6 +1,7 @@
 """A pair of small sections as pixels in memory, with every cell known."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,12 @@ def cell_table(count: int = 3000, seed: int = 1) -> pa.Table:
     )
 
 
+def cells_within(table: pa.Table, rect_um: RectUm) -> pa.Table:
+    x, y = table["x_um"].to_numpy(), table["y_um"].to_numpy()
+    inside = (x >= rect_um.x_um) & (x < rect_um.right_um) & (y >= rect_um.y_um) & (y < rect_um.bottom_um)
+    return table.filter(pa.array(inside))
+
+
 @pytest.fixture
 def cells() -> pa.Table:
     return cell_table()
@@ -123,6 +130,7 @@ def pair(cells: pa.Table, **changes: Any) -> ReportData:
         "transform": Shift(),
         "quality": {"ncc": 0.91, "ncc_before": 0.2, "ncc_mpp": 8.0, "accepted": True, "reasons": []},
         "cells": cells,
+        "cells_within": partial(cells_within, cells),
         "score": {
             "index_percent": 37.654321,
             "ci95_percent": [35.5, 39.8],

@@ -160,7 +160,7 @@ def test_cells_are_outlined_where_they_are(data: ReportData) -> None:
     found = Cells.from_table(one)
     (field,) = choose_fields(found, RectUm(1050, 1050, 300, 300))
 
-    plain, outlined = field_pictures(data.ki67, field, found, None)
+    plain, outlined = field_pictures(data.ki67, field, one, None)
 
     for label, x_um in (("positive", 1160), ("negative", 1240), ("other", 1200)):
         rows, columns = np.nonzero(

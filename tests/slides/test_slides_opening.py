@@ -170,9 +170,10 @@ def test_pictures_in_other_colours_become_rgb(tmp_path):
     np.testing.assert_array_equal(read("rgb16.tif"), rgb)
 
 
-def test_twelve_bits_in_sixteen_are_refused_not_shown_black(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).integers(2000, 4000, (64, 64, 3)).astype(np.uint16)
-    tifffile.imwrite(tmp_path / "camera.tif", values, photometric="rgb")
+@pytest.mark.parametrize("tile", [None, (64, 64)])
+def test_twelve_bits_in_sixteen_are_refused_not_shown_black(tmp_path: Path, tile: tuple[int, int] | None) -> None:
+    values = np.random.default_rng(0).integers(2000, 4000, (128, 128, 3)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "camera.tif", values, photometric="rgb", tile=tile)
     with pytest.raises(SlideError, match="12-bit values not scaled"):
         open_slide(tmp_path / "camera.tif", 0.25)
 

@@ -13,8 +13,8 @@ from ki67.cells.channels import WORKING_MPP
 from ki67.errors import ModelError
 from ki67.model_files import card_fields, checked, open_session
 
-CARD_SCHEMA = 1
-"""Version of the card's fields."""
+CARD_SCHEMA = 2
+"""Version of the card's fields; since 2 a curve takes the score of its class alone."""
 
 CLASSES = ("other", "positive", "negative")
 """Classes in the order of the models' outputs."""

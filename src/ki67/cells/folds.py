@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.card import CLASSES
+from ki67.cells.card import CLASSES, TUMOUR_CLASSES
 from ki67.cells.labelled_fields import ALL_NUCLEI, DEFAULT_RADIUS_UM, LabelledField
 from ki67.cells.matching import count_matches
 from ki67.cells.thresholds import Counts
@@ -40,12 +40,21 @@ def patients_of(fields: Iterable[GroupedField]) -> list[tuple[str, str]]:
     return sorted({(field.group, field.patient) for field in fields})
 
 
+def with_tumour(fields: Iterable[GroupedField]) -> list[GroupedField]:
+    """The fields on which a tumour cell is labelled."""
+    return [field for field in fields if any(len(field.field.points[name]) for name in TUMOUR_CLASSES)]
+
+
 def assign_folds(fields: Sequence[GroupedField], folds: int) -> list[int | None]:
     """Part of the cross-validation in which each field is judged, None for fields that only teach.
 
-    Patients are dealt out in turn; with fewer patients than ``folds`` there are as many parts as patients.
+    Patients are dealt out in turn, those with labelled tumour cells first, so that every part leaves some to learn
+    from; with fewer patients than ``folds`` there are as many parts as patients.
     """
-    part_of = {patient: index % folds for index, patient in enumerate(patients_of(judged_fields(fields)))}
+    judged = judged_fields(fields)
+    labelled = patients_of(with_tumour(judged))
+    dealt = [*labelled, *(patient for patient in patients_of(judged) if patient not in labelled)]
+    part_of = {patient: index % folds for index, patient in enumerate(dealt)}
     return [part_of.get((field.group, field.patient)) for field in fields]
 
 

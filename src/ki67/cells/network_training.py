@@ -250,8 +250,9 @@ def _compressed(light: NDArray[np.float32], quality: int) -> NDArray[np.float32]
     """Light as JPEG leaves it."""
     steps = np.float32(255 / MOST_LIGHT)
     pixels = np.round(light * steps).astype(np.uint8)
-    _, packed = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.float32) / steps
+    # OpenCV takes blue first.
+    _, packed = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.float32)[..., ::-1] / steps
 
 
 def _targets(

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from ki67.cells.calibration import Curve, fit_curve
 from ki67.cells.card import CLASSES, NEGATIVE, OTHER, POSITIVE, TUMOUR_CLASSES, learnt_from
 from ki67.cells.channels import WORKING_MPP
-from ki67.cells.folds import GroupedField, assign_folds, count_by_group, describe_folds, judged_fields, patients_of
+from ki67.cells.folds import (
+    GroupedField,
+    assign_folds,
+    count_by_group,
+    describe_folds,
+    judged_fields,
+    patients_of,
+    with_tumour,
+)
 from ki67.cells.labelled_fields import ALL_NUCLEI, DEFAULT_RADIUS_UM, read_fields
 from ki67.cells.matching import match
 from ki67.cells.network import STRIDE, load_network, maps_of
@@ -160,7 +168,7 @@ def _check_enough(fields: Sequence[GroupedField], out: Path) -> None:
             out, f"cannot be trained: no cell is labelled {' or '.join(missing)}", "Add labelled fields."
         )
     message(f"{len(judged)} fields of {len(patients_of(judged))} patients")
-    labelled = patients_of(one for one in judged if any(len(one.field.points[name]) for name in TUMOUR_CLASSES))
+    labelled = patients_of(with_tumour(judged))
     if len(labelled) < 2:
         raise DataSetError(
             out,

@@ -202,14 +202,16 @@ def train(
         class_names=facts.classes,
         network=network_for(facts.patch_px, len(facts.classes), width),
     )
-    begun = None if start is None else load_network(load_model(None if str(start) == "shipped" else start))
+    source = None if start is None else load_model(None if str(start) == "shipped" else start)
+    begun = None if source is None else load_network(source)
     if begun is None and teacher_share > 0:
         raise typer.BadParameter("--teacher-share needs a model to start from (--start)")
     if begun is not None and begun.options != options.network:
         raise typer.BadParameter(
             f"{start} has another network ({begun.options}) than these patches ({options.network})"
         )
-    model = train_model(patches, out, options, mpp=facts.mpp, data=data, start=begun)
+    before = frozenset() if source is None else source.card.patients_trained_on
+    model = train_model(patches, out, options, mpp=facts.mpp, data=data, start=begun, marks_before=before)
     card = read_card(model.with_suffix(".json")).details
     figures = card["validation"]
     result: dict[str, Any] = {"model": str(model), "classes": list(facts.classes), "threshold": card["threshold"]}

@@ -29,7 +29,7 @@ from ki67.errors import DataSetError, ModelError, TissueError
 from ki67.geometry import RectUm
 from ki67.idc.augment import AugmentOptions, augment
 from ki67.idc.export import export
-from ki67.idc.model import IdcModel, ModelCard
+from ki67.idc.model import MARKS_BEFORE, IdcModel, ModelCard, patient_mark
 from ki67.idc.network import InceptionV1, NetworkOptions, normalise
 from ki67.idc.training import PatchSet, draw_weights
 from ki67.progress import track
@@ -348,10 +348,12 @@ def adapt_model(
         Where ``dann`` has no labelled patches.
     """
     network = load_network(model)
+    marks = set(model.card.patients_trained_on)
     if options.method == "dann":
         if source is None:
             raise ValueError("the adversarial method needs labelled patches of the slides the model was trained on")
         adapt_adversarial(network, source, pixels, options)
+        marks |= set(map(patient_mark, source.patients))
     else:
         adapt_statistics(network, pixels, mix=options.mix)
     card = model.card
@@ -369,7 +371,7 @@ def adapt_model(
     export(
         network,
         target,
-        details | {"name": f"{card.name}_{options.method}", "adaptation": adapted},
+        details | {"name": f"{card.name}_{options.method}", "adaptation": adapted, MARKS_BEFORE: sorted(marks)},
         patch_px=card.patch_px,
         mpp=card.mpp,
         threshold=card.threshold,

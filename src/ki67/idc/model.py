@@ -28,6 +28,9 @@ INPUT_NAME, OUTPUT_NAME = "patches", "probabilities"
 
 TUMOUR_CLASS = "IDC"
 
+MARKS_BEFORE = "patient_marks_before"
+"""Field of a card: marks of the patients that a model it was made from had been trained on."""
+
 PUBLIC_CLASSES = ("other", TUMOUR_CLASS)
 """Classes of the public IDC patches, in the order of their labels 0 and 1."""
 
@@ -86,7 +89,8 @@ class ModelCard:
     @property
     def patients_trained_on(self) -> frozenset[str]:
         """Marks (:func:`patient_mark`) of the patients whose patches had a say in the weights."""
-        return frozenset(self.details.get("split", {}).get("training", {}).get("patient_marks", ()))
+        own = self.details.get("split", {}).get("training", {}).get("patient_marks", ())
+        return frozenset([*own, *self.details.get(MARKS_BEFORE, ())])
 
 
 def patient_mark(patient: str) -> str:

@@ -8,7 +8,7 @@ temperature and threshold on the validation patches and writes ``OUT/idc_incepti
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.dataset import PatchRow, read_patches
 from ki67.idc.export import export
 from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
-from ki67.idc.model import load_model, patient_mark
+from ki67.idc.model import MARKS_BEFORE, load_model, patient_mark
 from ki67.idc.network import InceptionV1
 from ki67.idc.slide_list import SPLITS
 from ki67.idc.training import PatchSet, margins_of, predict_logits, predict_margins, train
@@ -43,6 +43,7 @@ def train_model(
     mpp: float,
     data: str,
     start: InceptionV1 | None = None,
+    marks_before: Collection[str] = (),
 ) -> Path:
     """Train on labelled patches, calibrate, and export.
 
@@ -60,6 +61,8 @@ def train_model(
         What the patches are, for the model's card.
     start
         Network to go on from; None starts from random weights.
+    marks_before
+        Marks of the patients that ``start`` was trained on.
 
     Returns
     -------
@@ -77,6 +80,7 @@ def train_model(
     network = train(PatchSet.load(training, options.patch_px), patches, out, options, start=start)
     target = Path(out) / MODEL_FILE
     card = make_card(training, validation, options, data, from_scratch=start is None)
+    card[MARKS_BEFORE] = sorted(marks_before)
     finish(network, patches, target, card, options, mpp=mpp)
     return target
 

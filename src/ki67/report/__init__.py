@@ -1,11 +1,12 @@
 """The report of a case: one self-contained HTML file."""
 
 from ki67.report.data import HeatMapLike, ReportData, SlideLike, TransformLike
-from ki67.report.fields import DRAWN_COLUMNS
+from ki67.report.fields import CELL_COLUMNS, OUTLINE
 from ki67.report.page import render_report, write_report
 
 __all__ = [
-    "DRAWN_COLUMNS",
+    "CELL_COLUMNS",
+    "OUTLINE",
     "HeatMapLike",
     "ReportData",
     "SlideLike",

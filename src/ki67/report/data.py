@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,7 +74,9 @@ class ReportData:
     transform, quality
         The registration and its quality as a JSON object.
     cells
-        The cell table, at least :data:`ki67.report.DRAWN_COLUMNS` of it.
+        The cell table, at least :data:`ki67.report.CELL_COLUMNS` of it.
+    cells_within
+        Reads the cells centred in a rectangle in µm, with :data:`ki67.report.OUTLINE` besides.
     score
         The content of ``score.json``.
     model_cards
@@ -92,5 +94,6 @@ class ReportData:
     transform: TransformLike | None = None
     quality: Mapping[str, Any] | None = None
     cells: pa.Table | None = None
+    cells_within: Callable[[RectUm], pa.Table] | None = None
     score: Mapping[str, Any] | None = None
     model_cards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

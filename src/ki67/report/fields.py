@@ -16,8 +16,11 @@ from ki67.geometry import RectUm
 from ki67.report.data import SlideLike
 from ki67.report.drawing import Frame, Picture, draw_dot, draw_outline, draw_regions, draw_scale_bar
 
-DRAWN_COLUMNS: Final = ("x_um", "y_um", "label", "in_region", "outline_um")
-"""What the fields show of the cell table."""
+CELL_COLUMNS: Final = ("x_um", "y_um", "label", "in_region")
+"""What the fields are chosen by, of the whole cell table."""
+
+OUTLINE: Final = "outline_um"
+"""What is drawn in addition, of the cells of a field: it is most of the table."""
 
 FIELD_UM: Final = 300.0
 """Side of a field: about the view of a 60x objective, some hundred nuclei, each large enough to judge."""
@@ -41,8 +44,6 @@ class Cells:
     xy_um: NDArray[np.float64]
     positive: NDArray[np.bool_]
     tumour: NDArray[np.bool_]
-    outlines_um: pa.ChunkedArray
-    """Lists of x, y, x, y, …"""
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Cells:
@@ -50,15 +51,13 @@ class Cells:
         inside = table.filter(table["in_region"])
         xy_um = np.stack([inside["x_um"].to_numpy(), inside["y_um"].to_numpy()], axis=1).astype(np.float64)
         positive, other = (np.asarray(pc.equal(inside["label"], name)) for name in ("positive", "other"))
-        return cls(xy_um, positive, ~other, inside["outline_um"])
+        return cls(xy_um, positive, ~other)
 
     def within(self, rect_um: RectUm) -> Cells:
         """Cells whose centre lies in a rectangle."""
         x, y = self.xy_um[:, 0], self.xy_um[:, 1]
         inside = (x >= rect_um.x_um) & (x < rect_um.right_um) & (y >= rect_um.y_um) & (y < rect_um.bottom_um)
-        return Cells(
-            self.xy_um[inside], self.positive[inside], self.tumour[inside], self.outlines_um.filter(pa.array(inside))
-        )
+        return Cells(self.xy_um[inside], self.positive[inside], self.tumour[inside])
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,13 @@ def choose_fields(cells: Cells, bounds_um: RectUm) -> list[Field]:
     return fields
 
 
-def field_pictures(slide: SlideLike, field: Field, cells: Cells, regions: Regions | None) -> tuple[Picture, Picture]:
-    """The field as it is, and with its cells outlined, the region's border drawn; both with a scale bar."""
+def field_pictures(
+    slide: SlideLike, field: Field, table: pa.Table, regions: Regions | None
+) -> tuple[Picture, Picture]:
+    """The field as it is, and with its cells outlined, the region's border drawn; both with a scale bar.
+
+    ``table`` holds :data:`CELL_COLUMNS` and :data:`OUTLINE` of the field's cells, and perhaps of others.
+    """
     frame = Frame(field.rect_um, FIELD_MPP)
     plain = slide.read(frame.rect_um, max(FIELD_MPP, slide.mpp))
     if slide.mpp > FIELD_MPP:
@@ -118,9 +122,10 @@ def field_pictures(slide: SlideLike, field: Field, cells: Cells, regions: Region
     outlined = plain.copy()
     if regions is not None:
         draw_regions(outlined, frame, regions, width_px=2)
-    held = cells.within(field.rect_um)
+    held = Cells.from_table(table)
+    outlines_um = table.filter(table["in_region"])[OUTLINE].to_pylist()
     for xy_px, positive, tumour, outline_um in zip(
-        frame.to_px(held.xy_um), held.positive, held.tumour, held.outlines_um.to_pylist(), strict=True
+        frame.to_px(held.xy_um), held.positive, held.tumour, outlines_um, strict=True
     ):
         if tumour:
             corners_px = frame.to_px(np.reshape(np.asarray(outline_um, np.float64), (-1, 2)))

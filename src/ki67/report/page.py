@@ -210,12 +210,12 @@ def _checkerboards(data: ReportData) -> list[Figure]:
 
 
 def _field_figures(data: ReportData) -> list[FieldFigures]:
-    if data.ki67 is None or data.cells is None:
+    if data.ki67 is None or data.cells is None or data.cells_within is None:
         return []
-    cells = Cells.from_table(data.cells)
     result = []
-    for field in choose_fields(cells, data.ki67.bounds_um):
-        plain, outlined = field_pictures(data.ki67, field, cells, data.regions_ki67)
+    for field in choose_fields(Cells.from_table(data.cells), data.ki67.bounds_um):
+        shown = data.cells_within(field.rect_um)
+        plain, outlined = field_pictures(data.ki67, field, shown, data.regions_ki67)
         rect = field.rect_um
         caption = (
             f"{field.name}: {field.index_percent:.1f} % ({field.positive} positive, {field.negative} negative, "

@@ -21,7 +21,14 @@ from ki67.slides.openslide_source import OpenSlideSource, detect_vendor, one_lin
 from ki67.slides.pixel_size import Found, checked_mpp, mpp_of_ome, mpp_of_resolution_tags, mpp_of_text
 from ki67.slides.slide import Slide
 from ki67.slides.sources import REPAIR, Source
-from ki67.slides.tiff_source import DECODER_ERRORS, TiffSource, check_complete, direct_problem, read_field
+from ki67.slides.tiff_source import (
+    DECODER_ERRORS,
+    TiffSource,
+    check_complete,
+    check_scaled,
+    direct_problem,
+    read_field,
+)
 
 TIFF_MAGICS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Vendors whose levels are plain tiled directories without overlap, gaps or stitching.
@@ -133,9 +140,10 @@ def _direct_source(path: Path, handle: openslide.OpenSlide, vendor: str) -> Tiff
         try:
             source = TiffSource(path, tiff, levels)
             stack.callback(source.close)
-            source.probe()
+            brightest = source.probe()
         except (SlideError, *DECODER_ERRORS):
             return None  # OpenSlide has the last word: it opens the file, or says why not
+        check_scaled(path, levels[0].dtype, brightest)
         stack.pop_all()
     return source
 
@@ -169,7 +177,7 @@ def _open_tiff(path: Path) -> Opened:
                 return read_field(path, levels[0]), found
             source = TiffSource(path, tiff, levels)
             stack.callback(source.close)
-            source.probe()
+            check_scaled(path, levels[0].dtype, source.probe())
         except DECODER_ERRORS as error:
             raise SlideError(path, f"is a TIFF that cannot be read: {one_line(error)}", REPAIR) from error
         stack.pop_all()

@@ -32,7 +32,7 @@ DECODER_ERRORS: Final = (
     struct.error,
 )
 PLANAR_CONTIG: Final = 1
-LARGEST_12_BIT: Final = 4095  # a bright-field picture whose 16-bit values all lie below is no scan of white light
+BRIGHTEST_12_BIT: Final = 16  # of 255: what 4095 of 65535 comes to; no scan of white light is so dark
 
 
 class ByteSource:
@@ -192,17 +192,37 @@ class TiffSource:
             found = f"has a tile that cannot be decoded (level {level}, row {row}, column {column}): "
             raise SlideError(self._path, found + one_line(error), REPAIR) from error
 
-    def probe(self) -> None:
-        """Decode the first, the middle and the last tile of each level, so that damage shows at opening."""
-        for level, (width, height) in enumerate(self.level_sizes_px):
+    def probe(self) -> int:
+        """Decode the first, the middle and the last tile of each level, so that damage shows at opening.
+
+        Returns the brightest value there, of 255.
+        """
+        brightest = 0
+        for level, (page, (width, height)) in enumerate(zip(self._pages, self.level_sizes_px, strict=True)):
             for part in (0.0, 0.5, 1.0):
-                self.read(level, int((width - 1) * part), int((height - 1) * part), 1, 1)
+                row = int((height - 1) * part) // int(page.tilelength)
+                column = int((width - 1) * part) // int(page.tilewidth)
+                brightest = max(brightest, int(self._tile(level, 1, row, column).max()))
+        return brightest
 
     def close(self) -> None:
         """Release the file and the cached tiles."""
         self._cache.clear()
         self._bytes.close()
         self._tiff.close()
+
+
+def check_scaled(path: Path, samples: np.dtype[Any] | None, brightest: int) -> None:
+    """Refuse 16-bit samples of which the brightest, as one of 8 bits, is black: a camera's 12 bits, not scaled.
+
+    Raises
+    ------
+    SlideError
+        Saying how to save it.
+    """
+    if samples == np.uint16 and brightest <= BRIGHTEST_12_BIT:
+        found = "has 16 bits a sample and shows nothing brighter than black: 12-bit values not scaled"
+        raise SlideError(path, found, "Save it with 8 bits a sample, white at 255")
 
 
 def read_field(path: Path, page: tifffile.TiffPage) -> ArraySource:
@@ -219,13 +239,12 @@ def read_field(path: Path, page: tifffile.TiffPage) -> ArraySource:
         raise SlideError(path, f"cannot be read: {problem}", "Convert it to 8-bit RGB")
     try:
         pixels: NDArray[Any] = page.asarray()
-        if pixels.dtype == np.uint16 and pixels.max(initial=0) <= LARGEST_12_BIT:
-            found = f"has 16 bits a sample and none above {pixels.max(initial=0)}: black, or 12-bit values not scaled"
-            raise SlideError(path, found, "Save it with 8 bits a sample, white at 255")
         if page.samplesperpixel == 1:
             pixels = pixels[..., None]
         elif page.planarconfig != PLANAR_CONTIG:
             pixels = np.moveaxis(pixels, 0, -1)
-        return ArraySource("tifffile:plain", to_rgb(page, pixels))
+        rgb = to_rgb(page, pixels)
+        check_scaled(path, page.dtype, int(rgb.max(initial=0)))
+        return ArraySource("tifffile:plain", rgb)
     except DECODER_ERRORS as error:
         raise SlideError(path, f"is a TIFF that cannot be decoded: {one_line(error)}", REPAIR) from error
