@@ -49,10 +49,7 @@ def main(path: Path, *, write: bool) -> None:
     model = load_network(path)
     thresholds = model.card.positive_threshold, model.card.negative_threshold
     fields = read_pixels(read_labels(validation_sets()))
-    peaks = [
-        find_peaks(maps_of(field.light, lambda light: model.session.run(None, {"light": light})[0]))
-        for field in fields
-    ]
+    peaks = [find_peaks(maps_of(field.light, model.run)) for field in fields]
     curves = calibrate(fields, peaks)
     before = {CLASSES[label]: model.card.curves[label] for label in TUMOUR}
     result: dict[str, Any] = {"fitted_on": "validation fields", "expected_calibration_error": {}}

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cells_sources import figures, validation_sets
-from ki67.cells.network import INPUT_NAME, MOST_LIGHT, load_network, maps_of, transmitted
+from ki67.cells.network import MOST_LIGHT, load_network, maps_of, transmitted
 from ki67.cells.network_training import NetworkField
 from ki67.cells.peaks import find_peaks
 from ki67.cells.recipe import read_labels, read_pixels
@@ -66,16 +66,11 @@ CHANGES: dict[str, Callable[[Light], Light]] = {
 
 def measured(fields: list[NetworkField], model: Path | None) -> None:
     """Print the figures of one model."""
-    session = load_network(model).session
+    network = load_network(model)
     print(model or "shipped")
     changed = []
     for name, change in CHANGES.items():
-        peaks = [
-            find_peaks(
-                maps_of(np.ascontiguousarray(change(field.light)), lambda x: session.run(None, {INPUT_NAME: x})[0])
-            )
-            for field in fields
-        ]
+        peaks = [find_peaks(maps_of(np.ascontiguousarray(change(field.light)), network.run)) for field in fields]
         found = figures(fields, peaks, THRESHOLD)
         text = "; ".join(
             f"{group} {row['positive']:.3f} / {row['negative']:.3f}, {row['index_mae_points']:.1f}"

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from idc_ablations import difference
-from ki67.files import atomic_path, write_json
+from ki67.checkpoints import load_checkpoint, save_checkpoint
+from ki67.files import write_json
 from ki67.idc.augment import AugmentOptions, augment
 from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.dataset import read_patches
@@ -75,7 +76,7 @@ def pretrain(pixels: np.ndarray, path: Path, options: TrainingOptions) -> Incept
     parts = {"network": network, "expander": expander, "optimiser": optimiser}
     first = 0
     if path.exists():
-        stored = torch.load(path, weights_only=True)
+        stored = load_checkpoint(path, [*parts, "epoch"])
         first = stored.pop("epoch")
         for name, state in stored.items():
             parts[name].load_state_dict(state)
@@ -98,8 +99,7 @@ def pretrain(pixels: np.ndarray, path: Path, options: TrainingOptions) -> Incept
             optimiser.step()
             losses.append(float(loss.detach()))
         print(f"without labels, epoch {epoch + 1}: loss {np.mean(losses):.3f}", flush=True)
-        with atomic_path(path) as file:
-            torch.save({**{name: part.state_dict() for name, part in parts.items()}, "epoch": epoch + 1}, file)
+        save_checkpoint(path, {name: part.state_dict() for name, part in parts.items()} | {"epoch": epoch + 1})
     return network
 
 

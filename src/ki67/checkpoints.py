@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -39,6 +40,54 @@ def load_checkpoint(path: Path, needed: Iterable[str]) -> dict[str, Any]:
             path, f"lacks {', '.join(missing)}; another version wrote it", "Remove it to start the training anew."
         )
     return stored
+
+
+def refuse_another(
+    path: Path, stored: Mapping[str, Any], inputs: Mapping[str, str], options: Mapping[str, Any]
+) -> None:
+    """Compare a checkpoint with the training that is to go on from it.
+
+    Parameters
+    ----------
+    path
+        Of the checkpoint.
+    stored
+        Its content, with ``inputs`` and ``options`` as they were.
+    inputs
+        Digests of what the training begins with, by what they are of.
+    options
+        How to train.
+
+    Raises
+    ------
+    DataSetError
+        Where anything differs; says what.
+    """
+    other = [name for name in inputs if stored["inputs"].get(name) != inputs[name]]
+    if stored["options"] != options:
+        other.append("options")
+    if other:
+        raise DataSetError(
+            path,
+            f"belongs to a training with other {' and '.join(other)}",
+            "Use another folder, or remove this one to start anew.",
+        )
+
+
+def require_finite(loss: float, folder: Path, when: str) -> None:
+    """Stop a training whose loss is no longer a number.
+
+    Raises
+    ------
+    DataSetError
+        Saying when that was found.
+    """
+    if not math.isfinite(loss):
+        raise DataSetError(
+            folder,
+            f"holds a training that went astray {when}: its loss is no longer a number",
+            "Start anew in another folder with a lower learning rate.",
+        )
 
 
 def save_checkpoint(path: Path, stored: Mapping[str, Any]) -> None:

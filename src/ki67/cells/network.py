@@ -41,14 +41,14 @@ class NetworkModel:
         """The ONNX Runtime session."""
         return run_session(self.path)
 
+    def run(self, light: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Proximity maps (1, 3, H/2, W/2) of light (1, 3, H, W) of a size that the network takes."""
+        found: NDArray[np.float32] = self.session.run([OUTPUT_NAME], {INPUT_NAME: light})[0]
+        return found
+
     def maps(self, rgb: NDArray[np.uint8], background_rgb: tuple[float, float, float]) -> NDArray[np.float32]:
         """Proximity maps (3, ⌈H/2⌉, ⌈W/2⌉), in the order of the classes, of pixels (H, W, 3)."""
-
-        def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-            found: NDArray[np.float32] = self.session.run([OUTPUT_NAME], {INPUT_NAME: inputs})[0]
-            return found
-
-        return maps_of(transmitted(rgb, background_rgb), run)
+        return maps_of(transmitted(rgb, background_rgb), self.run)
 
 
 def maps_of(

@@ -32,7 +32,7 @@ from ki67.cells.sampling import sample_slide
 from ki67.cells.stains import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN, estimate_stains
 from ki67.cells.tiling import plan_tiles
 from ki67.cells.unet import WIDTHS, CellNetwork
-from ki67.checkpoints import digest, load_checkpoint, save_checkpoint
+from ki67.checkpoints import digest, load_checkpoint, refuse_another, require_finite, save_checkpoint
 from ki67.errors import DataSetError
 from ki67.files import make_folder, write_json
 from ki67.progress import track
@@ -146,12 +146,7 @@ def train_network(
         losses.append(_step(network, optimiser, batch, options))
         update_average(average, network, step, options.average_decay)
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            if not math.isfinite(sum(losses)):
-                raise DataSetError(
-                    folder,
-                    f"holds a training that went astray before step {step + 1}: its loss is no longer a number",
-                    "Start anew in another folder with a lower learning rate.",
-                )
+            require_finite(sum(losses), folder, f"before step {step + 1}")
             _save(folder, options, inputs, parts, step + 1)
             _log(folder, step + 1, float(np.mean(losses)))
             losses = []
@@ -331,15 +326,7 @@ def _resume(folder: Path, options: NetworkOptions, inputs: dict[str, str], parts
         (folder / LOG).unlink(missing_ok=True)
         return 0
     stored = load_checkpoint(path, (*parts, "step", "options", "inputs"))
-    other = [name for name in inputs if stored["inputs"].get(name) != inputs[name]]
-    if stored["options"] != asdict(options):
-        other.append("options")
-    if other:
-        raise DataSetError(
-            path,
-            f"belongs to a training with other {' and '.join(other)}",
-            "Use another folder, or remove this one to start anew.",
-        )
+    refuse_another(path, stored, inputs, asdict(options))
     for name, part in parts.items():
         part.load_state_dict(stored[name])
     return int(stored["step"])

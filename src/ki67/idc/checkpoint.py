@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ki67.checkpoints import load_checkpoint, save_checkpoint
-from ki67.errors import DataSetError
+from ki67.checkpoints import load_checkpoint, refuse_another, save_checkpoint
 from ki67.files import write_json, write_text
 from ki67.idc.augment import AugmentOptions
 from ki67.idc.metrics import best_threshold
@@ -165,15 +164,8 @@ def resume(
         return state
     stored = load_checkpoint(path, (*_TENSORS, *_NUMBERS, "options", "inputs"))
     # What an older program did not know of was at its default.
-    other = [name for name in inputs if stored["inputs"].get(name) != inputs[name]]
-    if asdict(TrainingOptions()) | stored["options"] != asdict(options):
-        other.append("options")
-    if other:
-        raise DataSetError(
-            path,
-            f"belongs to a training with other {' and '.join(other)}",
-            "Use another folder, or remove this one to start anew.",
-        )
+    stored["options"] = asdict(TrainingOptions()) | stored["options"]
+    refuse_another(path, stored, inputs, asdict(options))
     for name in _TENSORS:
         getattr(state, name).load_state_dict(stored[name])
     for name in _NUMBERS:

@@ -153,7 +153,8 @@ def sample(slides: Sequence[SlideEntry], out: str | Path, options: SampleOptions
     folder = Path(out)
     earlier_files(folder)
     plans = [_plan(entry, options) for entry in track(slides, "Choosing patches")]
-    lines = [line for plan in plans for line in _lines(plan, options)]
+    lines_of = [_lines(plan, options) for plan in plans]
+    lines = [line for own in lines_of for line in own]
     found = {line["class"] for line in lines}
     missing = [name for name in options.names if name not in found]
     if missing:
@@ -164,8 +165,8 @@ def sample(slides: Sequence[SlideEntry], out: str | Path, options: SampleOptions
         )
     facts = {"schema": FACTS_SCHEMA, "classes": list(options.names), "options": asdict(options)}
     start_folder(folder, facts | {"patch_px": options.patch_px, "mpp": options.mpp}, lines)
-    for plan in plans:
-        _write_patches(folder, plan, options)
+    for plan, own in zip(plans, lines_of, strict=True):
+        _write_patches(folder, plan, own, options)
     index = finish_folder(folder, lines)
     return {
         "table": table1(lines, options.names, slides),
@@ -388,9 +389,9 @@ def _lines(plan: _Plan, options: SampleOptions) -> list[dict[str, Any]]:
     return lines
 
 
-def _write_patches(folder: Path, plan: _Plan, options: SampleOptions) -> None:
+def _write_patches(folder: Path, plan: _Plan, lines: Sequence[dict[str, Any]], options: SampleOptions) -> None:
     entry, edge = plan.entry, options.patch_um
-    names = [folder / line["file"] for line in _lines(plan, options)]
+    names = [folder / line["file"] for line in lines]
     rects = [RectUm(float(x), float(y), edge, edge) for x, y in plan.places.corners_um]
     with _open(entry) as slide:
         reads = zip(names, read_ahead(slide, rects, options.mpp), strict=True)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ki67.averaging import update_average
-from ki67.checkpoints import digest, digest_of_network, load_checkpoint
+from ki67.checkpoints import digest, digest_of_network, load_checkpoint, require_finite
 from ki67.errors import DataSetError
 from ki67.files import make_folder
 from ki67.idc.augment import augment
@@ -115,12 +115,7 @@ def train(
     targets = _targets(training, options, start)
     while state.epoch < options.epochs and not _exhausted(state, options):
         loss = _run_epoch(state, training, targets, options)
-        if not math.isfinite(loss):
-            raise DataSetError(
-                folder,
-                f"holds a training that went astray in epoch {state.epoch + 1}: its loss is no longer a number",
-                "Start anew in another folder with a lower learning rate.",
-            )
+        require_finite(loss, folder, f"in epoch {state.epoch + 1}")
         state.epoch += 1
         scores = predict_margins(state.average, validation.pixels, tumour=options.tumour)
         truth = (validation.labels == options.tumour).astype(np.int64)

@@ -122,10 +122,10 @@ def field_pictures(
     outlined = plain.copy()
     if regions is not None:
         draw_regions(outlined, frame, regions, width_px=2)
-    held = Cells.from_table(table)
-    outlines_um = table.filter(table["in_region"])[OUTLINE].to_pylist()
+    shown = table.filter(table["in_region"])
+    held = Cells.from_table(shown)
     for xy_px, positive, tumour, outline_um in zip(
-        frame.to_px(held.xy_um), held.positive, held.tumour, outlines_um, strict=True
+        frame.to_px(held.xy_um), held.positive, held.tumour, shown[OUTLINE].to_pylist(), strict=True
     ):
         if tumour:
             corners_px = frame.to_px(np.reshape(np.asarray(outline_um, np.float64), (-1, 2)))

@@ -9,7 +9,7 @@ import numpy as np
 import openslide
 
 from ki67.errors import SlideError
-from ki67.slides.sources import REPAIR, WHITE, ReadsWholeOnly, RgbImage, over_white
+from ki67.slides.sources import REPAIR, WHITE, RgbImage, over_white
 
 CACHE_BYTES: Final = 64 * 2**20  # a few rows of tiles of a large slide
 PROBE_PX: Final = 16
@@ -45,7 +45,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-class OpenSlideSource(ReadsWholeOnly):
+class OpenSlideSource:
     """Pixels through ``read_region``; transparent pixels become white."""
 
     def __init__(self, path: Path, handle: openslide.OpenSlide) -> None:
@@ -75,6 +75,9 @@ class OpenSlideSource(ReadsWholeOnly):
             return np.ascontiguousarray(rgba[..., :3])
         # openslide-python hands out straight (not premultiplied) alpha.
         return over_white(rgba[..., :3], alpha)
+
+    def read_shrunk(self, *_: int) -> None:
+        """Its tiles are OpenSlide's to keep."""
 
     def probe(self) -> None:
         """Decode a corner, the middle and the far corner of each level, so that damage shows at opening."""

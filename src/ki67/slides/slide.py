@@ -201,7 +201,7 @@ class Slide:
     def _shrunk(self, level: int, rows: Axis, columns: Axis) -> RgbImage | None:
         """A read whose pixels are whole squares of the source's, where the source can average its tiles by itself."""
         factor = rows.whole_step
-        if factor is None or factor == 1 or factor != columns.whole_step or not self._source.shrinks(level, factor):
+        if factor is None or factor == 1 or factor != columns.whole_step:
             return None
         left, top = columns.first_step, rows.first_step
         width, height = (side // factor for side in self.levels[level].size_px)

@@ -29,14 +29,13 @@ class Source(Protocol):
         """Read a rectangle that lies inside the level: (height, width, 3) uint8."""
         ...
 
-    def shrinks(self, level: int, factor: int) -> bool:
-        """Whether :meth:`read_shrunk` is there for a level and a whole factor."""
-        ...
-
     def read_shrunk(
         self, level: int, factor: int, left_px: int, top_px: int, width_px: int, height_px: int
-    ) -> RgbImage:
-        """Read a rectangle of the level shrunk by a factor, in pixels of the shrunk level that are whole in it."""
+    ) -> RgbImage | None:
+        """Read a rectangle of the level shrunk by a factor, in pixels of the shrunk level that are whole in it.
+
+        None where the source has nothing to gain from averaging by itself.
+        """
         ...
 
     def close(self) -> None:
@@ -44,19 +43,7 @@ class Source(Protocol):
         ...
 
 
-class ReadsWholeOnly:
-    """For sources that have nothing to gain from shrinking: they hand out a level as it is."""
-
-    def shrinks(self, _level: int, _factor: int) -> bool:
-        """Never."""
-        return False
-
-    def read_shrunk(self, *_: int) -> RgbImage:
-        """Not there."""
-        raise NotImplementedError
-
-
-class ArraySource(ReadsWholeOnly):
+class ArraySource:
     """A plain picture, one level, held in memory."""
 
     def __init__(self, name: str, pixels: RgbImage) -> None:
@@ -69,6 +56,9 @@ class ArraySource(ReadsWholeOnly):
         if level:
             raise IndexError(level)
         return self._pixels[top_px : top_px + height_px, left_px : left_px + width_px]
+
+    def read_shrunk(self, *_: int) -> None:
+        """Nothing is read twice here."""
 
     def close(self) -> None:
         """Nothing to release: the file was closed after decoding."""

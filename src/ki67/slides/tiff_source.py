@@ -133,23 +133,26 @@ class TiffSource:
         SlideError
             Where a tile cannot be read or decoded.
         """
-        return self.read_shrunk(level, 1, left_px, top_px, width_px, height_px)
-
-    def shrinks(self, level: int, factor: int) -> bool:
-        """Whether the level's tiles can be divided by the factor."""
-        page = self._pages[level]
-        return int(page.tilewidth) % factor == 0 and int(page.tilelength) % factor == 0
+        return self._read(level, 1, left_px, top_px, width_px, height_px)
 
     def read_shrunk(
         self, level: int, factor: int, left_px: int, top_px: int, width_px: int, height_px: int
-    ) -> RgbImage:
+    ) -> RgbImage | None:
         """Read a rectangle of the level shrunk by a factor; each tile is averaged once, when it is decoded.
+
+        None where the factor does not divide the tiles.
 
         Raises
         ------
         SlideError
             Where a tile cannot be read or decoded.
         """
+        page = self._pages[level]
+        if int(page.tilewidth) % factor or int(page.tilelength) % factor:
+            return None
+        return self._read(level, factor, left_px, top_px, width_px, height_px)
+
+    def _read(self, level: int, factor: int, left_px: int, top_px: int, width_px: int, height_px: int) -> RgbImage:
         page = self._pages[level]
         tile_width, tile_height = int(page.tilewidth) // factor, int(page.tilelength) // factor
         pixels = np.empty((height_px, width_px, 3), dtype=np.uint8)
