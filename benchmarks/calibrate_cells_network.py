@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from cells_sources import validation_sets
 from ki67.cells.calibration import Curve, probability
 from ki67.cells.card import CLASSES, NEGATIVE, POSITIVE
+from ki67.cells.crops import NetworkField
 from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM
 from ki67.cells.matching import match
 from ki67.cells.network import load_network, maps_of
-from ki67.cells.network_training import NetworkField
 from ki67.cells.peaks import Peaks, find_peaks, tumour_labels
 from ki67.cells.recipe import calibrate, places_um, read_labels, read_pixels
 from ki67.evaluation.calibration import calibration_error

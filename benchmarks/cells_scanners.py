@@ -1,7 +1,7 @@
 """How the cell network bears another scanner: ``python benchmarks/cells_scanners.py [MODEL.onnx …]``.
 
 The validation fields of ``cells_sources.py`` are changed as another scanner or laboratory would, and counted by each
-model (without any: the shipped one) at a threshold of 0.5 for both classes. F1 of positive and negative cells and the
+model (without any: the shipped one) at its own thresholds. F1 of positive and negative cells and the
 mean absolute error of the index, by data set, and the mean of all four F1 over the changes.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cells_sources import figures, validation_sets
+from ki67.cells.crops import NetworkField
 from ki67.cells.network import MOST_LIGHT, load_network, maps_of, transmitted
-from ki67.cells.network_training import NetworkField
 from ki67.cells.peaks import find_peaks
 from ki67.cells.recipe import read_labels, read_pixels
 from ki67.cells.stains import estimate_background
@@ -26,7 +26,6 @@ from ki67.progress import configure
 Light = NDArray[np.float32]
 
 WHITE = 235
-THRESHOLD = 0.5
 WARM = (1.05, 1.0, 0.9)
 
 
@@ -67,11 +66,12 @@ CHANGES: dict[str, Callable[[Light], Light]] = {
 def measured(fields: list[NetworkField], model: Path | None) -> None:
     """Print the figures of one model."""
     network = load_network(model)
+    thresholds = network.card.positive_threshold, network.card.negative_threshold
     print(model or "shipped")
     changed = []
     for name, change in CHANGES.items():
         peaks = [find_peaks(maps_of(np.ascontiguousarray(change(field.light)), network.run)) for field in fields]
-        found = figures(fields, peaks, THRESHOLD)
+        found = figures(fields, peaks, thresholds)
         text = "; ".join(
             f"{group} {row['positive']:.3f} / {row['negative']:.3f}, {row['index_mae_points']:.1f}"
             for group, row in found.items()

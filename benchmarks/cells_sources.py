@@ -20,9 +20,10 @@ import torch
 
 from ki67.cells import load_engine
 from ki67.cells.card import CLASSES
+from ki67.cells.crops import NetworkField
 from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM
 from ki67.cells.matching import count_matches
-from ki67.cells.network_training import NetworkField, NetworkOptions, train_network
+from ki67.cells.network_training import NetworkOptions, train_network
 from ki67.cells.peaks import Peaks, tumour_labels
 from ki67.cells.recipe import NETWORK_STEPS, FieldSet, peaks_of, places_um, read_labels, read_pixels
 from ki67.evaluation.cells import evaluate_cells
@@ -52,14 +53,14 @@ def validation_sets() -> list[FieldSet]:
     ]
 
 
-def figures(fields: list[NetworkField], peaks: list[Peaks], threshold: float) -> dict[str, Any]:
+def figures(fields: list[NetworkField], peaks: list[Peaks], thresholds: tuple[float, float]) -> dict[str, Any]:
     """F1 of both classes and error of the index by set."""
     result: dict[str, Any] = {}
     for group in sorted({field.group for field in fields}):
         own = [(field, found) for field, found in zip(fields, peaks, strict=True) if field.group == group]
         counts, errors = np.zeros((2, 3)), []
         for field, found in own:
-            labels = tumour_labels(found.values, threshold, threshold)
+            labels = tumour_labels(found.values, *thresholds)
             numbers = [int((labels == label).sum()) for label in TUMOUR]
             for row, label in enumerate(TUMOUR):
                 truth = field.field.points[CLASSES[label]]

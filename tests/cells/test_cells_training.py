@@ -115,14 +115,74 @@ def test_the_exported_network_gives_what_the_trained_one_gave(fields, tmp_path):
     assert len(found) == pytest.approx(len(inside), abs=2)
 
 
-def test_where_nuclei_are_of_any_kind_only_the_positive_map_is_asked_for():
-    from ki67.cells.network_training import _targets
+def crops_of(points, complete=(True, True, True), size=96, **changes):
+    from ki67.cells.crops import Crops, NetworkField
 
-    points = [np.empty((0, 2)), np.array([[10.5, 20.5]]), np.array([[30.5, 8.5]])]
-    _, weight = _targets(points, (True, True, True), 48, tumour_told_apart=False)
-    other, positive, negative = weight
+    light = np.full((size, size, 3), 0.8, np.float32)
+    field = LabelledField("f", Path("f"), MPP, {})
+    made = NetworkField("points", "p", field, light, tuple(points), complete, **changes)
+    return Crops([made], size, torch.device("cpu"))
+
+
+def upright(crops, number=1, other_weight=1.0, **changes):
+    """Draws that leave a field as it is."""
+    from ki67.cells.crops import Draws
+
+    drawn = crops.draw(np.random.default_rng(1), number, number, other_weight)
+    plain = {
+        "turn": np.tile(np.eye(2, dtype=np.float32), (number, 1, 1)),
+        "centre": np.full((number, 2), 48, np.float32),
+        "scale": np.ones(number, np.float32),
+        "noise": np.zeros(number, np.float32),
+        **changes,
+    }
+    return Draws(**(vars(drawn) | plain)).to(crops.device)
+
+
+def test_where_nuclei_are_of_any_kind_only_the_positive_map_is_asked_for():
+    crops = crops_of([np.empty((0, 2)), np.array([[21, 41]]), np.array([[61, 17]])], tumour_told_apart=False)
+    _, _, weight = crops.make(upright(crops))
+    other, positive, negative = weight[0]
     assert positive.min() == 1
     assert other.max() == negative.max() == 0
+
+
+def test_a_turned_and_enlarged_crop_has_its_peaks_where_the_nuclei_are():
+    points = [np.empty((0, 2)), np.array([[30.0, 60.0]]), np.array([[70.0, 20.0]])]
+    crops = crops_of(points)
+    # A quarter turn about the middle, enlarged: (x, y) of the field comes to lie at 48 + 1.25 (48 - y, x - 48).
+    turn = np.array([[[0, 1], [-1, 0]]], np.float32) / 1.25
+    _, target, _ = crops.make(upright(crops, turn=turn, scale=np.array([1.25], np.float32)))
+    for label in (1, 2):
+        (x, y) = points[label][0]
+        there = 48 + 1.25 * (48 - y), 48 + 1.25 * (x - 48)
+        row, column = divmod(int(target[0, label].argmax()), 48)
+        assert np.hypot((column + 0.5) * 2 - there[0], (row + 0.5) * 2 - there[1]) < 1.5
+        assert target[0, label].max() > 0.9
+
+
+def test_nuclei_labelled_as_no_tumour_weigh_more_and_what_is_outside_the_field_nothing():
+    crops = crops_of([np.array([[21.0, 41.0]]), np.empty((0, 2)), np.array([[61, 17]])])
+    _, _, weight = crops.make(upright(crops, other_weight=4.0, centre=np.array([[28, 48]], np.float32)))
+    assert weight[0, :, 20, 20].tolist() == pytest.approx([4.0] * 3, rel=0.1)
+    assert weight[0, :, :, :9].max() == 0
+
+
+@pytest.mark.parametrize("quality", [40, 75, 89])
+def test_crops_are_compressed_as_jpeg_does(quality):
+    import cv2
+
+    from ki67.cells.crops import Jpeg
+    from ki67.cells.network import MOST_LIGHT
+
+    picture, _, _ = synthetic.field(seed=4)
+    picture = picture[:256, :256]
+    _, packed = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    expected = cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1].astype(float)
+    light = torch.from_numpy(picture.astype(np.float32) * MOST_LIGHT / 255).permute(2, 0, 1)[None]
+    found = Jpeg(light.device)(light, torch.tensor([float(quality)]))[0].permute(1, 2, 0).numpy() * 255 / MOST_LIGHT
+    # libjpeg smooths colours on the way back, so the two differ a little, and less than either from the picture.
+    assert np.abs(found - expected).mean() < 0.6 * np.abs(picture - expected).mean()
 
 
 def test_going_on_from_the_shipped_network_starts_where_it_stands(fields):
@@ -155,12 +215,11 @@ def test_another_architecture_cannot_be_gone_on_from(fields):
 
 
 def test_targets_peak_at_the_nuclei_and_unlabelled_classes_are_not_asked_for():
-    from ki67.cells.network_training import _targets
-
-    points = [np.empty((0, 2)), np.array([[10.5, 20.5]]), np.array([[30.5, 8.5]])]
-    target, weight = _targets(points, (False, True, True), 48)
-    assert target[1, 20, 10] == 1
-    assert target[2, 8, 30] == 1
+    crops = crops_of([np.empty((0, 2)), np.array([[21.0, 41.0]]), np.array([[61.0, 17.0]])], (False, True, True))
+    _, target, weight = crops.make(upright(crops))
+    target, weight = target[0], weight[0]
+    assert target[1, 20, 10] == pytest.approx(1, abs=1e-3)
+    assert target[2, 8, 30] == pytest.approx(1, abs=1e-3)
     assert target[0].max() == 0
     assert weight[1:].min() == 1
     assert weight[0, 20, 10] == weight[0, 8, 30] == 1

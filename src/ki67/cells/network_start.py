@@ -15,8 +15,9 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from ki67.cells.crops import Crops, NetworkField
 from ki67.cells.network import load_network
-from ki67.cells.network_training import NetworkField, NetworkOptions, draw_batch
+from ki67.cells.network_training import NetworkOptions, draw_batch
 from ki67.cells.unet import CellNetwork
 from ki67.errors import ModelError
 
@@ -56,7 +57,8 @@ def start_from(path: str | Path | None, fields: Sequence[NetworkField], options:
         hooks = [
             norm.register_forward_pre_hook(_normalised(offset)) for norm, offset in zip(norms, offsets, strict=True)
         ]
-        light = [draw_batch(fields, options, step)[0] for step in range(_STATISTICS_BATCHES)]
+        crops = Crops(fields, options.crop_px, torch.device("cpu"))
+        light = [draw_batch(crops, options, step)[0] for step in range(_STATISTICS_BATCHES)]
         network.eval()(torch.cat(light))
         for hook in hooks:
             hook.remove()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ki67.cells.calibration import Curve, fit_curve
 from ki67.cells.card import CLASSES, NEGATIVE, OTHER, POSITIVE, TUMOUR_CLASSES, learnt_from
 from ki67.cells.channels import WORKING_MPP
+from ki67.cells.crops import NetworkField
 from ki67.cells.folds import (
     GroupedField,
     assign_folds,
@@ -32,7 +33,7 @@ from ki67.cells.matching import match
 from ki67.cells.network import STRIDE, load_network, maps_of
 from ki67.cells.network_export import export_network
 from ki67.cells.network_start import start_from
-from ki67.cells.network_training import NetworkField, NetworkOptions, read_network_field, train_network
+from ki67.cells.network_training import NetworkOptions, read_network_field, train_network
 from ki67.cells.peaks import Peaks, find_peaks
 from ki67.cells.thresholds import Counts, choose_thresholds
 from ki67.cells.training import TrainingOptions, measure_field, train

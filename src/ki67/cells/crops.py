@@ -1,0 +1,323 @@
+"""Training crops of labelled fields: turned, restained, as another scanner sees them (needs the ``train`` extra).
+
+What becomes of each crop is drawn on the processor, a row of numbers, and follows from seed and step; the pixels are
+made of it on the device that learns, all crops of a step at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from ki67.cells.card import CLASSES, NEGATIVE, OTHER
+from ki67.cells.folds import GroupedField
+from ki67.cells.network import MOST_LIGHT, STRIDE
+from ki67.cells.stains import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN
+
+# Peaks of the maps: sigma in pixels of the maps (µm at 0.5 µm/px), about a quarter of a nucleus' width.
+_PEAK_SIGMA_PX = 1.5
+# How far from a labelled nucleus a map of a class that is not labelled everywhere is believed to be known.
+_KNOWN_REACH_PX = 4
+_BASIS = np.array([REFERENCE_HEMATOXYLIN, REFERENCE_DAB, REFERENCE_EOSIN])
+_BASIS = _BASIS / np.linalg.norm(_BASIS, axis=1, keepdims=True)
+_LEAST_LIGHT = 1.0 / 255
+_BLUR_REACH_PX = 4
+# Farther than any map sees, and still a number in half precision.
+_FAR = 1e4
+
+# JPEG (ITU-T T.81): example tables K.1 and K.2, colours of JFIF, tables scaled by quality as libjpeg does.
+_BLOCK_PX = 8
+_LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMINANCE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *[(99,) * 8] * 4,
+)
+_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+
+
+@dataclass(frozen=True)
+class NetworkField(GroupedField):
+    """A field at the working resolution with labelled nuclei.
+
+    ``light`` float32 (H, W, 3), 1 for the background; ``points`` (N, 2) in pixels by class, the centre of the first
+    pixel at 0.5; ``complete`` says for each class whether every such nucleus of the field is labelled;
+    ``tumour_told_apart`` whether those labelled negative are known to be tumour cells.
+    """
+
+    light: NDArray[np.float32]
+    points: tuple[NDArray[np.float64], ...]
+    complete: tuple[bool, ...]
+    tumour_told_apart: bool = True
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What becomes of each of B crops.
+
+    ``field`` (B,) which field it is of; ``turn`` (B, 2, 2) and ``centre`` (B, 2) lead from offsets from the crop's
+    centre to pixels of the field, ``scale`` (B,) enlarges; ``stain_gain``, ``stain_shift`` (B, 3) and ``basis``
+    (B, 3, 3) restain in optical density (natural logarithm), ``lamp`` (B,) is its brightness; ``blur_px`` (B,) with
+    ``sharpening`` (B,), -1 for blur, 0 for none; ``gamma``, ``saturation`` (B,) are the scanner's tone curve and
+    colour strength, ``noise`` (B,) its noise, ``quality`` (B,) that of its JPEG, 0 for none; ``other_weight`` (B,)
+    how much a nucleus labelled as no tumour cell weighs.
+    """
+
+    field: Any
+    turn: Any
+    centre: Any
+    scale: Any
+    stain_gain: Any
+    stain_shift: Any
+    basis: Any
+    lamp: Any
+    blur_px: Any
+    sharpening: Any
+    gamma: Any
+    saturation: Any
+    noise: Any
+    quality: Any
+    other_weight: Any
+
+    def to(self, device: torch.device) -> Draws:
+        """The same as tensors on a device."""
+        return Draws(**{one.name: torch.from_numpy(getattr(self, one.name)).to(device) for one in fields(self)})
+
+
+class Crops:
+    """All fields on one device, and crops of them.
+
+    Parameters
+    ----------
+    labelled
+        The fields.
+    size_px
+        Edge of a crop at the working resolution, a multiple of 16.
+    device
+        Where pixels and labels are kept and crops are made.
+    """
+
+    def __init__(self, labelled: Sequence[NetworkField], size_px: int, device: torch.device) -> None:
+        self.device = device
+        self._labelled, self._size = labelled, size_px
+        self._amounts = torch.from_numpy(np.linalg.inv(_BASIS).astype(np.float32)).to(device)
+        self._jpeg = Jpeg(device)
+        self._sizes = np.array([field.light.shape[1::-1] for field in labelled], np.int64)
+        pixels = [torch.from_numpy(field.light.reshape(-1, 3)).half() for field in labelled]
+        self._light = torch.cat(pixels).to(device)
+        maps = [_nearest(field) for field in labelled]
+        self._nearest = torch.cat([torch.from_numpy(found).half() for found in maps]).to(device)
+        counts = np.array([len(field.light.reshape(-1, 3)) for field in labelled]), np.array([len(m) for m in maps])
+        self._first, self._first_map = (torch.from_numpy(np.cumsum(count) - count).to(device) for count in counts)
+        self._field_size = torch.from_numpy(self._sizes).to(device)
+        # Where nuclei of any kind are labelled, only the brown ones are told for certain.
+        asked = np.ones((len(labelled), len(CLASSES)), np.float32)
+        asked[[not field.tumour_told_apart for field in labelled]] = [
+            float(label not in (OTHER, NEGATIVE)) for label in range(len(CLASSES))
+        ]
+        self._asked = torch.from_numpy(asked).to(device)
+        self._complete = torch.tensor([field.complete for field in labelled], device=device)
+
+    def draw(self, rng: np.random.Generator, per_group: int, of_any_nuclei: int, other_weight: float) -> Draws:
+        """Draw what becomes of the crops of one step.
+
+        Every data set gives ``per_group`` crops, one that does not tell which nuclei are tumour cells
+        ``of_any_nuclei``. A field is drawn for as often as the root of its labels: an almost empty one teaches
+        little.
+        """
+        chosen: list[int] = []
+        for group in sorted({field.group for field in self._labelled}):
+            own = [index for index, field in enumerate(self._labelled) if field.group == group]
+            share = np.sqrt([1.0 + sum(map(len, self._labelled[index].points)) for index in own])
+            count = per_group if self._labelled[own[0]].tumour_told_apart else of_any_nuclei
+            chosen += rng.choice(own, count, p=share / share.sum()).tolist()
+        number, size = len(chosen), self._sizes[chosen].astype(np.float64)
+        scale = np.exp(rng.uniform(math.log(0.8), math.log(1.25), number))
+        angle, flip = rng.uniform(0, 2 * math.pi, number), rng.choice([-1.0, 1.0], number)
+        cosine, sine = np.cos(angle), np.sin(angle)
+        turn = np.stack([flip * cosine, flip * sine, -sine, cosine], axis=1).reshape(number, 2, 2)
+        inset = 0.4 * self._size
+        centre = rng.uniform(0, 1, (number, 2)) * size
+        centre = np.clip(centre, np.minimum(inset, size / 2), np.maximum(size - inset, size / 2))
+        kind = rng.random(number)
+        blurred, sharpened = kind < 0.3, (kind >= 0.3) & (kind < 0.45)
+        sharpening = np.where(blurred, -1.0, np.where(sharpened, rng.uniform(0.2, 0.7, number), 0.0))
+        plain = np.ones(number)
+        quality = np.where(rng.random(number) < 0.35, rng.integers(35, 90, number), 0)
+        drawn = {
+            "field": np.array(chosen, np.int64),
+            "turn": turn / scale[:, None, None],
+            "centre": centre,
+            "scale": scale,
+            # Another laboratory's stains (Tellez et al., TMI 2018).
+            "stain_gain": rng.uniform(0.75, 1.3, (number, 3)) * rng.uniform(0.85, 1.15, (number, 1)),
+            "stain_shift": rng.normal(0, 0.02, (number, 3)),
+            "basis": _BASIS + rng.normal(0, 0.04, (number, 3, 3)),
+            "lamp": rng.uniform(0.93, 1.04, number),
+            "blur_px": np.where(blurred, rng.uniform(0.3, 1.2, number), 1.2),
+            "sharpening": sharpening,
+            "gamma": np.where(rng.random(number) < 0.4, rng.uniform(0.75, 1.35, number), plain),
+            "saturation": np.where(rng.random(number) < 0.4, rng.uniform(0.7, 1.35, number), plain),
+            "noise": rng.uniform(0, 0.02, number),
+            "quality": quality,
+            "other_weight": np.full(number, other_weight),
+        }
+        return Draws(**{
+            name: values if name == "field" else values.astype(np.float32) for name, values in drawn.items()
+        })  # fmt: skip
+
+    @torch.no_grad()
+    def make(self, drawn: Draws, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Light (B, 3, S, S), proximity targets and weights (B, classes, S/2, S/2) of what was drawn.
+
+        ``drawn`` holds tensors on the device; ``generator`` gives the noise.
+        """
+        light = self._restained(self._pixels(drawn), drawn)
+        light = light + drawn.sharpening.view(-1, 1, 1, 1) * (light - _blurred(light, drawn.blur_px))
+        light = light.clamp_min(0) ** drawn.gamma.view(-1, 1, 1, 1)
+        grey = light.mean(dim=1, keepdim=True)
+        light = grey + (light - grey) * drawn.saturation.view(-1, 1, 1, 1)
+        noise = torch.randn(light.shape, device=light.device, generator=generator)
+        light = (light + noise * drawn.noise.view(-1, 1, 1, 1)).clamp(0, MOST_LIGHT)
+        light = torch.where(drawn.quality.view(-1, 1, 1, 1) > 0, self._jpeg(light, drawn.quality), light)
+        return light, *self._targets(drawn)
+
+    def _places(self, drawn: Draws, step_px: int) -> Tensor:
+        """Centres of pixels of ``step_px`` in their fields, (B, S', S', 2) in pixels from the corner."""
+        along = (torch.arange(self._size // step_px, device=self.device) + 0.5) * step_px - self._size / 2
+        offsets = torch.stack(torch.meshgrid(along, along, indexing="xy"), dim=-1)
+        places: Tensor = torch.einsum("ijk,blk->bijl", offsets, drawn.turn) + drawn.centre[:, None, None]
+        return places
+
+    def _pixels(self, drawn: Draws) -> Tensor:
+        """Light (B, S, S, 3) between the fields' pixels; a field is mirrored at its edges."""
+        place = self._places(drawn, 1) - 0.5
+        last = (self._field_size[drawn.field] - 1)[:, None, None]
+        floor = place.floor()
+        part = (place - floor).unsqueeze(-1)
+        corner = floor.long()
+        first = self._first[drawn.field][:, None, None]
+        rows = [_mirrored(corner[..., 1] + step, last[..., 1]) * (last[..., 0] + 1) + first for step in (0, 1)]
+        columns = [_mirrored(corner[..., 0] + step, last[..., 0]) for step in (0, 1)]
+        above, below = (
+            torch.lerp(self._light[row + columns[0]].float(), self._light[row + columns[1]].float(), part[..., 0, :])
+            for row in rows
+        )
+        return torch.lerp(above, below, part[..., 1, :])
+
+    def _restained(self, light: Tensor, drawn: Draws) -> Tensor:
+        """Light (B, 3, S, S) of other amounts of stains of other colours, from light (B, S, S, 3)."""
+        mixed = self._amounts @ (drawn.stain_gain[..., None] * drawn.basis)
+        offset = torch.einsum("bj,bjk->bk", drawn.stain_shift, drawn.basis)
+        density = torch.einsum("bhwi,bik->bkhw", -light.clamp_min(_LEAST_LIGHT).log(), mixed)
+        result: Tensor = torch.exp(-density - offset[..., None, None]) * drawn.lamp.view(-1, 1, 1, 1)
+        return result.clamp(0, MOST_LIGHT)
+
+    def _targets(self, drawn: Draws) -> tuple[Tensor, Tensor]:
+        place = self._places(drawn, STRIDE)
+        size = self._field_size[drawn.field][:, None, None]
+        inside = ((place >= 0) & (place < size)).all(dim=-1)
+        cell = (place / STRIDE).long()
+        cells = -(-size // STRIDE)
+        cell = torch.minimum(cell.clamp_min(0), cells - 1)
+        index = self._first_map[drawn.field][:, None, None] + cell[..., 1] * cells[..., 0] + cell[..., 0]
+        # From the centre of its own cell each pixel of the maps knows the way to the nearest nucleus of each class.
+        centre = (cell + 0.5) * STRIDE
+        away = self._nearest[index].float() + (centre - place).unsqueeze(-2)
+        distance2 = away.square().sum(dim=-1) * (drawn.scale.view(-1, 1, 1, 1) / STRIDE) ** 2
+        target = torch.exp(-distance2 / (2 * _PEAK_SIGMA_PX**2)).permute(0, 3, 1, 2)
+        edge = math.exp(-(_KNOWN_REACH_PX**2) / (2 * _PEAK_SIGMA_PX**2))
+        near = target.amax(dim=1, keepdim=True) > edge
+        known = self._complete[drawn.field][..., None, None] | near
+        weight = known * self._asked[drawn.field][..., None, None] * inside.unsqueeze(1)
+        return target, weight * (1 + (drawn.other_weight.view(-1, 1, 1, 1) - 1) * target[:, OTHER : OTHER + 1])
+
+
+def _nearest(field: NetworkField) -> NDArray[np.float32]:
+    """Way (pixels, classes, 2) in px from each pixel of the maps to the nearest nucleus of each class."""
+    height, width = (-(-length // STRIDE) for length in field.light.shape[:2])
+    result = np.full((height, width, len(CLASSES), 2), _FAR, np.float32)
+    centre = (
+        np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32) * STRIDE + STRIDE / 2
+    )
+    for label, points in enumerate(field.points):
+        if len(points) == 0:
+            continue
+        cell = np.clip((points / STRIDE).astype(int), 0, [width - 1, height - 1])
+        free = np.ones((height, width), np.uint8)
+        free[cell[:, 1], cell[:, 0]] = 0
+        _, owner = cv2.distanceTransformWithLabels(free, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+        of_owner = np.empty((owner.max() + 1, 2), np.float32)
+        of_owner[owner[cell[:, 1], cell[:, 0]]] = points
+        result[:, :, label] = of_owner[owner] - centre
+    return result.reshape(height * width, len(CLASSES), 2)
+
+
+def _mirrored(index: Tensor, last: Tensor) -> Tensor:
+    """Indices within 0 … last, mirrored at both ends without repeating the last pixel."""
+    return last - (last - torch.remainder(index, (2 * last).clamp_min(1))).abs()
+
+
+def _blurred(light: Tensor, sigma_px: Tensor) -> Tensor:
+    """Each image (3, H, W) of a batch under a Gaussian of its own."""
+    number, channels, *_ = light.shape
+    along = torch.arange(-_BLUR_REACH_PX, _BLUR_REACH_PX + 1, device=light.device)
+    kernel = torch.exp(-(along**2) / (2 * sigma_px[:, None] ** 2))
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)[:, None, None]
+    planes = functional.pad(light, (_BLUR_REACH_PX,) * 4, mode="reflect").reshape(1, -1, *(
+        length + 2 * _BLUR_REACH_PX for length in light.shape[2:]
+    ))  # fmt: skip
+    down = functional.conv2d(planes, kernel.transpose(2, 3), groups=number * channels)
+    return functional.conv2d(down, kernel, groups=number * channels).reshape(light.shape)
+
+
+class Jpeg:
+    """What JPEG leaves of light; colours are kept at half the resolution."""
+
+    def __init__(self, device: torch.device) -> None:
+        order = np.arange(_BLOCK_PX)
+        cosines = np.cos((2 * order + 1) * order[:, None] * (math.pi / (2 * _BLOCK_PX))) / 2
+        cosines[0] /= math.sqrt(2)
+        constants = (_YCBCR, np.linalg.inv(_YCBCR), cosines, _LUMINANCE, _CHROMINANCE)
+        self._there, self._back, self._cosines, self._luminance, self._chrominance = (
+            torch.tensor(values, dtype=torch.float32, device=device) for values in constants
+        )
+
+    def __call__(self, light: Tensor, quality: Tensor) -> Tensor:
+        """Light (B, 3, H, W), H and W multiples of 16, kept at a quality (B,) of 1 to 100."""
+        values = torch.einsum("ij,bjhw->bihw", self._there, light * (255 / MOST_LIGHT))
+        share = torch.where(quality < 50, 5000 / quality.clamp_min(1), 200 - 2 * quality)
+        luminance = self._quantised(values[:, :1] - 128, self._luminance, share) + 128
+        chrominance = self._quantised(functional.avg_pool2d(values[:, 1:], 2), self._chrominance, share)
+        chrominance = functional.interpolate(chrominance, scale_factor=2.0, mode="nearest")
+        back = torch.einsum("ij,bjhw->bihw", self._back, torch.cat([luminance, chrominance], dim=1))
+        return back.round().clamp(0, 255) * (MOST_LIGHT / 255)
+
+    def _quantised(self, planes: Tensor, table: Tensor, share_percent: Tensor) -> Tensor:
+        """Planes (B, C, H, W) whose cosines in blocks are rounded to steps of the table."""
+        number, channels, height, width = planes.shape
+        steps = ((table * share_percent[:, None, None] + 50) / 100).floor().clamp(1, 255)[:, None, None, None]
+        blocks = planes.reshape(number, channels, height // _BLOCK_PX, _BLOCK_PX, width // _BLOCK_PX, _BLOCK_PX)
+        cosines = self._cosines @ blocks.transpose(3, 4) @ self._cosines.T
+        rounded = (cosines / steps).round() * steps
+        return (self._cosines.T @ rounded @ self._cosines).transpose(3, 4).reshape(planes.shape)
