@@ -69,27 +69,47 @@ def trace(stack: NDArray[np.bool_]) -> Outlines:
     pixel in row 1 and column 1 is the origin. One walker for each nucleus, all taking a step at a time.
     """
     count, height, width = stack.shape
-    solid = stack.ravel()
-    # Directions: right, down, left, up (y points down), the nucleus on the right; and from where a walker stands the
-    # two pixels ahead of it, as offsets.
-    step = np.array([1, width, -1, -width])
-    left, right = np.array([-width, 0, -1, -width - 1]), np.array([0, -1, -width - 1, -width])
-    begin = np.arange(count) * height * width + stack.reshape(count, -1).argmax(axis=1)
-    walker, place, heading = np.arange(count), begin, np.zeros(count, np.intp)
-    walkers, places = [walker], [begin]
+    around, step = _around_corners(stack), np.array([1, width, -1, -width])
+    goal = np.arange(count) * height * width + stack.reshape(count, -1).argmax(axis=1)
+    walker, place, heading = np.arange(count, dtype=np.min_scalar_type(count)), goal, np.zeros(count, np.intp)
+    taken = [(walker, place, np.ones(count, np.bool_))]
     while len(walker):
-        place = place + step[heading]
-        turn = np.where(solid[place + right[heading]], np.where(solid[place + left[heading]], 3, 0), 1)
-        heading = (heading + turn) % 4
-        on = (place != begin[walker]) | (heading != 0)
+        place = place + step.take(heading)
+        ahead = _HEADINGS.take(around.take(place) + heading)
+        turned, on = ahead != heading, (place != goal) | (ahead != 0)
         if not on.all():
-            walker, place, heading, turn = walker[on], place[on], heading[on], turn[on]
-        walkers.append(walker[turn != 0])
-        places.append(place[turn != 0])
-    owner = np.concatenate(walkers)
-    order = np.argsort(owner, kind="stable")
-    y, x = np.divmod(np.concatenate(places)[order] % (height * width), width)
-    return Outlines(np.column_stack([x, y]) - 1.0, np.bincount(owner, minlength=count))
+            walker, place, ahead, turned, goal = (values[on] for values in (walker, place, ahead, turned, goal))
+        heading = ahead
+        taken.append((walker, place, turned))
+    owner, places, corner = (np.concatenate(values) for values in zip(*taken, strict=True))
+    owner, places = owner[corner], places[corner].astype(np.int32)
+    row, x = np.divmod(places[np.argsort(owner, kind="stable")], np.int32(width))
+    return Outlines(np.column_stack([x, row % height]) - 1.0, np.bincount(owner, minlength=count))
+
+
+def _headings() -> Numbers:
+    """Where a walker with the nucleus on its right turns: right, down, left or up (0 to 3; y points down).
+
+    Indexed by four times what :func:`_around_corners` says, plus the heading so far. It turns right where the pixel
+    ahead on its right is empty, and left where both ahead are not.
+    """
+    code, heading = np.divmod(np.arange(64), 4)
+    # Lower right, lower left, upper left, upper right: walking to the right the first is on the right side, ...
+    right, left = code >> heading & 1, code >> (heading - 1) % 4 & 1
+    return np.asarray((heading + np.where(right, np.where(left, 3, 0), 1)) % 4, np.intp)
+
+
+_HEADINGS = _headings()
+
+
+def _around_corners(stack: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Which pixels around the upper left corner of each pixel are set: 4 lower right, 8 lower left, 16, 32 above."""
+    solid, width = stack.view(np.uint8).ravel(), stack.shape[2]
+    around = solid * np.uint8(4)
+    around[1:] |= solid[:-1] * np.uint8(8)
+    around[width:] |= solid[:-width] * np.uint8(32)
+    around[width + 1 :] |= solid[: -width - 1] * np.uint8(16)
+    return around
 
 
 def traced_perimeter(outlines: Outlines) -> Values:
@@ -100,14 +120,17 @@ def traced_perimeter(outlines: Outlines) -> Values:
     at the corner after the right end of the highest row.
     """
     counts, starts = outlines.counts, outlines.starts
-    own_start, own_count = np.repeat(starts, counts), np.repeat(counts, counts)
-    number = np.arange(len(own_start))
-    turned = own_start + (number - own_start + _FIRST_COUNTED) % own_count
-    before = own_start + (turned - own_start - 1) % own_count
-    sides = np.abs(outlines.corners[turned] - outlines.corners[before]).sum(axis=1)
+    x, y = np.ascontiguousarray(outlines.corners.T)
+    number = np.arange(len(x))
+    before = number - 1
+    before[starts] = starts + counts - 1
+    turned = number + _FIRST_COUNTED
+    turned -= np.where(turned < np.repeat(starts + counts, counts), 0, np.repeat(counts, counts))
+    sides = (np.abs(x - x[before]) + np.abs(y - y[before]))[turned]
     # A corner is cut after a side longer than a pixel, and after it every second one until the next such side.
-    again = np.maximum.accumulate(np.where((sides > 1) | (number == own_start), number, 0))
-    cut = (number - again) % 2 == 0
+    whole = sides > 1
+    whole[starts] = True
+    cut = (number - np.maximum.accumulate(np.where(whole, number, 0))) & 1 == 0
     length = np.add.reduceat(sides, starts)
     return np.asarray(length - np.add.reduceat(cut.astype(np.intp), starts) * (2.0 - np.sqrt(2.0)), np.float64)
 
@@ -135,11 +158,13 @@ def _polygon_area(polygons: Points) -> Values:
 
 def _feret(hulls: Points) -> tuple[Values, Values]:
     """Largest and smallest caliper widths of convex polygons (N, K, 2); the smallest is across one of the sides."""
-    x, y = np.moveaxis(hulls, -1, 0)
-    apart = (x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2
-    side = np.roll(hulls, -1, axis=1) - hulls
-    length = np.sqrt((side**2).sum(axis=-1))
-    normal = np.stack([-side[..., 1], side[..., 0]], axis=-1) / np.maximum(length, 1.0)[..., None]
-    across = x[:, :, None] * normal[:, None, :, 0] + y[:, :, None] * normal[:, None, :, 1]
-    width = np.where(length > 0, across.max(axis=1) - across.min(axis=1), np.inf)
-    return np.sqrt(apart.max(axis=(1, 2))), width.min(axis=1)
+    # Nuclei along the last axis, along which all of this runs: they are many, corners few.
+    x, y = np.ascontiguousarray(np.moveaxis(hulls, 0, -1).swapaxes(0, 1))
+    x, y = x - x.min(axis=0), y - y.min(axis=0)
+    columns, rows = x.astype(np.int32), y.astype(np.int32)
+    apart = (columns[:, None] - columns) ** 2 + (rows[:, None] - rows) ** 2
+    dx, dy = np.roll(x, -1, axis=0) - x, np.roll(y, -1, axis=0) - y
+    length = np.sqrt(dx**2 + dy**2)
+    across = x[:, None] * (-dy / np.maximum(length, 1.0)) + y[:, None] * (dx / np.maximum(length, 1.0))
+    width = np.where(length > 0, across.max(axis=0) - across.min(axis=0), np.inf)
+    return np.sqrt(apart.max(axis=(0, 1)), dtype=np.float64), width.min(axis=0)
