@@ -103,8 +103,8 @@ def _intensity(rows: CellRows) -> NDArray[np.int64]:
     return np.where(rows.label == OTHER, INTENSITIES.index(""), grade)
 
 
-# Fast; the tables of a large slide take gigabytes without it.
-_ASIDE = pa.ipc.IpcWriteOptions(compression="lz4")
+# Fast; the tables of a large slide take gigabytes without it. More threads would take turns with those that count.
+_ASIDE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
 def write_cells(path: Path, tables: Iterable[tuple[int, pa.Table]]) -> None:
