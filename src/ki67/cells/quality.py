@@ -77,8 +77,8 @@ def ground_brownness(sample: Sample) -> float:
     Against white light, not the sample's own lightest pixels: where DAB covers everything, they are brown too.
     """
     pixels = sample.pixels
-    light = pixels.sum(axis=1, dtype=np.int32)
-    red, blue = (np.maximum(pixels[light >= np.median(light)][:, channel], 1.0) for channel in (0, 2))
+    light = np.add(pixels[:, 0], pixels[:, 1], dtype=np.int32) + pixels[:, 2]
+    red, _, blue = np.maximum(pixels[light >= np.median(light)], 1.0).T
     return float(np.median(np.log10(red / blue)))
 
 

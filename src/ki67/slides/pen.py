@@ -53,7 +53,7 @@ def pen_marks(density: NDArray[np.float32], mpp: float) -> tuple[Mask, tuple[str
 def _candidates(density: NDArray[np.float32]) -> dict[str, tuple[Mask, Mask]]:
     """For each ink its core and its pale rim."""
     red, green, blue = density[..., 0], density[..., 1], density[..., 2]
-    most, least = density.max(axis=2), density.min(axis=2)
+    most, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     return {
         "green": (
             (red > 0.30) & (green < 0.70 * red) & (green < 0.80 * blue),

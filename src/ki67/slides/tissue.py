@@ -204,7 +204,7 @@ def glass_colour(pixels: RgbImage) -> tuple[float, float, float] | None:
     if chosen.mean() < GLASS_SHARE:
         return None
     candidates = flat[chosen].astype(np.float32)
-    light = candidates.mean(axis=1)
+    light = (candidates[:, 0] + candidates[:, 1] + candidates[:, 2]) / 3
     near = np.abs(light - np.percentile(light, GLASS_PERCENTILE)) <= GLASS_BAND
     red, green, blue = np.median(candidates[near], axis=0)
     return float(red), float(green), float(blue)
@@ -214,7 +214,10 @@ def optical_density(pixels: RgbImage, glass: NDArray[np.float64]) -> NDArray[np.
     """Optical density (Beer–Lambert, base 10) against the glass, (H, W, 3), not below 0."""
     levels = np.arange(WHITE + 1, dtype=np.float64)
     table = np.clip(-np.log10(np.maximum(levels, 1.0)[:, None] / glass), 0.0, None).astype(np.float32)
-    return np.stack([table[pixels[..., c], c] for c in range(3)], axis=-1)
+    planes = np.empty((3, *pixels.shape[:2]), np.float32)
+    for plane, channel, densities in zip(planes, cv2.split(pixels), table.T, strict=True):
+        cv2.LUT(channel, np.ascontiguousarray(densities), dst=plane)
+    return np.moveaxis(planes, 0, -1)
 
 
 def _smoothed_spread(density: NDArray[np.float32], mpp: float) -> NDArray[np.float32]:
