@@ -70,9 +70,10 @@ def sharpness(smooth: Map, left_out: NDArray[np.bool_] | None = None) -> NDArray
         (rows, columns) of the cells, those cut by the lower and right edge included: root of the Laplacian's over the
         gradient's energy, per pixel.
     """
-    padded = cv2.copyMakeBorder(smooth, 1, 1, 1, 1, cv2.BORDER_REPLICATE).astype(np.int32)
+    padded = cv2.copyMakeBorder(smooth, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    height, width = smooth.shape
     middle, up, down, left, right = (
-        padded[row : row + smooth.shape[0] : _STRIDE_PX, column : column + smooth.shape[1] : _STRIDE_PX]
+        padded[row : row + height : _STRIDE_PX, column : column + width : _STRIDE_PX].astype(np.int32)
         for row, column in ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
     )
     gradient = _window_sums(_squared(right - left) + _squared(down - up), left_out) / _DIFFERENCE_PX**2
@@ -89,10 +90,11 @@ def _squared(values: NDArray[np.int32]) -> NDArray[np.float64]:
 
 def _window_sums(values: NDArray[np.float64], left_out: NDArray[np.bool_] | None) -> NDArray[np.float64]:
     """Sums over the window around each cell; whole numbers far below 2 ** 53, hence exact in any order."""
-    rows, columns = (-(-side // _CELL_STEPS) for side in values.shape)
-    filled = np.zeros((rows * _CELL_STEPS, columns * _CELL_STEPS))
-    filled[: values.shape[0], : values.shape[1]] = values
-    cells = filled.reshape(rows, _CELL_STEPS, columns, _CELL_STEPS).sum(axis=(1, 3))
+    rest = [(0, -side % _CELL_STEPS) for side in values.shape]
+    filled = np.pad(values, rest) if any(after for _, after in rest) else values
+    # Rows first: along them NumPy adds many at once.
+    strips = filled.reshape(-1, _CELL_STEPS, filled.shape[1]).sum(axis=1)
+    cells = strips.reshape(len(strips), -1, _CELL_STEPS).sum(axis=2)
     if left_out is not None:
         cells[left_out] = 0.0
     window = (WINDOW_CELLS, WINDOW_CELLS)

@@ -49,24 +49,23 @@ def tumour_labels(
 
 def find_peaks(maps: NDArray[np.float32]) -> Peaks:
     """Local maxima of the highest of the maps (classes, H, W), to a fraction of a pixel by a parabola."""
-    whole = [np.round(plane * MAP_STEPS) / np.float32(MAP_STEPS) for plane in maps.astype(np.float32)]
+    whole = np.round(maps.astype(np.float32) * np.float32(MAP_STEPS))
     smooth = [cv2.GaussianBlur(plane, (_SMOOTHING_REACH, _SMOOTHING_REACH), _SMOOTHING_PX) for plane in whole]
-    stack = np.round(np.stack(smooth) * MAP_STEPS).astype(np.int32)
+    stack = np.stack([np.round(plane).astype(np.int16) for plane in smooth])
     highest = stack.max(axis=0)
     window = np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8)
     # What comes before a pixel in reading order must be lower, so that of equal neighbours one is taken.
     before = window.copy()
     before[_REACH_PX, _REACH_PX:] = 0
     before[_REACH_PX + 1 :] = 0
-    values = highest.astype(np.float32)
-    peak = (values >= cv2.dilate(values, window)) & (values > cv2.dilate(values, before))
+    peak = (highest >= cv2.dilate(highest, window)) & (highest > cv2.dilate(highest, before))
     y, x = np.nonzero(peak & (highest >= LEAST_PEAK * MAP_STEPS))
     across, down = _vertex(highest, y, x, 0, 1), _vertex(highest, y, x, 1, 0)
     return Peaks(x + 0.5 + across, y + 0.5 + down, stack[:, y, x].T / MAP_STEPS)
 
 
 def _vertex(
-    image: NDArray[np.int32], y: NDArray[np.intp], x: NDArray[np.intp], down: int, across: int
+    image: NDArray[np.int16], y: NDArray[np.intp], x: NDArray[np.intp], down: int, across: int
 ) -> NDArray[np.float64]:
     """Where the parabola through a peak and its two neighbours has its vertex, within half a pixel."""
     height, width = image.shape
