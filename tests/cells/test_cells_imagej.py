@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ki67.cells.channels import WORKING_MPP
-from ki67.cells.masks import Mask
+from ki67.cells.masks import Mask, stacked
 from ki67.cells.measurements import CHANNEL_UNITS, MEASUREMENT_UNITS, SHAPE_UNITS, STATISTICS, measure
 from ki67.cells.stains import Stains, optical_density, stain_amounts
 
@@ -150,7 +150,7 @@ def both(
     if not IMAGEJ.is_file() or shutil.which("javac") is None:
         pytest.skip("ImageJ and a Java compiler are not installed (Debian: imagej, default-jdk-headless)")
     rgb = stained(labels.shape, seed=6)
-    ours = measure(rgb, STAINS, masks)[0]
+    ours = measure(rgb, STAINS, stacked(masks))[0]
     amounts = stain_amounts(optical_density(rgb, STAINS.background_rgb), STAINS)
     planes = [*np.moveaxis(amounts, -1, 0), *np.moveaxis(rgb, -1, 0)]
     theirs = {name: np.full(len(masks), -1.0) for name in MEASUREMENT_UNITS}

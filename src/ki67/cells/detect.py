@@ -200,7 +200,7 @@ def _count_tile(slide: Slide, tile: Tile, job: _Job) -> pa.Table:
     x_um = (found.x_px + tile.left_px) * WORKING_MPP
     y_um = (found.y_px + tile.top_px) * WORKING_MPP
     kept = np.flatnonzero(job.counted.keeps(x_um, y_um))
-    measurements, outlines = measure(rgb, job.stains, [found.masks[index] for index in kept.tolist()])
+    measurements, outlines = measure(rgb, job.stains, found.masks[kept])
     dab = measurements[:, list(MEASUREMENT_UNITS).index("Mean_DAB")]
     label = _by_density(found.label[kept], dab, job.dab_threshold)
     origin = np.array([tile.left_px, tile.top_px], np.float32)

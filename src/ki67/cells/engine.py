@@ -14,7 +14,7 @@ from ki67.cells.candidates import find_candidates
 from ki67.cells.card import NEGATIVE, OTHER, POSITIVE, CellCard
 from ki67.cells.channels import WORKING_MPP, TilePixels, make_channels
 from ki67.cells.forest import ForestModel, load_model
-from ki67.cells.masks import Mask
+from ki67.cells.masks import Mask, Masks, stacked
 from ki67.cells.network import STRIDE, NetworkModel, load_network
 from ki67.cells.peaks import find_peaks, tumour_labels
 from ki67.cells.segmentation import STEPS_PER_PX, segment
@@ -41,7 +41,7 @@ class FoundNuclei:
     y_px: NDArray[np.float64]
     label: NDArray[np.int8]
     probability: NDArray[np.float32]
-    masks: tuple[Mask, ...]
+    masks: Masks
 
 
 class Engine(Protocol):
@@ -93,7 +93,7 @@ class ForestEngine:
         best = best[core.owns(x_px[best], y_px[best])]
         label = tumour_labels(shares[likely[best]], self.card.positive_threshold, self.card.negative_threshold)
         certainty = shares[likely[best], label].astype(np.float32)
-        masks = tuple(Mask(*candidates.mask(index)) for index in likely[best].tolist())
+        masks = stacked([Mask(*candidates.mask(index)) for index in likely[best].tolist()])
         return FoundNuclei(x_px[best], y_px[best], label, certainty, masks)
 
 
@@ -120,7 +120,7 @@ class NetworkEngine:
         own = np.flatnonzero(core.owns(x_px, y_px))
         label, certainty = self._labels(peaks.values[own])
         masks = segment(tile.smooth_density, x_px, y_px, own)
-        return FoundNuclei(x_px[own], y_px[own], label, certainty, tuple(masks))
+        return FoundNuclei(x_px[own], y_px[own], label, certainty, masks)
 
     def _labels(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
         """Labels and how likely they are right; "other" is what the likelier tumour class is not."""

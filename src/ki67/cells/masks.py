@@ -18,10 +18,24 @@ class Mask:
     top: int
 
 
-def stacked(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    """Masks of any size in one array (N, H, W), the first pixel of each in row 1, column 1, and its edges empty."""
-    height, width = (max(mask.shape[axis] for mask in masks) + 2 for axis in (0, 1))
+@dataclass(frozen=True)
+class Masks:
+    """Pixels of N nuclei, (N, H, W), edges empty; ``left``, ``top`` (N,): where row 1, column 1 lies in the tile."""
+
+    pixels: NDArray[np.bool_]
+    left: NDArray[np.intp]
+    top: NDArray[np.intp]
+
+    def __getitem__(self, index: NDArray[np.intp]) -> Masks:
+        """Some of them."""
+        return Masks(self.pixels[index], self.left[index], self.top[index])
+
+
+def stacked(masks: Sequence[Mask]) -> Masks:
+    """Masks of any size side by side, the first pixel of each in row 1, column 1."""
+    height, width = (max((mask.pixels.shape[axis] for mask in masks), default=0) + 2 for axis in (0, 1))
     stack = np.zeros((len(masks), height, width), np.bool_)
     for place, mask in zip(stack, masks, strict=True):
-        place[1 : mask.shape[0] + 1, 1 : mask.shape[1] + 1] = mask
-    return stack
+        place[1 : mask.pixels.shape[0] + 1, 1 : mask.pixels.shape[1] + 1] = mask.pixels
+    left, top = (np.array([getattr(mask, side) for mask in masks], np.intp) for side in ("left", "top"))
+    return Masks(stack, left, top)

@@ -11,13 +11,11 @@ against a division by zero turns the ellipse by a little and changes the ratio b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ki67.cells.channels import WORKING_MPP
-from ki67.cells.masks import Mask, stacked
+from ki67.cells.masks import Masks
 from ki67.cells.outlines import Shapes, drawn_outlines, shapes_of
 from ki67.cells.stains import Stains, optical_density, stain_amounts
 
@@ -42,7 +40,7 @@ _BATCH = 128
 
 
 def measure(
-    rgb: NDArray[np.uint8], stains: Stains, masks: Sequence[Mask]
+    rgb: NDArray[np.uint8], stains: Stains, masks: Masks
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
     """Measure nuclei of a tile (H, W, 3) at the working resolution.
 
@@ -51,20 +49,21 @@ def measure(
     tuple
         Measurements (N, ``len(MEASUREMENT_UNITS)``), and for each nucleus its outline (K, 2) in pixels of the tile.
     """
-    if not masks:
+    stack = masks.pixels
+    if not len(stack):
         return np.empty((0, len(MEASUREMENT_UNITS)), np.float32), []
-    stack = stacked([mask.pixels for mask in masks])
-    corner = np.array([(mask.left, mask.top) for mask in masks])
     counts = np.count_nonzero(stack, axis=(1, 2))
     _, height, width = stack.shape
     owner = np.repeat(np.arange(len(stack)), counts)
     y, x = np.divmod(np.flatnonzero(stack) - owner * (height * width), width)
     shapes = shapes_of(stack)
     shape = _shape_columns(shapes, counts, _aspect(x, y, counts))
-    place = (y + (corner[:, 1] - 1)[owner]) * rgb.shape[1] + x + (corner[:, 0] - 1)[owner]
+    first = (masks.top - 1) * rgb.shape[1] + masks.left - 1
+    place = y * rgb.shape[1] + x + np.repeat(first, counts)
     pixels = np.take(rgb.reshape(-1, 3), place, axis=0)
     columns = np.column_stack([shape, _intensities(pixels, stains, counts, shape[:, 0])])
-    return columns.astype(np.float32), drawn_outlines(shapes.outlines, corner.astype(np.float64))
+    corners = np.column_stack([masks.left, masks.top]).astype(np.float64)
+    return columns.astype(np.float32), drawn_outlines(shapes.outlines, corners)
 
 
 def _shape_columns(shapes: Shapes, counts: NDArray[np.intp], aspect: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -107,7 +106,7 @@ def _intensities(
         own = slice(first, first + _BATCH)
         part = pixels[ends[first] - counts[first] : ends[own][-1]]
         stain = stain_amounts(optical_density(part, stains.background_rgb), stains)
-        for number, plane in enumerate((*stain.T, *part.T)):
+        for number, plane in enumerate((*stain.T, *np.ascontiguousarray(part.T))):
             columns = slice(number * len(STATISTICS), (number + 1) * len(STATISTICS))
             result[own, columns] = statistics(plane, counts[own], area_um2[own])
     return result
@@ -131,9 +130,9 @@ def statistics(
     square = centred * centred
     moments = (square, square * centred, square * square)
     second, third, fourth = (np.add.reduceat(moment, starts) / counts for moment in moments)
-    ordered = _ordered(pixels, counts)
-    low, high, upper = (ordered[at].astype(np.float64) for at in (starts, starts + counts - 1, starts + counts // 2))
-    median = upper if pixels.dtype == np.uint8 else (ordered[starts + (counts - 1) // 2] + upper) / 2
+    places = np.stack([starts, starts + counts - 1, starts + (counts - 1) // 2, starts + counts // 2])
+    low, high, lower, upper = _ordered(pixels, counts, places).astype(np.float64)
+    median = upper if pixels.dtype == np.uint8 else (lower + upper) / 2
     spread = np.sqrt(second * counts / np.maximum(counts - 1, 1))
     # A mean may miss equal values by the last bit: the spread is then noise, not zero.
     safe = np.where(high > low, second, 1.0)
@@ -143,16 +142,19 @@ def statistics(
 
 
 def _ordered(
-    values: NDArray[np.float32] | NDArray[np.uint8], counts: NDArray[np.intp]
+    values: NDArray[np.float32] | NDArray[np.uint8], counts: NDArray[np.intp], places: NDArray[np.intp]
 ) -> NDArray[np.float32] | NDArray[np.uint8]:
-    """The values, sorted within each group: one sort of whole numbers, of which the group is the higher part."""
+    """What stands at some places where the values are sorted within each group.
+
+    One sort of whole numbers, of which the group is the higher part.
+    """
     if values.dtype == np.uint8:
         whole = np.uint16 if len(counts) <= 1 << 8 else np.uint32
         group = np.repeat(np.arange(0, len(counts) << 8, 1 << 8).astype(whole), counts)
-        return np.sort(group | values).astype(np.uint8)
+        return np.sort(group | values)[places].astype(np.uint8)
     group = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     bits = _in_order(np.ascontiguousarray(values, np.float32).view(np.int32))
-    joined = np.sort((group << 32) + (bits.astype(np.int64) + 2**31))
+    joined = np.sort((group << 32) + (bits.astype(np.int64) + 2**31))[places]
     return _in_order(((joined & 0xFFFFFFFF) - 2**31).astype(np.int32)).view(np.float32)
 
 

@@ -54,7 +54,7 @@ class Shapes:
 
 
 def shapes_of(stack: NDArray[np.bool_]) -> Shapes:
-    """Outlines and shape numbers of 4-connected masks as :func:`ki67.cells.masks.stacked` lays them out."""
+    """Outlines and shape numbers of 4-connected masks (N, H, W) with empty edges, see :func:`trace`."""
     outlines = trace(stack)
     hull = _padded([cv2.convexHull(one)[:, 0] for one in outlines.split(outlines.corners.astype(np.int32))])
     widths = [_feret(hull[first : first + _BATCH]) for first in range(0, len(hull), _BATCH)]

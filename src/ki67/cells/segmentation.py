@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ki67.cells.channels import WORKING_MPP
-from ki67.cells.masks import Mask
+from ki67.cells.masks import Masks, stacked
 
 REACH_UM = 9.0
 """No nucleus reaches farther from its centre: those of a grade 3 carcinoma are some 9 to 14 µm across."""
@@ -26,13 +26,18 @@ STEPS_PER_PX = 1024
 """Centres are kept in such steps, so that they are equal to the last bit in every tile."""
 
 _REACH_PX = round(REACH_UM / WORKING_MPP)
-_WINDOW = 2 * _REACH_PX + 1
+# A nucleus's window has an edge of one pixel that no nucleus reaches.
+_MIDDLE = _REACH_PX + 1
+_WINDOW = 2 * _MIDDLE + 1
+_INNER = slice(1, -1)
+_EDGE = np.ones((_WINDOW, _WINDOW), np.bool_)
+_EDGE[_INNER, _INNER] = False
+_BEYOND = np.uint16(2**16 - 1)  # denser than anything: where pixels are sorted it comes last
 _LEAST_RADIUS_PX = LEAST_RADIUS_UM / WORKING_MPP
-_CORE_REACH_PX = int(_LEAST_RADIUS_PX + 1)
+_NEAR = slice(_MIDDLE - int(_LEAST_RADIUS_PX + 1), _MIDDLE + int(_LEAST_RADIUS_PX + 1) + 1)
 # The surroundings' density: so much of the window is darker, since in a dense nest most of it is nuclei.
 _BACKGROUND_PERCENTILE = 15.0
 _HALF_WAY = 0.45
-_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 # Nuclei worked on at once: their windows stay within a core's own cache.
 _BATCH = 128
 
@@ -42,7 +47,7 @@ def segment(
     x_px: NDArray[np.float64],
     y_px: NDArray[np.float64],
     wanted: NDArray[np.intp],
-) -> list[Mask]:
+) -> Masks:
     """Masks of some of the nuclei of a tile.
 
     Parameters
@@ -55,7 +60,7 @@ def segment(
         Those whose masks are asked for, indices into the centres.
     """
     if len(wanted) == 0:
-        return []
+        return stacked([])
     # Nothing farther away has a say in the wanted ones' windows: no centre beyond twice the reach is nearest in them.
     left, right = _around(x_px[wanted], density.shape[1])
     top, bottom = _around(y_px[wanted], density.shape[0])
@@ -63,15 +68,17 @@ def segment(
     part = density[top:bottom, left:right]
     owner = _nearest(part.shape, x_px[there] - left, y_px[there] - top)
     density_around, owner_around = (
-        cv2.copyMakeBorder(plane, _REACH_PX, _REACH_PX, _REACH_PX, _REACH_PX, cv2.BORDER_CONSTANT, value=0)
-        for plane in (part, owner)
+        cv2.copyMakeBorder(plane, _MIDDLE, _MIDDLE, _MIDDLE, _MIDDLE, cv2.BORDER_CONSTANT, value=int(beyond))
+        for plane, beyond in ((part, _BEYOND), (owner, 0))
     )
     maps = _Maps(np.asarray(density_around, np.uint16), np.asarray(owner_around, np.int32))
-    masks = []
+    x, y = x_px[wanted] - left, y_px[wanted] - top
+    column, row = np.minimum(x.astype(int), part.shape[1] - 1), np.minimum(y.astype(int), part.shape[0] - 1)
+    masks = np.empty((len(wanted), _WINDOW, _WINDOW), np.bool_)
     for first in range(0, len(wanted), _BATCH):
-        batch = wanted[first : first + _BATCH]
-        masks += _masks(maps, x_px[batch] - left, y_px[batch] - top)
-    return [Mask(mask.pixels, mask.left + left, mask.top + top) for mask in masks]
+        own = slice(first, first + _BATCH)
+        masks[own] = _masks(maps, _Axis(column[own], x[own]), _Axis(row[own], y[own]))
+    return Masks(masks, column - _REACH_PX + left, row - _REACH_PX + top)
 
 
 def _around(centres: NDArray[np.float64], side: int) -> tuple[int, int]:
@@ -91,49 +98,60 @@ def _nearest(shape: tuple[int, ...], x_px: NDArray[np.float64], y_px: NDArray[np
 
 @dataclass(frozen=True)
 class _Maps:
-    """Density and owner of each pixel, with a margin as wide as a nucleus may reach, owned by none (0)."""
+    """Density and owner of each pixel; around the tile a window's half of the highest density, owned by none (0)."""
 
     density: NDArray[np.uint16]
     owner: NDArray[np.int32]
 
 
-def _masks(maps: _Maps, x: NDArray[np.float64], y: NDArray[np.float64]) -> list[Mask]:
+@dataclass(frozen=True)
+class _Axis:
+    """The middle pixels of some windows along one axis, and the centres of their nuclei."""
+
+    middle: NDArray[np.intp]
+    centre: NDArray[np.float64]
+
+    @property
+    def squares(self) -> NDArray[np.int32]:
+        """Squared distance, (N, W), of each pixel of a window from the centre; in steps, hence exact."""
+        first = np.round((self.middle + 0.5 - self.centre) * STEPS_PER_PX).astype(np.int32)
+        away = first[:, None] + np.arange(-_MIDDLE, _MIDDLE + 1, dtype=np.int32) * STEPS_PER_PX
+        return np.asarray(away * away)
+
+    def inside(self, side: int) -> NDArray[np.intp]:
+        """How many pixels of each window, its edge left out, lie on a tile so long."""
+        return np.asarray(np.minimum(self.middle + _MIDDLE, side) - np.maximum(self.middle - _REACH_PX, 0))
+
+
+def _masks(maps: _Maps, across: _Axis, down: _Axis) -> NDArray[np.bool_]:
     """Masks of some nuclei at once: one window (``_WINDOW`` px wide) for each, centre in the middle."""
-    height, width = (side - 2 * _REACH_PX for side in maps.owner.shape)
-    column, row = np.minimum(x.astype(int), width - 1), np.minimum(y.astype(int), height - 1)
-    density, owner = (
-        sliding_window_view(plane, (_WINDOW, _WINDOW))[row, column] for plane in (maps.density, maps.owner)
+    density = sliding_window_view(maps.density, (_WINDOW, _WINDOW))[down.middle, across.middle]
+    owner = sliding_window_view(maps.owner, (_WINDOW, _WINDOW))[down.middle, across.middle]
+    height, width = (side - 2 * _MIDDLE for side in maps.owner.shape)
+    squared = down.squares[:, :, None] + across.squares[:, None, :]
+    core = squared <= int((_LEAST_RADIUS_PX * STEPS_PER_PX) ** 2)
+    there = core[:, _NEAR, _NEAR] & (owner[:, _NEAR, _NEAR] > 0)
+    level = _half_way(density, there, down.inside(height) * across.inside(width))
+    own = (owner == owner[:, _MIDDLE, _MIDDLE, None, None]) & (squared <= (_REACH_PX * STEPS_PER_PX) ** 2)
+    core &= own
+    dense = _opened(((density >= level[:, None, None]) & own) | core, (owner == 0) | _EDGE) | core
+    dense[:, _MIDDLE, _MIDDLE] = True
+    return _filled(_middle_part(dense))
+
+
+def _half_way(density: NDArray[np.uint16], core: NDArray[np.bool_], inside: NDArray[np.intp]) -> NDArray[np.uint16]:
+    """Density at each nucleus's border, (N,), from windows (N, W, W) of which so many pixels lie on the tile."""
+    nucleus = _percentile(
+        np.where(core, density[:, _NEAR, _NEAR], _BEYOND), np.count_nonzero(core, axis=(1, 2)), 50.0
     )
-    across, down = _squares(column, x), _squares(row, y)
-    squared = down[:, :, None] + across[:, None, :]
-    inside = owner > 0
-    core = (squared <= int((_LEAST_RADIUS_PX * STEPS_PER_PX) ** 2)) & inside
-    level = _half_way(density, core, inside)
-    own = (owner == owner[:, _REACH_PX, _REACH_PX, None, None]) & (squared <= (_REACH_PX * STEPS_PER_PX) ** 2)
-    dense = _opened(((density >= level[:, None, None]) | core) & own, inside) | (core & own)
-    dense[:, _REACH_PX, _REACH_PX] = True
-    return _cut(_filled(_middle_part(dense)), column - _REACH_PX, row - _REACH_PX)
-
-
-def _squares(middle: NDArray[np.intp], centre: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Squared distance along one axis, (N, W), of each pixel of a window from the centre; in steps, hence exact."""
-    first = np.round((middle + 0.5 - centre) * STEPS_PER_PX).astype(np.int32)
-    away = first[:, None] + np.arange(-_REACH_PX, _REACH_PX + 1, dtype=np.int32) * STEPS_PER_PX
-    return np.asarray(away * away)
-
-
-def _half_way(density: NDArray[np.uint16], core: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.uint16]:
-    """Density at each nucleus's border, (N,), from windows (N, W, W) of which ``inside`` lies on the tile."""
-    near = slice(_REACH_PX - _CORE_REACH_PX, _REACH_PX + _CORE_REACH_PX + 1)
-    nucleus = _percentile(density[:, near, near], core[:, near, near], 50.0)
-    outside = _percentile(density, inside, _BACKGROUND_PERCENTILE)
+    outside = _percentile(density[:, _INNER, _INNER], inside, _BACKGROUND_PERCENTILE)
     return np.ceil((outside + _HALF_WAY * (nucleus - outside)).astype(np.float32)).astype(np.uint16)
 
 
-def _percentile(windows: NDArray[np.uint16], members: NDArray[np.bool_], percent: float) -> NDArray[np.float64]:
-    """Percentile, between neighbours linear, of those pixels of each window (N, H, W) that are members."""
-    ordered = np.sort(np.where(members, windows, np.uint16(2**16 - 1)).reshape(len(windows), -1), axis=1)
-    last, number = np.count_nonzero(members, axis=(1, 2)) - 1, np.arange(len(windows))
+def _percentile(windows: NDArray[np.uint16], count: NDArray[np.intp], percent: float) -> NDArray[np.float64]:
+    """Percentile, between neighbours linear, of so many of the lowest pixels of each window (N, H, W)."""
+    ordered = np.sort(windows.reshape(len(windows), -1), axis=1)
+    last, number = count - 1, np.arange(len(windows))
     place = last * (percent / 100.0)
     below = place.astype(np.intp)
     low, high = (ordered[number, at].astype(np.float64) for at in (below, np.minimum(below + 1, last)))
@@ -141,49 +159,30 @@ def _percentile(windows: NDArray[np.uint16], members: NDArray[np.bool_], percent
     return np.asarray(low + (high - low) * (place - below), np.float32).astype(np.float64)
 
 
-def _opened(masks: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Opening of each mask (N, W, W) by a cross of five pixels; what lies beyond a window does not erode."""
-    picture = _picture(masks | ~inside, beyond=True)
-    eroded = cv2.erode(picture, _CROSS).reshape(-1, _WINDOW + 2, _WINDOW + 2)[:, 1:-1, 1:-1]
-    grown = cv2.dilate(_picture(eroded.view(np.bool_) & inside, beyond=False), _CROSS)
-    return np.asarray(grown.reshape(-1, _WINDOW + 2, _WINDOW + 2)[:, 1:-1, 1:-1].view(np.bool_) & inside)
+def _opened(masks: NDArray[np.bool_], beyond: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Opening of each mask (N, W, W) by a cross of five pixels; what lies beyond does not erode."""
+    eroded = _over_cross(np.bitwise_and, masks | beyond) & ~beyond
+    return _over_cross(np.bitwise_or, eroded) & ~beyond
 
 
-def _picture(masks: NDArray[np.bool_], *, beyond: bool) -> NDArray[np.uint8]:
-    """All masks (N, W, W) in one picture (N * (W + 2), W + 2), with what is beyond around each."""
-    picture = np.full((len(masks), _WINDOW + 2, _WINDOW + 2), beyond, np.uint8)
-    picture[:, 1:-1, 1:-1] = masks
-    return picture.reshape(-1, _WINDOW + 2)
-
-
-def _parts(masks: NDArray[np.bool_], *, beyond: bool) -> NDArray[np.int32]:
-    """Numbers of the 4-connected parts of all masks (N, W, W) and what is beyond them, (N, W + 2, W + 2)."""
-    _, numbers = cv2.connectedComponents(_picture(masks, beyond=beyond), connectivity=4)
-    return np.asarray(numbers, np.int32).reshape(-1, _WINDOW + 2, _WINDOW + 2)
+def _over_cross(join: np.ufunc, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Each pixel of masks (N, W, W) joined with its four neighbours; not to be relied on along the edges."""
+    flat, joined = masks.ravel(), masks.copy()
+    inner = joined.ravel()[_WINDOW:-_WINDOW]
+    for step in (-_WINDOW, -1, 1, _WINDOW):
+        join(inner, flat[_WINDOW + step : len(flat) - _WINDOW + step], out=inner)
+    return joined
 
 
 def _middle_part(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The part in which the middle of the window lies."""
-    numbers = _parts(masks, beyond=False)[:, 1:-1, 1:-1]
-    return np.asarray(numbers == numbers[:, _REACH_PX, _REACH_PX, None, None])
+    """The 4-connected part of each mask (N, W, W) in which the middle of the window lies."""
+    _, numbers = cv2.connectedComponents(masks.view(np.uint8).reshape(-1, _WINDOW), connectivity=4)
+    numbers = np.asarray(numbers).reshape(masks.shape)
+    return np.asarray(numbers == numbers[:, _MIDDLE, _MIDDLE, None, None])
 
 
 def _filled(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Without holes: what is not reached from outside belongs to the nucleus."""
-    numbers = _parts(~masks, beyond=True)
-    return np.asarray(numbers[:, 1:-1, 1:-1] != numbers[0, 0, 0])
-
-
-def _cut(masks: NDArray[np.bool_], left: NDArray[np.intp], top: NDArray[np.intp]) -> list[Mask]:
-    """Each mask in its bounding box; ``left``, ``top`` are the windows' first pixels."""
-    rows, columns = np.asarray(masks.any(axis=2)), np.asarray(masks.any(axis=1))
-    top_row, left_column = rows.argmax(axis=1), columns.argmax(axis=1)
-    ends = zip(
-        top_row.tolist(), (_WINDOW - rows[:, ::-1].argmax(axis=1)).tolist(),
-        left_column.tolist(), (_WINDOW - columns[:, ::-1].argmax(axis=1)).tolist(), strict=True,
-    )  # fmt: skip
-    places = zip((left + left_column).tolist(), (top + top_row).tolist(), strict=True)
-    return [
-        Mask(mask[r0:r1, c0:c1].copy(), x, y)
-        for mask, (r0, r1, c0, c1), (x, y) in zip(masks, ends, places, strict=True)
-    ]
+    """Without holes: what is not reached from the empty edges, which hang together, belongs to the nucleus."""
+    picture = masks.view(np.uint8).reshape(-1, _WINDOW)
+    cv2.floodFill(picture, None, (0, 0), 2, flags=4)
+    return np.asarray(picture != 2).reshape(masks.shape)
