@@ -24,8 +24,8 @@ from ki67.cells.card import NEGATIVE, OTHER, POSITIVE
 from ki67.cells.channels import WORKING_MPP, TilePixels, check_resolution
 from ki67.cells.counted_region import CountedRegion, counted_region
 from ki67.cells.engine import Engine, load_engine
-from ki67.cells.exclusion import NOTHING_LOST, Exclusion, find_exclusion, loss_warnings, usable_mm2
-from ki67.cells.focus import REACH_PX
+from ki67.cells.exclusion import NOTHING_LOST, Exclusion, loss_warnings, pen_and_folds, usable_mm2
+from ki67.cells.focus import REACH_PX, focus_limit
 from ki67.cells.measurements import MEASUREMENT_UNITS, measure
 from ki67.cells.quality import stain_warnings
 from ki67.cells.sampling import is_field, sample_slide
@@ -135,9 +135,12 @@ def detect_cells(
         counted = counted_region(slide.bounds_um.polygon, slide.bounds_um, 0.0)
     else:
         counted = counted_region(tissue.geometry, slide.bounds_um, margin_um)
-    sample = sample_slide(slide, tissue)
-    stains = estimate_stains(sample.pixels)
-    exclusion = None if keep_artefacts else find_exclusion(slide, tissue, sample, stains)
+    with ThreadPoolExecutor(1, thread_name_prefix="exclusion") as aside:
+        kinds = None if keep_artefacts else aside.submit(pen_and_folds, slide, tissue)
+        sample = sample_slide(slide, tissue)
+        stains = estimate_stains(sample.pixels)
+        stained = stain_warnings(sample, stains)
+        exclusion = Exclusion(kinds.result(), focus_limit(sample, stains)) if kinds else None
     job = _Job(engine, stains, counted, dab_threshold, exclusion)
     tiles = plan_tiles(slide.bounds_um, counted.kept, max(engine.halo_px, _FOCUS_HALO_PX), core_px)
     tops = [tile.top_px + tile.core.top for tile in tiles]
@@ -147,7 +150,7 @@ def detect_cells(
     lost = exclusion.lost(shapely.union_all(counted.polygons)) if exclusion else dict(NOTHING_LOST)
     warnings = (
         *(tissue.warnings if tissue else ()),
-        *stain_warnings(sample, stains),
+        *stained,
         *loss_warnings(lost, counted.area_mm2),
     )
     card = engine.card

@@ -11,9 +11,7 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from ki67.cells.channels import Map
-from ki67.cells.focus import CELL_UM, focus_limit, out_of_focus, sharpness
-from ki67.cells.sampling import Sample
-from ki67.cells.stains import Stains
+from ki67.cells.focus import CELL_UM, out_of_focus, sharpness
 from ki67.cells.tiling import GRID_PX, Tile
 from ki67.geometry import area_mm2, as_multipolygon
 from ki67.slides import Slide, TissueMask
@@ -78,8 +76,8 @@ class Exclusion:
         }
 
 
-def find_exclusion(slide: Slide, tissue: TissueMask | None, sample: Sample, stains: Stains) -> Exclusion:
-    """Find pen and folds, and what sharpness to expect of this slide.
+def pen_and_folds(slide: Slide, tissue: TissueMask | None) -> NDArray[np.uint8]:
+    """Find pen and folds: an index into :data:`EXCLUSIONS` for each cell of the grid.
 
     On a field (no tissue mask) there is no room for the sides by which a fold is told: only pen is sought.
     """
@@ -95,7 +93,7 @@ def find_exclusion(slide: Slide, tissue: TissueMask | None, sample: Sample, stai
         mpp = tissue.mpp
         pen = tissue.pen if tissue.pen is not None else np.zeros_like(tissue.mask)
     kinds[_on_grid(pen, mpp, kinds.shape)] = _PEN
-    return Exclusion(kinds, focus_limit(sample, stains))
+    return kinds
 
 
 def _on_grid(mask: NDArray[np.bool_], mpp: float, shape: tuple[int, ...]) -> NDArray[np.bool_]:
