@@ -38,7 +38,7 @@ from ki67 import slides
 from ki67.cells import detect_cells, load_engine
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.counted_region import counted_region
-from ki67.cells.detect import MARGIN_UM
+from ki67.cells.detect import FOCUS_HALO_PX, MARGIN_UM
 from ki67.cells.engine import NetworkEngine
 from ki67.cells.network import INPUT_NAME, OUTPUT_NAME, transmitted
 from ki67.cells.sampling import sample_slide
@@ -77,7 +77,7 @@ def planned(slide: Slide, engine: NetworkEngine) -> list[Tile]:
     """The tiles that count works on."""
     tissue = slides.tissue_mask(slide)
     counted = counted_region(tissue.geometry, slide.bounds_um, MARGIN_UM)
-    return plan_tiles(slide.bounds_um, counted.kept, engine.halo_px)
+    return plan_tiles(slide.bounds_um, counted.kept, max(engine.halo_px, FOCUS_HALO_PX))
 
 
 def timed(work: Callable[[], Any]) -> Taken:
@@ -103,13 +103,14 @@ class Bare:
 
     def __init__(self, slide: Slide, engine: NetworkEngine, tiles: list[Tile]) -> None:
         background = estimate_stains(sample_slide(slide, slides.tissue_mask(slide)).pixels).background_rgb
-        ready: dict[tuple[float, float], list[np.ndarray]] = defaultdict(list)
+        ready: dict[tuple[int, ...], list[np.ndarray]] = defaultdict(list)
         self._session = engine.model.session
         self._inputs: list[np.ndarray] = []
         for number, tile in enumerate(tiles):
-            kept = ready[(tile.rect.width_um, tile.rect.height_um)]
+            pixels = slide.read(tile.rect, WORKING_MPP)[engine.seen(tile.core)]
+            kept = ready[pixels.shape[:2]]
             if len(kept) < READY_PER_SHAPE:
-                light = transmitted(slide.read(tile.rect, WORKING_MPP), background)
+                light = transmitted(pixels, background)
                 kept.append(np.ascontiguousarray(light.transpose(2, 0, 1))[None])
             self._inputs.append(kept[number % len(kept)])
 

@@ -44,7 +44,8 @@ LEAST_DAB_OD = 0.05
 """With less DAB on the average no nucleus is positive, whatever the engine says: it is not brown. Of 1,236 nuclei
 that the network calls positive on the BCData and SHIDC fields none has less than 0.08."""
 
-_FOCUS_HALO_PX = -(-REACH_PX // GRID_PX) * GRID_PX
+FOCUS_HALO_PX = -(-REACH_PX // GRID_PX) * GRID_PX
+"""Pixels around a tile's core by which it is known whether the core is out of focus."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def detect_cells(
         stained = stain_warnings(sample, stains)
         exclusion = Exclusion(kinds.result(), focus_limit(sample, stains)) if kinds else None
     job = _Job(engine, stains, counted, dab_threshold, exclusion)
-    tiles = plan_tiles(slide.bounds_um, counted.kept, max(engine.halo_px, _FOCUS_HALO_PX), core_px)
+    tiles = plan_tiles(slide.bounds_um, counted.kept, max(engine.halo_px, FOCUS_HALO_PX), core_px)
     tops = [tile.top_px + tile.core.top for tile in tiles]
     # Closed before the slide is: where the table cannot be written no tile goes on reading.
     with closing(_in_parallel(slide, tiles, job, workers)) as tables, atomic_path(path) as file:
