@@ -76,7 +76,7 @@ def figures(fields: list[NetworkField], peaks: list[Peaks], thresholds: tuple[fl
 
 def best(fields: list[NetworkField], peaks: list[Peaks]) -> dict[str, Any]:
     """The figures at the threshold with the highest mean F1."""
-    options = [figures(fields, peaks, step) | {"threshold": step} for step in NETWORK_STEPS]
+    options = [figures(fields, peaks, (step, step)) | {"threshold": step} for step in NETWORK_STEPS]
     both, names = ("bcdata", "shidc"), ("positive", "negative")
     return max(options, key=lambda row: sum(row[group][name] for group in both for name in names))
 

@@ -215,6 +215,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
             "area_lost_mm2": found.area_lost_mm2,
             "region_ids": [region.region_id for region in regions or ()],
             "stains": found.stains.to_dict(),
+            "brown_od": found.brown_od,
             "warnings": list(found.warnings),
         }
 
@@ -229,7 +230,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         "region": region_file,
     }
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage("cells", 8, (CELLS, EXCLUDED)), parameters, reads, work)
+    case.run_stage(Stage("cells", 9, (CELLS, EXCLUDED)), parameters, reads, work)
 
 
 def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:

@@ -8,6 +8,8 @@ import synthetic
 
 from ki67.annotations import Region, Regions
 from ki67.cells import cell_schema, detect_cells, load_engine
+from ki67.cells import load_engine as load_plain
+from ki67.cells.card import NEGATIVE, POSITIVE
 from ki67.cells.matching import count_matches
 from ki67.errors import PixelSizeError, RegionError, TissueError
 from ki67.slides import open_slide
@@ -204,6 +206,27 @@ def test_without_any_brown_no_cell_is_positive(drawn, save):
     found = detect(save((245 * 10 ** -(amount * blue)).clip(0, 255).astype(np.uint8)))
     assert "positive" not in found.read_table()["label"].to_pylist()
     assert any("DAB is nearly absent" in line for line in found.warnings)
+
+
+def test_plainly_brown_nuclei_are_positive_whatever_the_engine_says(drawn, save, monkeypatch):
+    class Doubter:
+        def __init__(self, engine):
+            self.card, self.halo_px, self.engine = engine.card, engine.halo_px, engine
+
+        def find(self, tile, core):
+            found = self.engine.find(tile, core)
+            found.label[found.label == POSITIVE] = NEGATIVE
+            return found
+
+    path = save(drawn[0])
+    expected = detect(path)
+    monkeypatch.setattr(f"{__name__}.load_engine", lambda name: Doubter(load_plain(name)))
+    found = detect(path)
+    assert found.brown_od < 0.5
+    table = found.read_table()
+    np.testing.assert_array_equal(places(table, "positive"), places(expected.read_table(), "positive"))
+    positive = np.array(table["label"].to_pylist()) == "positive"
+    assert np.array([value is None for value in table["probability"].to_pylist()])[positive].all()
 
 
 def test_pixels_too_large_for_nuclei_are_refused(drawn, save):

@@ -7,6 +7,7 @@ from ki67.cells.sampling import Sample
 from ki67.cells.stains import (
     REFERENCE_DAB,
     REFERENCE_HEMATOXYLIN,
+    brown_density,
     estimate_background,
     estimate_stains,
     optical_density,
@@ -126,3 +127,25 @@ def test_real_fields_give_no_stain_warning(cell_data, folder):
     for path in paths:
         with open_slide(path, 0.25) as slide:
             assert warnings_of(slide.read(slide.bounds_um, 0.5)) == ()
+
+
+def brown_limit(picture):
+    return brown_density(picture, estimate_stains(picture))
+
+
+def test_what_is_brown_follows_the_strength_of_the_slides_own_stain():
+    weak, strong = (
+        synthetic.render(np.full((200, 200), synthetic.GROUND_AMOUNT), amount * brown)
+        for brown in [np.pad(np.ones((60, 60)), 70)]
+        for amount in (0.5, 1.5)
+    )
+    assert brown_limit(weak) == pytest.approx(0.18, abs=0.03)
+    assert brown_limit(strong) > 1.3 * brown_limit(weak)
+
+
+def test_a_brown_ground_makes_no_nucleus_brown():
+    blue = np.pad(np.full((60, 60), 0.4), 70) + synthetic.GROUND_AMOUNT
+    film = np.full((200, 200), 0.25)
+    film[:10] = 0.0
+    limit = brown_limit(synthetic.render(blue, film))
+    assert limit > 0.25 + 0.15

@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,10 +25,10 @@ from ki67.cells.counted_region import CountedRegion, counted_region
 from ki67.cells.engine import Engine, load_engine
 from ki67.cells.exclusion import NOTHING_LOST, Exclusion, loss_warnings, pen_and_folds, usable_mm2
 from ki67.cells.focus import REACH_PX, focus_limit
-from ki67.cells.measurements import MEASUREMENT_UNITS, measure
+from ki67.cells.measurements import column, measure
 from ki67.cells.quality import stain_warnings
 from ki67.cells.sampling import is_field, sample_slide
-from ki67.cells.stains import Stains, estimate_stains
+from ki67.cells.stains import Stains, brown_density, estimate_stains
 from ki67.cells.table import CellRows, cell_schema, make_table, write_cells
 from ki67.cells.tiling import CORE_PX, GRID_PX, Tile, plan_tiles
 from ki67.files import atomic_path
@@ -53,14 +52,15 @@ class CellDetection:
     """The cells of a slide: file of the table, counted area, stains, warnings.
 
     ``lost`` is what was left out of the region, in µm, by kind: pen, fold, focus; ``area_mm2`` is the rest.
+    ``brown_od`` is the median DAB from which a tumour nucleus is positive whatever the engine says.
     """
 
     path: Path
     area_mm2: float
     lost: dict[str, MultiPolygon]
     stains: Stains
+    brown_od: float
     warnings: tuple[str, ...]
-    parameters: dict[str, Any]
 
     def read_table(self) -> pa.Table:
         """All of the cell table (see :func:`ki67.cells.table.cell_schema`), read from its file."""
@@ -104,8 +104,9 @@ def detect_cells(
         What finds the nuclei (:func:`ki67.cells.load_engine`); None for the default.
     dab_threshold
         Mean DAB density (OD) of a tumour nucleus from which it is positive; None leaves that to the engine, which
-        calls any brown nuclear stain positive, from :data:`LEAST_DAB_OD` on. A cell whose class the engine saw
-        otherwise has no probability.
+        calls any brown nuclear stain positive, from :data:`LEAST_DAB_OD` on; and what is plainly brown on this slide
+        (:func:`ki67.cells.stains.brown_density`) is positive whatever the engine says. A cell whose class the engine
+        saw otherwise has no probability.
     keep_artefacts
         Count what lies under pen, in folds and out of focus like everything else; otherwise such cells are kept in
         the table with ``excluded`` saying why, and ``in_region`` False.
@@ -142,7 +143,8 @@ def detect_cells(
         stains = estimate_stains(sample.pixels)
         stained = stain_warnings(sample, stains)
         exclusion = Exclusion(kinds.result(), focus_limit(sample, stains)) if kinds else None
-    job = _Job(engine, stains, counted, dab_threshold, exclusion)
+    brown = brown_density(sample.pixels, stains)
+    job = _Job(engine, stains, counted, brown, dab_threshold, exclusion)
     tiles = plan_tiles(slide.bounds_um, counted.kept, max(engine.halo_px, FOCUS_HALO_PX), core_px)
     tops = [tile.top_px + tile.core.top for tile in tiles]
     # Closed before the slide is: where the table cannot be written no tile goes on reading.
@@ -154,18 +156,8 @@ def detect_cells(
         *stained,
         *loss_warnings(lost, counted.area_mm2),
     )
-    card = engine.card
-    parameters = {
-        "mpp": WORKING_MPP,
-        "margin_um": margin_um,
-        "dab_threshold": dab_threshold,
-        "keep_artefacts": keep_artefacts,
-        "engine": card.engine,
-        "model": card.name,
-        "model_sha256": card.sha256,
-    }
     area = usable_mm2(lost, counted.area_mm2)
-    return CellDetection(Path(path), area, lost, stains, warnings, parameters)
+    return CellDetection(Path(path), area, lost, stains, brown, warnings)
 
 
 @dataclass(frozen=True)
@@ -175,6 +167,7 @@ class _Job:
     engine: Engine
     stains: Stains
     counted: CountedRegion
+    brown_od: float
     dab_threshold: float | None
     exclusion: Exclusion | None
 
@@ -205,8 +198,7 @@ def _count_tile(slide: Slide, tile: Tile, job: _Job) -> pa.Table:
     y_um = (found.y_px + tile.top_px) * WORKING_MPP
     kept = np.flatnonzero(job.counted.keeps(x_um, y_um))
     measurements, outlines = measure(rgb, job.stains, found.masks[kept])
-    dab = measurements[:, list(MEASUREMENT_UNITS).index("Mean_DAB")]
-    label = _by_density(found.label[kept], dab, job.dab_threshold)
+    label = _by_density(found.label[kept], measurements, job)
     origin = np.array([tile.left_px, tile.top_px], np.float32)
     rows = CellRows(
         x_um[kept],
@@ -221,7 +213,14 @@ def _count_tile(slide: Slide, tile: Tile, job: _Job) -> pa.Table:
     return make_table(rows, job.counted.region_ids)
 
 
-def _by_density(label: NDArray[np.int8], dab: NDArray[np.float32], threshold: float | None) -> NDArray[np.int8]:
-    """Labels where the density of DAB (OD) has the last word: none at all is not brown, and a threshold decides."""
-    positive = dab >= threshold if threshold is not None else (label == POSITIVE) & (dab >= LEAST_DAB_OD)
+def _by_density(label: NDArray[np.int8], measurements: NDArray[np.float32], job: _Job) -> NDArray[np.int8]:
+    """Labels where the density of DAB has the last word: none is not brown, much is, and a threshold decides.
+
+    Brown is who has much of it in the middle: the mean of a blue nucleus beside a black one may hold some of its rim.
+    """
+    mean, median = column(measurements, "Mean_DAB"), column(measurements, "Median_DAB")
+    if job.dab_threshold is not None:
+        positive = mean >= job.dab_threshold
+    else:
+        positive = ((label == POSITIVE) & (mean >= LEAST_DAB_OD)) | (median >= job.brown_od)
     return np.where(label == OTHER, OTHER, np.where(positive, POSITIVE, NEGATIVE)).astype(np.int8)

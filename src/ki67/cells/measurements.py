@@ -35,6 +35,12 @@ MEASUREMENT_UNITS: dict[str, str] = SHAPE_UNITS | {
 }
 """Columns of :func:`measure`, in order, with their units."""
 
+
+def column(measurements: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """One column (N,) of what :func:`measure` gives."""
+    return measurements[:, list(MEASUREMENT_UNITS).index(name)]
+
+
 # Nuclei whose intensities are worked on at once: their pixels stay within a core's own cache.
 _BATCH = 128
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ki67.cells.card import CLASSES, OTHER, POSITIVE
 from ki67.cells.exclusion import EXCLUSIONS
-from ki67.cells.measurements import MEASUREMENT_UNITS
+from ki67.cells.measurements import MEASUREMENT_UNITS, column
 
 _FIXED_UNITS = {"x_um": "um", "y_um": "um", "area_um2": "um2", "dab_od_mean": "OD", "outline_um": "um"}
 
@@ -73,7 +73,6 @@ def make_table(rows: CellRows, region_ids: Sequence[str]) -> pa.Table:
     :data:`ki67.cells.exclusion.EXCLUSIONS`.
     """
     count = len(rows.x_um)
-    names = list(MEASUREMENT_UNITS)
     ids = np.array([*region_ids, ""], dtype=object)
     lengths = np.cumsum([0, *(outline.size for outline in rows.outlines_um)])
     points = np.concatenate([outline.ravel() for outline in rows.outlines_um] or [np.empty(0, np.float32)])
@@ -83,13 +82,13 @@ def make_table(rows: CellRows, region_ids: Sequence[str]) -> pa.Table:
         pa.array(rows.y_um),
         pa.array(np.array(CLASSES, dtype=object)[rows.label], pa.string()),
         pa.array(rows.probability, pa.float32(), from_pandas=True),
-        pa.array(rows.measurements[:, names.index("Area")]),
-        pa.array(rows.measurements[:, names.index("Mean_DAB")]),
+        pa.array(column(rows.measurements, "Area")),
+        pa.array(column(rows.measurements, "Mean_DAB")),
         pa.array(ids[rows.region_index], pa.string()),
         pa.array((rows.region_index >= 0) & (rows.excluded == 0)),
         pa.array(np.array(EXCLUSIONS, dtype=object)[rows.excluded], pa.string()),
         pa.array(np.array(INTENSITIES, dtype=object)[_intensity(rows)], pa.string()),
-        *(pa.array(np.ascontiguousarray(column)) for column in rows.measurements.T),
+        *(pa.array(np.ascontiguousarray(values)) for values in rows.measurements.T),
         pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), pa.array(points, pa.float32())),
     ]
     return pa.table(columns, schema=cell_schema())
@@ -97,7 +96,7 @@ def make_table(rows: CellRows, region_ids: Sequence[str]) -> pa.Table:
 
 def _intensity(rows: CellRows) -> NDArray[np.int64]:
     """Index into :data:`INTENSITIES` of each nucleus."""
-    dab = rows.measurements[:, list(MEASUREMENT_UNITS).index("Mean_DAB")]
+    dab = column(rows.measurements, "Mean_DAB")
     grade = np.searchsorted(INTENSITY_CUTS_OD, dab, side="right") + INTENSITIES.index("1+")
     grade = np.where(rows.label == POSITIVE, grade, INTENSITIES.index("0"))
     return np.where(rows.label == OTHER, INTENSITIES.index(""), grade)
