@@ -1,9 +1,12 @@
-"""Train the shipped cell network again: ``python benchmarks/train_cells_network.py OUT.onnx``, two hours on one core.
+"""Train a cell network by the shipped one's recipe: ``python benchmarks/train_cells_network.py OUT.onnx``.
+
+Takes two hours on one core, minutes on a graphics card.
 
 Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0-12 and the SHIDC fields p1_0299*,
 p1_0300*, p1_0317* (which overlap, and stay together), and draws twelve simulated sections, all of whose cells are
 labelled. A training that was cut short goes on where it was.
-What each source adds: ``cells_sources.py``.
+What each source adds: ``cells_sources.py``. Crops look as other scanners see them too, unlike when the shipped one was
+trained.
 """
 
 from __future__ import annotations
