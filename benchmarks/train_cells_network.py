@@ -5,8 +5,7 @@ Takes two hours on one core, minutes on a graphics card.
 Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0-12 and the SHIDC fields p1_0299*,
 p1_0300*, p1_0317* (which overlap, and stay together), and draws twelve simulated sections, all of whose cells are
 labelled. A training that was cut short goes on where it was.
-What each source adds: ``cells_sources.py``. Crops look as other scanners see them too, unlike when the shipped one was
-trained.
+What each source adds: ``cells_sources.py``. Crops now look as other scanners see them too; the shipped one's did not.
 """
 
 from __future__ import annotations
