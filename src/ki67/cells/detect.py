@@ -142,8 +142,8 @@ def detect_cells(
         sample = sample_slide(slide, tissue)
         stains = estimate_stains(sample.pixels)
         stained = stain_warnings(sample, stains)
+        brown = brown_density(sample.pixels, stains)
         exclusion = Exclusion(kinds.result(), focus_limit(sample, stains)) if kinds else None
-    brown = brown_density(sample.pixels, stains)
     job = _Job(engine, stains, counted, brown, dab_threshold, exclusion)
     tiles = plan_tiles(slide.bounds_um, counted.kept, max(engine.halo_px, FOCUS_HALO_PX), core_px)
     tops = [tile.top_px + tile.core.top for tile in tiles]
