@@ -52,7 +52,8 @@ class CellDetection:
     """The cells of a slide: file of the table, counted area, stains, warnings.
 
     ``lost`` is what was left out of the region, in µm, by kind: pen, fold, focus; ``area_mm2`` is the rest.
-    ``brown_od`` is the median DAB from which a tumour nucleus is positive whatever the engine says.
+    ``brown_od`` is the median DAB from which a tumour nucleus that has less haematoxylin is positive, whatever the
+    engine says.
     """
 
     path: Path
@@ -216,11 +217,13 @@ def _count_tile(slide: Slide, tile: Tile, job: _Job) -> pa.Table:
 def _by_density(label: NDArray[np.int8], measurements: NDArray[np.float32], job: _Job) -> NDArray[np.int8]:
     """Labels where the density of DAB has the last word: none is not brown, much is, and a threshold decides.
 
-    Brown is who has much of it in the middle: the mean of a blue nucleus beside a black one may hold some of its rim.
+    Medians tell what is brown: the mean of a blue nucleus beside a black one may hold some of its rim. And it must be
+    brown rather than blue, since of much haematoxylin some is taken for DAB.
     """
     mean, median = column(measurements, "Mean_DAB"), column(measurements, "Median_DAB")
     if job.dab_threshold is not None:
         positive = mean >= job.dab_threshold
     else:
-        positive = ((label == POSITIVE) & (mean >= LEAST_DAB_OD)) | (median >= job.brown_od)
+        brown = (median >= job.brown_od) & (median > column(measurements, "Median_Hematoxylin"))
+        positive = ((label == POSITIVE) & (mean >= LEAST_DAB_OD)) | brown
     return np.where(label == OTHER, OTHER, np.where(positive, POSITIVE, NEGATIVE)).astype(np.int8)

@@ -42,11 +42,11 @@ _PINK = 0.25
 _BACKGROUND_SHARE = 0.03
 _DARK_BACKGROUND = 120.0
 # The strong end of the brown pixels' DAB is 1.7 times what the median positive nucleus has, on 40 labelled fields;
-# from a third of that on a nucleus is brown to the eye. Below 0.18 OD above the ground it may be grey as well.
+# from a third of that on a nucleus is brown to the eye. Below 0.15 OD above the ground it may be grey as well.
 _BROWN_OD = 0.10
 _STRONG_PERCENTILE = 95.0
 _BROWN_SHARE = 0.18
-_LEAST_BROWN_OD = 0.18
+_LEAST_BROWN_OD = 0.15
 # Every so many of the sampled pixels are enough for a percentile.
 _EVERY = 4
 
