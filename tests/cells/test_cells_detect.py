@@ -8,8 +8,7 @@ import synthetic
 
 from ki67.annotations import Region, Regions
 from ki67.cells import cell_schema, detect_cells, load_engine
-from ki67.cells import load_engine as load_plain
-from ki67.cells.card import NEGATIVE, POSITIVE
+from ki67.cells.card import NEGATIVE, OTHER, POSITIVE
 from ki67.cells.matching import count_matches
 from ki67.errors import PixelSizeError, RegionError, TissueError
 from ki67.slides import open_slide
@@ -17,13 +16,14 @@ from ki67.slides import open_slide
 MPP = 0.25
 
 
-ENGINE = "network"
+ENGINE, FOLDER = "network", None
 
 
 @pytest.fixture(params=["network", "forest"], autouse=True)
-def engine(request, monkeypatch):
+def engine(request, monkeypatch, tmp_path):
     """Every engine keeps every promise."""
     monkeypatch.setattr(f"{__name__}.ENGINE", request.param)
+    monkeypatch.setattr(f"{__name__}.FOLDER", tmp_path)
     return request.param
 
 
@@ -32,7 +32,7 @@ def detect(path, region=None, mpp=MPP, **options):
         return detect_cells(
             slide,
             region,
-            Path(tempfile.mkdtemp(dir=path.parent), "cells.parquet"),
+            Path(tempfile.mkdtemp(dir=FOLDER), "cells.parquet"),
             engine=load_engine(ENGINE),
             **options,
         )
@@ -220,13 +220,34 @@ def test_plainly_brown_nuclei_are_positive_whatever_the_engine_says(drawn, save,
 
     path = save(drawn[0])
     expected = detect(path)
-    monkeypatch.setattr(f"{__name__}.load_engine", lambda name: Doubter(load_plain(name)))
+    doubter = Doubter(load_engine(ENGINE))
+    monkeypatch.setattr(f"{__name__}.load_engine", lambda _: doubter)
     found = detect(path)
-    assert found.brown_od < 0.5
     table = found.read_table()
     np.testing.assert_array_equal(places(table, "positive"), places(expected.read_table(), "positive"))
     positive = np.array(table["label"].to_pylist()) == "positive"
     assert np.array([value is None for value in table["probability"].to_pylist()])[positive].all()
+
+
+@pytest.mark.parametrize(
+    ("seen", "mean_dab", "median_dab", "median_hematoxylin", "label"),
+    [
+        (NEGATIVE, 0.4, 0.4, 0.1, POSITIVE),
+        (NEGATIVE, 0.4, 0.4, 0.5, NEGATIVE),  # more blue than brown
+        (NEGATIVE, 0.5, 0.1, 0.0, NEGATIVE),  # the rim of a black neighbour
+        (NEGATIVE, 0.2, 0.2, 0.1, NEGATIVE),
+        (POSITIVE, 0.1, 0.1, 0.3, POSITIVE),
+        (POSITIVE, 0.02, 0.02, 0.0, NEGATIVE),  # not brown at all
+        (OTHER, 0.9, 0.9, 0.0, OTHER),
+    ],
+)
+def test_density_has_the_last_word(seen, mean_dab, median_dab, median_hematoxylin, label):
+    from ki67.cells.detect import _by_density
+    from ki67.cells.measurements import MEASUREMENT_UNITS
+
+    given = {"Mean_DAB": mean_dab, "Median_DAB": median_dab, "Median_Hematoxylin": median_hematoxylin}
+    measured = np.array([[given.get(name, 0.0) for name in MEASUREMENT_UNITS]], np.float32)
+    assert _by_density(np.array([seen], np.int8), measured, brown_od=0.3, threshold=None) == [label]
 
 
 def test_pixels_too_large_for_nuclei_are_refused(drawn, save):

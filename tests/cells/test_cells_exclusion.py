@@ -19,9 +19,17 @@ WIDTH_UM, HEIGHT_UM = 320.0, 240.0
 HALF_UM = WIDTH_UM / 2
 
 
+FOLDER = None
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(f"{__name__}.FOLDER", tmp_path)
+
+
 def detect(path, region=None, mpp=MPP, **options):
     with open_slide(path, mpp) as slide:
-        return detect_cells(slide, region, Path(tempfile.mkdtemp(dir=path.parent), "cells.parquet"), **options)
+        return detect_cells(slide, region, Path(tempfile.mkdtemp(dir=FOLDER), "cells.parquet"), **options)
 
 
 def half_blurred():

@@ -90,6 +90,9 @@ def test_a_training_cut_short_goes_on_to_the_same_weights(fields, tmp_path, monk
         assert torch.equal(value, resumed.state_dict()[name]), name
     with pytest.raises(DataSetError, match="other options"):
         train_network(drawn, tmp_path / "cut", small(steps=13, save_every=6))
+    monkeypatch.setattr(network_training, "CROPS_VERSION", 1)
+    with pytest.raises(DataSetError, match="other crops"):
+        train_network(drawn, tmp_path / "cut", options)
 
 
 def test_the_exported_network_gives_what_the_trained_one_gave(fields, tmp_path):
@@ -159,6 +162,30 @@ def test_a_turned_and_enlarged_crop_has_its_peaks_where_the_nuclei_are():
         row, column = divmod(int(target[0, label].argmax()), 48)
         assert np.hypot((column + 0.5) * 2 - there[0], (row + 0.5) * 2 - there[1]) < 1.5
         assert target[0, label].max() > 0.9
+
+
+def test_pixels_and_targets_of_a_crop_belong_together():
+    from ki67.cells.crops import Crops, NetworkField
+
+    rng = np.random.default_rng(5)
+    places = np.array([(x, y) for x in range(20, 200, 24) for y in range(20, 200, 24)]) + rng.uniform(-4, 4, (64, 2))
+    y, x = np.mgrid[:220, :220] + 0.5
+    light = np.ones((220, 220, 3), np.float32)
+    for place in places:
+        light -= 0.7 * np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / 18)[..., None].astype(np.float32)
+    field = NetworkField(
+        "points", "p", LabelledField("f", Path("f"), MPP, {}), light, (*[np.empty((0, 2))] * 2, places), (True,) * 3
+    )
+    crops = Crops([field], 128, torch.device("cpu"))
+    made, target, _ = crops.make(crops.draw(rng, 4, 1, 1.0).to(crops.device))
+    dark = torch.nn.functional.avg_pool2d(-made.mean(dim=1, keepdim=True), 2)[:, 0]
+    for picture, peaks in zip(dark[:, 8:-8, 8:-8], target[:, 2, 8:-8, 8:-8], strict=True):
+        shifts = {
+            (down, across): float((torch.roll(picture, (down, across), (0, 1)) * peaks).sum())
+            for down in (-1, 0, 1)
+            for across in (-1, 0, 1)
+        }
+        assert max(shifts, key=shifts.get) == (0, 0)
 
 
 def test_nuclei_labelled_as_no_tumour_weigh_more_and_what_is_outside_the_field_nothing():

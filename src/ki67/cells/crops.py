@@ -23,6 +23,9 @@ from ki67.cells.folds import GroupedField
 from ki67.cells.network import MOST_LIGHT, STRIDE
 from ki67.cells.stains import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN
 
+CROPS_VERSION = 2
+"""Counts up when crops change: a training goes on with crops like those it began with."""
+
 # Peaks of the maps: sigma in pixels of the maps (µm at 0.5 µm/px), about a quarter of a nucleus' width.
 _PEAK_SIGMA_PX = 1.5
 # How far from a labelled nucleus a map of a class that is not labelled everywhere is believed to be known.
@@ -77,10 +80,11 @@ class Draws:
 
     ``field`` (B,) which field it is of; ``turn`` (B, 2, 2) and ``centre`` (B, 2) lead from offsets from the crop's
     centre to pixels of the field, ``scale`` (B,) enlarges; ``stain_gain``, ``stain_shift`` (B, 3) and ``basis``
-    (B, 3, 3) restain in optical density (natural logarithm), ``lamp`` (B,) is its brightness; ``blur_px`` (B,) with
-    ``sharpening`` (B,), -1 for blur, 0 for none; ``gamma``, ``saturation`` (B,) are the scanner's tone curve and
-    colour strength, ``noise`` (B,) its noise, ``quality`` (B,) that of its JPEG, 0 for none; ``other_weight`` (B,)
-    how much a nucleus labelled as no tumour cell weighs.
+    (B, 3, 3) restain in optical density (natural logarithm), ``lamp`` (B,) is its brightness; of the difference from
+    the picture blurred by ``blur_px`` (B,) ``sharpening`` (B,) times is added, -1 for the blurred picture itself;
+    ``gamma``, ``saturation`` (B,) are the scanner's tone curve and colour strength, ``noise`` (B,) its noise,
+    ``quality`` (B,) that of its JPEG, 0 for none; ``other_weight`` (B,) how much a nucleus labelled as no tumour cell
+    weighs.
     """
 
     field: Any
@@ -123,12 +127,18 @@ class Crops:
         self._amounts = torch.from_numpy(np.linalg.inv(_BASIS).astype(np.float32)).to(device)
         self._jpeg = Jpeg(device)
         self._sizes = np.array([field.light.shape[1::-1] for field in labelled], np.int64)
-        pixels = [torch.from_numpy(field.light.reshape(-1, 3)).half() for field in labelled]
-        self._light = torch.cat(pixels).to(device)
-        maps = [_nearest(field) for field in labelled]
-        self._nearest = torch.cat([torch.from_numpy(found).half() for found in maps]).to(device)
-        counts = np.array([len(field.light.reshape(-1, 3)) for field in labelled]), np.array([len(m) for m in maps])
+        counts = self._sizes.prod(axis=1), (-(-self._sizes // STRIDE)).prod(axis=1)
         self._first, self._first_map = (torch.from_numpy(np.cumsum(count) - count).to(device) for count in counts)
+        # In half precision: light to 0.0005, ways from a nucleus that a map can see to 0.01 px.
+        self._light = torch.empty((int(counts[0].sum()), 3), dtype=torch.half, device=device)
+        self._nearest = torch.empty((int(counts[1].sum()), len(CLASSES), 2), dtype=torch.half, device=device)
+        parts = (
+            torch.split(whole, count.tolist())
+            for whole, count in zip((self._light, self._nearest), counts, strict=True)
+        )
+        for field, pixels, ways in zip(labelled, *parts, strict=True):
+            pixels.copy_(torch.from_numpy(field.light.reshape(-1, 3)))
+            ways.copy_(torch.from_numpy(_nearest(field)))
         self._field_size = torch.from_numpy(self._sizes).to(device)
         # Where nuclei of any kind are labelled, only the brown ones are told for certain.
         asked = np.ones((len(labelled), len(CLASSES)), np.float32)
@@ -254,7 +264,10 @@ class Crops:
 
 
 def _nearest(field: NetworkField) -> NDArray[np.float32]:
-    """Way (pixels, classes, 2) in px from each pixel of the maps to the nearest nucleus of each class."""
+    """Way (pixels, classes, 2) in px from each pixel of the maps to the nearest nucleus of each class.
+
+    Which is nearest is told to a pixel of the maps: half way between two nuclei it may be the other.
+    """
     height, width = (-(-length // STRIDE) for length in field.light.shape[:2])
     result = np.full((height, width, len(CLASSES), 2), _FAR, np.float32)
     centre = (

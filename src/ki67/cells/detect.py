@@ -199,7 +199,7 @@ def _count_tile(slide: Slide, tile: Tile, job: _Job) -> pa.Table:
     y_um = (found.y_px + tile.top_px) * WORKING_MPP
     kept = np.flatnonzero(job.counted.keeps(x_um, y_um))
     measurements, outlines = measure(rgb, job.stains, found.masks[kept])
-    label = _by_density(found.label[kept], measurements, job)
+    label = _by_density(found.label[kept], measurements, job.brown_od, job.dab_threshold)
     origin = np.array([tile.left_px, tile.top_px], np.float32)
     rows = CellRows(
         x_um[kept],
@@ -214,16 +214,18 @@ def _count_tile(slide: Slide, tile: Tile, job: _Job) -> pa.Table:
     return make_table(rows, job.counted.region_ids)
 
 
-def _by_density(label: NDArray[np.int8], measurements: NDArray[np.float32], job: _Job) -> NDArray[np.int8]:
+def _by_density(
+    label: NDArray[np.int8], measurements: NDArray[np.float32], brown_od: float, threshold: float | None
+) -> NDArray[np.int8]:
     """Labels where the density of DAB has the last word: none is not brown, much is, and a threshold decides.
 
     Medians tell what is brown: the mean of a blue nucleus beside a black one may hold some of its rim. And it must be
     brown rather than blue, since of much haematoxylin some is taken for DAB.
     """
     mean, median = column(measurements, "Mean_DAB"), column(measurements, "Median_DAB")
-    if job.dab_threshold is not None:
-        positive = mean >= job.dab_threshold
+    if threshold is not None:
+        positive = mean >= threshold
     else:
-        brown = (median >= job.brown_od) & (median > column(measurements, "Median_Hematoxylin"))
+        brown = (median >= brown_od) & (median > column(measurements, "Median_Hematoxylin"))
         positive = ((label == POSITIVE) & (mean >= LEAST_DAB_OD)) | brown
     return np.where(label == OTHER, OTHER, np.where(positive, POSITIVE, NEGATIVE)).astype(np.int8)

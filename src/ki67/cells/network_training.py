@@ -24,7 +24,7 @@ from torch.nn import functional
 from ki67.averaging import update_average
 from ki67.cells.card import CLASSES, OTHER
 from ki67.cells.channels import WORKING_MPP
-from ki67.cells.crops import Crops, NetworkField
+from ki67.cells.crops import CROPS_VERSION, Crops, NetworkField
 from ki67.cells.labelled_fields import LabelledField
 from ki67.cells.network import transmitted
 from ki67.cells.sampling import sample_slide
@@ -44,8 +44,9 @@ _WHOLE_FIELD_PX = 1 << 20
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """How the network is trained; equal options and fields give the same weights on the same processor.
+    """How the network is trained.
 
+    Equal options and fields give the same weights on the same processor with as many threads.
     ``crop_px`` is the edge of a training crop at the working resolution, ``crops_per_group`` how many crops of each
     data set make one step, ``crops_of_any_nuclei`` how many of a set that does not tell which nuclei are tumour
     cells; ``other_weight`` how much a nucleus that is labelled as no tumour cell weighs (they are few, and look most
@@ -112,7 +113,8 @@ def train_network(
     average = average.to(device)
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), options.learning_rate, weight_decay=options.weight_decay)
-    inputs = {"fields": digest(_values_of(fields)), "start": origin}
+    made = f"crops {CROPS_VERSION} on {device.type}"
+    inputs = {"fields": digest(_values_of(fields)), "start": origin, "crops": made}
     parts = {"network": network, "average": average, "optimiser": optimiser}
     first = _resume(folder, options, inputs, parts)
     network.train()

@@ -43,7 +43,7 @@ _BACKGROUND_SHARE = 0.03
 _DARK_BACKGROUND = 120.0
 # The strong end of the brown pixels' DAB is 1.7 times what the median positive nucleus has, on 40 labelled fields;
 # from a third of that on a nucleus is brown to the eye. Below 0.15 OD above the ground it may be grey as well.
-_BROWN_OD = 0.10
+_BROWN_PIXEL_OD = 0.10
 _STRONG_PERCENTILE = 95.0
 _BROWN_SHARE = 0.18
 _LEAST_BROWN_OD = 0.15
@@ -111,12 +111,12 @@ def brown_density(pixels: NDArray[np.uint8], stains: Stains) -> float:
     """Median DAB (OD) from which a nucleus is plainly brown on this slide, from sampled tissue pixels (N, 3).
 
     Slides are stained more or less strongly (positive nuclei have 0.4 OD in one labelled set, 1.5 in another), so the
-    limit is a share of what the slide's own brown pixels reach, above what all of the tissue has.
+    limit is a share of what the slide's own brown pixels reach above the ground, the median of all of the tissue.
     """
     amounts = stain_amounts(optical_density(pixels.reshape(-1, 3)[::_EVERY], stains.background_rgb), stains)
     hematoxylin, dab = amounts.T
     ground = max(float(np.median(dab)), 0.0)
-    brown = dab[(dab > hematoxylin) & (dab > _BROWN_OD)]
+    brown = dab[(dab > hematoxylin) & (dab > _BROWN_PIXEL_OD)]
     strong = float(np.percentile(brown, _STRONG_PERCENTILE)) if len(brown) else 0.0
     return ground + max(_LEAST_BROWN_OD, _BROWN_SHARE * (strong - ground))
 

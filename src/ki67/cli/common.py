@@ -64,7 +64,7 @@ DabThreshold = Annotated[
         min=0,
         max=3,
         callback=finite,
-        help="Mean DAB density (OD) from which a tumour nucleus is positive; default: any brown.",
+        help="Mean DAB density (OD) from which a tumour nucleus is positive; default: any brown, however pale.",
     ),
 ]
 KeepArtefacts = Annotated[
