@@ -19,7 +19,8 @@ from ki67.annotations import read_regions
 from ki67.cells import Engine, detect_cells, load_engine
 from ki67.files import write_json
 from ki67.progress import configure
-from ki67.simulate import SimulationOptions, simulate_pair
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.pair import simulate_pair
 from ki67.slides import open_slide
 
 FIRST_SEED = 801

@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 from ki67.files import atomic_path
 from ki67.progress import configure
 from ki67.registration import read_transform
-from ki67.simulate import SimulationOptions, simulate_pair
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.pair import simulate_pair
 from ki67.slides import open_slide
 from registration_battery import on_glass
 

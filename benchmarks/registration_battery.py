@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from ki67.files import write_json
 from ki67.progress import configure
 from ki67.registration import register
-from ki67.simulate import SimulationOptions, simulate_pair
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.pair import simulate_pair
 from ki67.slides import open_slide, tissue_mask, write_pyramid
 
 FIRST_SEED = 7001

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import tifffile
 
 from ki67.geometry import RectUm
-from ki67.simulate import SimulationOptions, simulate_pair
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.pair import simulate_pair
 from ki67.slides import open_slide, write_pyramid
 
 MPP = 0.25

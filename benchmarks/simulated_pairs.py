@@ -28,7 +28,8 @@ from ki67.pipeline import run_score
 from ki67.progress import configure
 from ki67.registration import read_transform
 from ki67.scoring import index_spread
-from ki67.simulate import SimulationOptions, simulate_pair
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.pair import simulate_pair
 
 FIRST_SEED = 101
 TOLERANCE_POINTS = 3.0

@@ -27,7 +27,8 @@ from scipy.stats import wasserstein_distance
 
 from ki67.annotations import read_regions
 from ki67.geometry import RectUm
-from ki67.simulate import SimulationOptions, simulate_pair
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.pair import simulate_pair
 from ki67.slides import open_slide
 
 DATA = Path(os.environ.get("KI67_DATA", Path(__file__).resolve().parents[1] / "../shared/data"))

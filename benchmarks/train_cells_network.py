@@ -18,7 +18,8 @@ from typing import Literal
 from ki67.cells.network_training import NetworkOptions
 from ki67.cells.recipe import FieldSet, patient_of, train_cells
 from ki67.progress import configure, message
-from ki67.simulate import SimulationOptions, simulate_pair
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.pair import simulate_pair
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIDC_TRAIN = ("p1_0299", "p1_0300", "p1_0317")

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from ki67.cli import app
 from ki67.evaluation.idc_regions import evaluate_region
-from ki67.simulate import SimulationOptions, simulate_pair
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.pair import simulate_pair
 
 CLASSES = "Normal,DCIS,IDC"
 MPP = 1.0

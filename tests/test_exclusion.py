@@ -12,7 +12,8 @@ import pytest
 from ki67.annotations import read_regions
 from ki67.options import Options
 from ki67.pipeline import run_count
-from ki67.simulate import SimulationOptions, simulate_pair
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.pair import simulate_pair
 from ki67.slides import open_slide
 
 MPP = 0.5

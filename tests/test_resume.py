@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ki67.simulate import SimulationOptions, simulate_pair
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.pair import simulate_pair
 
 PATIENCE_S = 300
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ki67.errors import SimulationError
-from ki67.simulate import SimulationOptions
+from ki67.simulate.options import SimulationOptions
 
 
 def test_all_problems_are_named_at_once() -> None:

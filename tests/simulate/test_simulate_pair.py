@@ -14,11 +14,12 @@ import shapely
 from ki67.annotations import read_regions
 from ki67.errors import SimulationError
 from ki67.files import sha256_of
-from ki67.simulate import SimulationOptions, SimulationTruth, simulate_pair
 from ki67.simulate.cells import Label, place_cells
-from ki67.simulate.pair import draw_sections
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.pair import draw_sections, simulate_pair
 from ki67.simulate.render import BLOCK_PX, Section, bands, draw_block, read_section
 from ki67.simulate.scene import draw_paint, draw_scene
+from ki67.simulate.truth import SimulationTruth
 
 OPTIONS = SimulationOptions(
     seed=11,

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import errno
 import sys
+from typing import Annotated
 
 import typer
 
+from ki67 import __version__
 from ki67.cli import cells, count, demo, doctor, evaluate, export, idc, register, score, simulate
 from ki67.errors import Ki67Error
 
@@ -21,6 +23,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ki67 {__version__}")
+        raise typer.Exit
+
+
+VersionOption = typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+
+
+@app.callback()
+def _for_all(*, version: Annotated[bool, VersionOption] = False) -> None:
+    """Take what goes with every command: nothing but the version."""
+
+
 app.command("demo")(demo.demo)
 app.command("score")(score.score)
 app.command("count")(count.count)

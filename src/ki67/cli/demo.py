@@ -21,7 +21,7 @@ def demo(
 ) -> None:
     """Simulate a pair of sections, score it, and compare with its truth."""
     from ki67.pipeline import run_score
-    from ki67.simulate import simulate_pair
+    from ki67.simulate.pair import simulate_pair
 
     begin(quiet=quiet)
     truth = simulate_pair(out / "slides", OPTIONS)

@@ -47,7 +47,7 @@ def simulate(
     quiet: Quiet = False,
 ) -> None:
     """Simulate an H&E and a Ki-67 section with the whole truth beside them."""
-    from ki67.simulate import simulate_pair
+    from ki67.simulate.pair import simulate_pair
 
     begin(quiet=quiet)
     options = SimulationOptions(
