@@ -16,17 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cells_sources import validation_sets
-from ki67.cells.card import CLASSES, NEGATIVE, POSITIVE
+from cells_sources import counts, f1, index_mae_points, validation_sets
 from ki67.cells.crops import NetworkField
 from ki67.cells.folds import assign_folds
-from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM
-from ki67.cells.matching import count_matches
 from ki67.cells.network_training import NetworkOptions
-from ki67.cells.peaks import Peaks, tumour_labels
-from ki67.cells.recipe import NETWORK_STEPS, cross_validate, network_counts, places_um, read_labels, read_pixels
+from ki67.cells.peaks import Peaks
+from ki67.cells.recipe import NETWORK_STEPS, cross_validate, network_counts, read_labels, read_pixels
 from ki67.cells.thresholds import choose_thresholds
 from ki67.files import write_json
 from ki67.progress import configure
@@ -66,32 +62,12 @@ def report(fields: list[NetworkField], seen: list[Peaks | None], out: Path, opti
         table = np.array(rows)
         drawn = [f1(table[rng.integers(0, len(table), len(table))]) for _ in range(DRAWS)]
         low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
-        labelled = table[table[:, :, 2].sum(axis=1) > 0]
-        shares = [100 * labelled[:, 0, k] / np.maximum(labelled[:, :, k].sum(axis=1), 1) for k in (1, 2)]
         values = np.round(np.stack([f1(table), low, high], axis=1), 3).tolist()
-        error = float(np.abs(shares[0] - shares[1]).mean())
-        found[group] = dict(zip(NAMES, values, strict=True)) | {"index_mae_points": round(error, 1)}
+        found[group] = dict(zip(NAMES, values, strict=True)) | {"index_mae_points": round(index_mae_points(table), 1)}
         print(group, found[group])
     print("thresholds", thresholds)
     result = {"parts": PARTS, "thresholds": thresholds, "figures": found, "options": options}
     write_json(out / "cross-validation.json", result)
-
-
-def counts(field: NetworkField, peaks: Peaks, thresholds: tuple[float, float]) -> list[list[int]]:
-    """Hits, cells found and cells labelled (2, 3) of positive and negative on one field."""
-    labels = tumour_labels(peaks.values, *thresholds)
-    rows = []
-    for label in (POSITIVE, NEGATIVE):
-        truth, own = field.field.points[CLASSES[label]], labels == label
-        hits = count_matches(truth, places_um(peaks, own), DEFAULT_RADIUS_UM[field.group])
-        rows.append([hits, int(own.sum()), len(truth)])
-    return rows
-
-
-def f1(table: NDArray[np.int64]) -> NDArray[np.float64]:
-    """F1 (2,) of counts (fields, 2, 3)."""
-    hits, found, truth = table.sum(axis=0).T
-    return np.asarray(2 * hits / (found + truth))
 
 
 if __name__ == "__main__":

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ki67.cells import load_engine
 from ki67.cells.card import CLASSES
 from ki67.cells.crops import NetworkField
 from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM
 from ki67.cells.matching import count_matches
-from ki67.cells.network_training import NetworkOptions, train_network
+from ki67.cells.network_training import NetworkOptions, crops_of, train_network
 from ki67.cells.peaks import Peaks, tumour_labels
 from ki67.cells.recipe import NETWORK_STEPS, FieldSet, peaks_of, places_um, read_labels, read_pixels
 from ki67.evaluation.cells import evaluate_cells
@@ -53,24 +54,38 @@ def validation_sets() -> list[FieldSet]:
     ]
 
 
+def counts(field: NetworkField, peaks: Peaks, thresholds: tuple[float, float]) -> NDArray[np.int64]:
+    """Hits, cells found and cells labelled (2, 3) of positive and negative on one field."""
+    labels = tumour_labels(peaks.values, *thresholds)
+    rows = []
+    for label in TUMOUR:
+        truth, own = field.field.points[CLASSES[label]], labels == label
+        hits = count_matches(truth, places_um(peaks, own), DEFAULT_RADIUS_UM[field.group])
+        rows.append([hits, int(own.sum()), len(truth)])
+    return np.array(rows)
+
+
+def f1(table: NDArray[np.int64]) -> NDArray[np.float64]:
+    """F1 (2,) of counts (fields, 2, 3)."""
+    hits, found, truth = table.sum(axis=0).T
+    return np.asarray(2 * hits / (found + truth))
+
+
+def index_mae_points(table: NDArray[np.int64]) -> float:
+    """Mean absolute error of the index over those of the fields (fields, 2, 3) on which something is labelled."""
+    labelled = table[table[:, :, 2].sum(axis=1) > 0]
+    found, truth = (100 * labelled[:, 0, k] / np.maximum(labelled[:, :, k].sum(axis=1), 1) for k in (1, 2))
+    return float(np.abs(found - truth).mean())
+
+
 def figures(fields: list[NetworkField], peaks: list[Peaks], thresholds: tuple[float, float]) -> dict[str, Any]:
     """F1 of both classes and error of the index by set."""
     result: dict[str, Any] = {}
     for group in sorted({field.group for field in fields}):
         own = [(field, found) for field, found in zip(fields, peaks, strict=True) if field.group == group]
-        counts, errors = np.zeros((2, 3)), []
-        for field, found in own:
-            labels = tumour_labels(found.values, *thresholds)
-            numbers = [int((labels == label).sum()) for label in TUMOUR]
-            for row, label in enumerate(TUMOUR):
-                truth = field.field.points[CLASSES[label]]
-                hits = count_matches(truth, places_um(found, labels == label), DEFAULT_RADIUS_UM[group])
-                counts[row] += hits, numbers[row], len(truth)
-            gold = [len(field.field.points[CLASSES[label]]) for label in TUMOUR]
-            if sum(gold):
-                errors.append(abs(100 * numbers[0] / max(sum(numbers), 1) - 100 * gold[0] / sum(gold)))
-        positive, negative = (2 * counts[:, 0] / counts[:, 1:].sum(axis=1)).tolist()
-        result[group] = {"positive": positive, "negative": negative, "index_mae_points": float(np.mean(errors))}
+        table = np.array([counts(field, found, thresholds) for field, found in own])
+        positive, negative = f1(table).tolist()
+        result[group] = {"positive": positive, "negative": negative, "index_mae_points": index_mae_points(table)}
     return result
 
 
@@ -93,7 +108,7 @@ def main(out: Path, steps: int) -> None:
         every = [*training_sets(sections), *(FieldSet(layout, data_root() / layout) for layout in OTHER_ORGANS)]
         fields = read_pixels(read_labels([chosen for chosen in every if chosen.layout in layouts]))
         options = replace(NetworkOptions(), steps=steps)
-        network = train_network(fields, out / name.replace(" ", "-"), options)
+        network = train_network(crops_of(fields, options), out / name.replace(" ", "-"), options)
         rows[name] = best(validation, [peaks_of(network, field) for field in validation])
         print(name, rows[name], flush=True)
         write_json(out / "cells_sources.json", rows)

@@ -10,10 +10,10 @@ from ki67.cells.stains import (
     brown_density,
     estimate_background,
     estimate_stains,
-    optical_density,
     stain_amounts,
 )
 from ki67.slides import open_slide
+from ki67.slides.tissue import optical_density
 
 
 def warnings_of(picture):

@@ -71,11 +71,11 @@ def test_a_network_trained_on_a_few_drawn_fields_counts_another(fields, tmp_path
 
 def test_a_training_cut_short_goes_on_to_the_same_weights(fields, tmp_path, monkeypatch):
     from ki67.cells import network_training
-    from ki67.cells.network_training import read_network_field, train_network
+    from ki67.cells.network_training import crops_of, read_network_field, train_network
 
     (field, *_) = read_fields(fields, "points", MPP)
-    drawn = [read_network_field(field, "points", field.name, others_complete=False)]
     options = small(steps=12, save_every=6)
+    drawn = crops_of([read_network_field(field, "points", field.name, others_complete=False)], options)
     whole = train_network(drawn, tmp_path / "whole", options)
 
     def stop(*_):
@@ -118,7 +118,7 @@ def test_the_exported_network_gives_what_the_trained_one_gave(fields, tmp_path):
     assert len(found) == pytest.approx(len(inside), abs=2)
 
 
-def crops_of(points, complete=(True, True, True), size=96, **changes):
+def flat_crops(points, complete=(True, True, True), size=96, **changes):
     from ki67.cells.crops import Crops, NetworkField
 
     light = np.full((size, size, 3), 0.8, np.float32)
@@ -143,7 +143,7 @@ def upright(crops, number=1, other_weight=1.0, **changes):
 
 
 def test_where_nuclei_are_of_any_kind_only_the_positive_map_is_asked_for():
-    crops = crops_of([np.empty((0, 2)), np.array([[21, 41]]), np.array([[61, 17]])], tumour_told_apart=False)
+    crops = flat_crops([np.empty((0, 2)), np.array([[21, 41]]), np.array([[61, 17]])], tumour_told_apart=False)
     _, _, weight = crops.make(upright(crops))
     other, positive, negative = weight[0]
     assert positive.min() == 1
@@ -152,7 +152,7 @@ def test_where_nuclei_are_of_any_kind_only_the_positive_map_is_asked_for():
 
 def test_a_turned_and_enlarged_crop_has_its_peaks_where_the_nuclei_are():
     points = [np.empty((0, 2)), np.array([[30.0, 60.0]]), np.array([[70.0, 20.0]])]
-    crops = crops_of(points)
+    crops = flat_crops(points)
     # A quarter turn about the middle, enlarged: (x, y) of the field comes to lie at 48 + 1.25 (48 - y, x - 48).
     turn = np.array([[[0, 1], [-1, 0]]], np.float32) / 1.25
     _, target, _ = crops.make(upright(crops, turn=turn, scale=np.array([1.25], np.float32)))
@@ -189,7 +189,7 @@ def test_pixels_and_targets_of_a_crop_belong_together():
 
 
 def test_nuclei_labelled_as_no_tumour_weigh_more_and_what_is_outside_the_field_nothing():
-    crops = crops_of([np.array([[21.0, 41.0]]), np.empty((0, 2)), np.array([[61, 17]])])
+    crops = flat_crops([np.array([[21.0, 41.0]]), np.empty((0, 2)), np.array([[61, 17]])])
     _, _, weight = crops.make(upright(crops, other_weight=4.0, centre=np.array([[28, 48]], np.float32)))
     assert weight[0, :, 20, 20].tolist() == pytest.approx([4.0] * 3, rel=0.1)
     assert weight[0, :, :, :9].max() == 0
@@ -215,10 +215,12 @@ def test_crops_are_compressed_as_jpeg_does(quality):
 def test_going_on_from_the_shipped_network_starts_where_it_stands(fields):
     from ki67.cells.network import load_network, maps_of
     from ki67.cells.network_start import start_from
+    from ki67.cells.network_training import crops_of
     from ki67.cells.recipe import FieldSet, read_labels, read_pixels
 
     read = read_pixels(read_labels([FieldSet("points", fields, mpp=MPP)]))
-    network = start_from(None, read, small(crop_px=128))
+    options = small(crop_px=128)
+    network = start_from(None, crops_of(read, options), options)
     shipped = load_network()
 
     def run(light):
@@ -232,17 +234,18 @@ def test_going_on_from_the_shipped_network_starts_where_it_stands(fields):
 
 def test_another_architecture_cannot_be_gone_on_from(fields):
     from ki67.cells.network_start import start_from
+    from ki67.cells.network_training import crops_of
     from ki67.cells.recipe import FieldSet, read_labels, read_pixels
     from ki67.errors import ModelError
 
+    options = small(widths=(8, 16, 24, 32, 48))
+    crops = crops_of(read_pixels(read_labels([FieldSet("points", fields, mpp=MPP)])), options)
     with pytest.raises(ModelError, match="is no network of these widths"):
-        start_from(
-            None, read_pixels(read_labels([FieldSet("points", fields, mpp=MPP)])), small(widths=(8, 16, 24, 32, 48))
-        )
+        start_from(None, crops, options)
 
 
 def test_targets_peak_at_the_nuclei_and_unlabelled_classes_are_not_asked_for():
-    crops = crops_of([np.empty((0, 2)), np.array([[21.0, 41.0]]), np.array([[61.0, 17.0]])], (False, True, True))
+    crops = flat_crops([np.empty((0, 2)), np.array([[21.0, 41.0]]), np.array([[61.0, 17.0]])], (False, True, True))
     _, target, weight = crops.make(upright(crops))
     target, weight = target[0], weight[0]
     assert target[1, 20, 10] == pytest.approx(1, abs=1e-3)

@@ -122,8 +122,8 @@ class Crops:
     """
 
     def __init__(self, labelled: Sequence[NetworkField], size_px: int, device: torch.device) -> None:
-        self.device = device
-        self._labelled, self._size = labelled, size_px
+        self.device, self.labelled = device, labelled
+        self._size = size_px
         self._amounts = torch.from_numpy(np.linalg.inv(_BASIS).astype(np.float32)).to(device)
         self._jpeg = Jpeg(device)
         self._sizes = np.array([field.light.shape[1::-1] for field in labelled], np.int64)
@@ -156,10 +156,10 @@ class Crops:
         little.
         """
         chosen: list[int] = []
-        for group in sorted({field.group for field in self._labelled}):
-            own = [index for index, field in enumerate(self._labelled) if field.group == group]
-            share = np.sqrt([1.0 + sum(map(len, self._labelled[index].points)) for index in own])
-            count = per_group if self._labelled[own[0]].tumour_told_apart else of_any_nuclei
+        for group in sorted({field.group for field in self.labelled}):
+            own = [index for index, field in enumerate(self.labelled) if field.group == group]
+            share = np.sqrt([1.0 + sum(map(len, self.labelled[index].points)) for index in own])
+            count = per_group if self.labelled[own[0]].tumour_told_apart else of_any_nuclei
             chosen += rng.choice(own, count, p=share / share.sum()).tolist()
         number, size = len(chosen), self._sizes[chosen].astype(np.float64)
         scale = np.exp(rng.uniform(math.log(0.8), math.log(1.25), number))
@@ -172,7 +172,6 @@ class Crops:
         kind = rng.random(number)
         blurred, sharpened = kind < 0.3, (kind >= 0.3) & (kind < 0.45)
         sharpening = np.where(blurred, -1.0, np.where(sharpened, rng.uniform(0.2, 0.7, number), 0.0))
-        plain = np.ones(number)
         quality = np.where(rng.random(number) < 0.35, rng.integers(35, 90, number), 0)
         drawn = {
             "field": np.array(chosen, np.int64),
@@ -186,8 +185,8 @@ class Crops:
             "lamp": rng.uniform(0.93, 1.04, number),
             "blur_px": np.where(blurred, rng.uniform(0.3, 1.2, number), 1.2),
             "sharpening": sharpening,
-            "gamma": np.where(rng.random(number) < 0.4, rng.uniform(0.75, 1.35, number), plain),
-            "saturation": np.where(rng.random(number) < 0.4, rng.uniform(0.7, 1.35, number), plain),
+            "gamma": np.where(rng.random(number) < 0.4, rng.uniform(0.75, 1.35, number), 1.0),
+            "saturation": np.where(rng.random(number) < 0.4, rng.uniform(0.7, 1.35, number), 1.0),
             "noise": rng.uniform(0, 0.02, number),
             "quality": quality,
             "other_weight": np.full(number, other_weight),

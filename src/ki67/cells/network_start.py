@@ -7,7 +7,7 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -15,7 +15,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from ki67.cells.crops import Crops, NetworkField
+from ki67.cells.crops import Crops
 from ki67.cells.network import load_network
 from ki67.cells.network_training import NetworkOptions, draw_batch
 from ki67.cells.unet import CellNetwork
@@ -24,17 +24,17 @@ from ki67.errors import ModelError
 _STATISTICS_BATCHES = 6
 
 
-def start_from(path: str | Path | None, fields: Sequence[NetworkField], options: NetworkOptions) -> CellNetwork:
+def start_from(path: str | Path | None, crops: Crops, options: NetworkOptions) -> CellNetwork:
     """The network of a graph, ready to be trained on.
 
     Parameters
     ----------
     path
         The ``.onnx`` file; None takes the shipped network.
-    fields
-        What it will be trained on: layers are normalised by what crops of these look like.
+    crops
+        What it will be trained on: layers are normalised by what these look like.
     options
-        Widths and crops.
+        Widths, and how many crops make a step.
 
     Raises
     ------
@@ -57,8 +57,7 @@ def start_from(path: str | Path | None, fields: Sequence[NetworkField], options:
         hooks = [
             norm.register_forward_pre_hook(_normalised(offset)) for norm, offset in zip(norms, offsets, strict=True)
         ]
-        crops = Crops(fields, options.crop_px, torch.device("cpu"))
-        light = [draw_batch(crops, options, step)[0] for step in range(_STATISTICS_BATCHES)]
+        light = [draw_batch(crops, options, step)[0].cpu() for step in range(_STATISTICS_BATCHES)]
         network.eval()(torch.cat(light))
         for hook in hooks:
             hook.remove()

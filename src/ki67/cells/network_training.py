@@ -82,7 +82,7 @@ def read_network_field(
 
 
 def train_network(
-    fields: Sequence[NetworkField],
+    crops: Crops,
     directory: str | Path,
     options: NetworkOptions,
     start: CellNetwork | None = None,
@@ -90,6 +90,7 @@ def train_network(
 ) -> CellNetwork:
     """Train a network, or go on with the training in the folder; returns the averaged one.
 
+    ``crops`` are of the fields to learn from, on the device that learns (:func:`crops_of`);
     ``start`` is a network whose weights the training begins with, and ``origin`` says which (the SHA-256 of a model);
     None begins with random ones.
 
@@ -102,23 +103,22 @@ def train_network(
         Where the folder cannot be written to.
     """
     folder = make_folder(directory)
-    if not any(len(points) for field in fields for points in field.points[1:]):
+    if not any(len(points) for field in crops.labelled for points in field.points[1:]):
         raise DataSetError(folder, "cannot be trained in: the fields hold no tumour cell", "Add labelled fields.")
     torch.manual_seed(options.seed)
     network, average = CellNetwork(options.widths), CellNetwork(options.widths)
     if start is not None:
         network.load_state_dict(start.state_dict())
-    device = training_device()
+    device = crops.device
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = average.to(device)
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), options.learning_rate, weight_decay=options.weight_decay)
     made = f"crops {CROPS_VERSION} on {device.type}"
-    inputs = {"fields": digest(_values_of(fields)), "start": origin, "crops": made}
+    inputs = {"fields": digest(_values_of(crops.labelled)), "start": origin, "crops": made}
     parts = {"network": network, "average": average, "optimiser": optimiser}
     first = _resume(folder, options, inputs, parts)
     network.train()
-    crops = Crops(fields, options.crop_px, device)
     losses: list[Tensor] = []
     for step, batch in track(_batches(crops, options, first), "Training", options.steps - first):
         for group in optimiser.param_groups:
@@ -134,9 +134,9 @@ def train_network(
     return average.cpu().eval()
 
 
-def training_device() -> torch.device:
-    """The graphics card where PyTorch sees one, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def crops_of(fields: Sequence[NetworkField], options: NetworkOptions) -> Crops:
+    """Crops of fields on the graphics card where PyTorch sees one, else on the processor."""
+    return Crops(fields, options.crop_px, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _rate(step: int, options: NetworkOptions) -> float:

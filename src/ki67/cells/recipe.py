@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ki67.cells.calibration import Curve, fit_curve
 from ki67.cells.card import CLASSES, NEGATIVE, OTHER, POSITIVE, TUMOUR_CLASSES, learnt_from
 from ki67.cells.channels import WORKING_MPP
-from ki67.cells.crops import NetworkField
+from ki67.cells.crops import Crops, NetworkField
 from ki67.cells.folds import (
     GroupedField,
     assign_folds,
@@ -33,7 +33,7 @@ from ki67.cells.matching import match
 from ki67.cells.network import STRIDE, load_network, maps_of
 from ki67.cells.network_export import export_network
 from ki67.cells.network_start import start_from
-from ki67.cells.network_training import NetworkOptions, read_network_field, train_network
+from ki67.cells.network_training import NetworkOptions, crops_of, read_network_field, train_network
 from ki67.cells.peaks import Peaks, find_peaks
 from ki67.cells.thresholds import Counts, choose_thresholds
 from ki67.cells.training import TrainingOptions, measure_field, train
@@ -227,18 +227,19 @@ def learn(
     fields: Sequence[NetworkField], folder: Path, options: NetworkOptions, start: str | Path | None = None
 ) -> CellNetwork:
     """Train from scratch in two steps, or go on from a network in one."""
+    crops = crops_of(fields, options)
     if start is None:
-        return train_in_two_steps(fields, folder, options)
+        return train_in_two_steps(crops, folder, options)
     origin = load_network(start).card.sha256
-    return train_network(fields, folder, options, start_from(start, fields, options), origin)
+    return train_network(crops, folder, options, start_from(start, crops, options), origin)
 
 
-def train_in_two_steps(fields: Sequence[NetworkField], folder: Path, options: NetworkOptions) -> CellNetwork:
+def train_in_two_steps(crops: Crops, folder: Path, options: NetworkOptions) -> CellNetwork:
     """Train, then go on for a while with nuclei that are labelled as no tumour cells weighing more.
 
     Weighing them more from the start would make the network shy of every pale nucleus before it knows any.
     """
-    first = train_network(fields, folder / "first", options)
+    first = train_network(crops, folder / "first", options)
     refining = replace(
         options,
         steps=max(1, round(options.steps * REFINING_SHARE)),
@@ -246,7 +247,7 @@ def train_in_two_steps(fields: Sequence[NetworkField], folder: Path, options: Ne
         other_weight=REFINING_OTHER_WEIGHT,
         seed=options.seed + 1,
     )
-    return train_network(fields, folder / "refined", refining, start=first)
+    return train_network(crops, folder / "refined", refining, start=first)
 
 
 def cross_validate(
