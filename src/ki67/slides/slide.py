@@ -73,13 +73,23 @@ class Slide:
         Width and height of level 0.
     levels
         From fine to coarse.
+    warnings
+        What of the file a user should know before trusting a number from it, as sentences.
     """
 
-    def __init__(self, path: Path, source: Source, mpp: float, mpp_source: Literal["file", "given"]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        source: Source,
+        mpp: float,
+        mpp_source: Literal["file", "given"],
+        warnings: Sequence[str] = (),
+    ) -> None:
         self.path = path
         self.reader = source.name
         self.mpp = mpp
         self.mpp_source = mpp_source
+        self.warnings = tuple(warnings)
         self.size_px = source.level_sizes_px[0]
         downsamples = [snapped_downsample(self.size_px, size) for size in source.level_sizes_px]
         self.levels = tuple(
