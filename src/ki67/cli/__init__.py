@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from ki67 import __version__
-from ki67.cli import cells, count, demo, doctor, evaluate, export, idc, register, score, simulate
+from ki67.cli import cells, compete, count, demo, doctor, evaluate, export, idc, register, score, simulate
 from ki67.errors import Ki67Error
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ def _for_all(*, version: Annotated[bool, VersionOption] = False) -> None:
 app.command("demo")(demo.demo)
 app.command("score")(score.score)
 app.command("count")(count.count)
+app.command("compete")(compete.compete)
 app.command("export")(export.export)
 app.command("register")(register.register)
 app.command("simulate")(simulate.simulate)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.errors import DataSetError
+from ki67.evaluation.csv_rows import read_rows
 
 COLUMNS: Final = ("case", "index_percent")
 """Columns of both files; others are ignored."""
@@ -107,41 +107,16 @@ def pearson(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | 
 
 
 def _read_indices(path: Path) -> dict[str, float]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            columns = reader.fieldnames or []
-            missing = [name for name in COLUMNS if name not in columns]
-            if missing:
-                found = ", ".join(columns) or "nothing"
-                raise DataSetError(path, f"lacks the column {missing[0]!r}, found {found}", _LAYOUT)
-            indices: dict[str, float] = {}
-            for row in reader:
-                name = (row["case"] or "").strip()
-                if not name:
-                    raise DataSetError(path, f"line {reader.line_num} names no case", _LAYOUT)
-                if name in indices:
-                    raise DataSetError(path, f"line {reader.line_num} names the case {name!r} again", _ONCE)
-                indices[name] = _index(path, reader.line_num, row["index_percent"])
-    except OSError as error:
-        raise DataSetError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataSetError(path, f"is not a CSV file in UTF-8 ({error})", _LAYOUT) from error
+    indices: dict[str, float] = {}
+    for row in read_rows(path, COLUMNS, _LAYOUT):
+        name = row.text("case")
+        if name in indices:
+            raise row.error(f"names the case {name!r} again")
+        indices[name] = row.number("index_percent", 0, 100)
     return indices
 
 
 _LAYOUT: Final = "Give a CSV file with the columns case,index_percent."
-_ONCE: Final = "Each case may occur once."
-
-
-def _index(path: Path, line: int, text: str | None) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 100:
-        raise DataSetError(path, f"line {line} has the index {text!r}, expected a number from 0 to 100", _LAYOUT)
-    return value
 
 
 def _require_same_cases(gold_csv: Path, gold: dict[str, float], scores_csv: Path, scores: dict[str, float]) -> None:

@@ -1,0 +1,242 @@
+"""The human-machine competition: readers' answers for each slide against the gold standard (paper, Table 4)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Final
+
+from ki67.errors import DataSetError
+from ki67.evaluation.csv_rows import Row, read_rows
+from ki67.evaluation.index import LIMITS_Z
+from ki67.evaluation.rules import Rule
+from ki67.files import atomic_path
+
+STANDARD_LAYOUT: Final = (
+    "Give a CSV file with the columns slide,index_percent or slide,positive,negative, each slide on one line."
+)
+ANSWERS_LAYOUT: Final = (
+    "Give a CSV file with the columns slide,reader,index_percent,seconds (or score in place of index_percent), one "
+    "line for each reader and slide."
+)
+IMRMC_COLUMNS: Final = ("readerID", "caseID", "modalityID", "score")
+"""Columns of reader studies as the FDA's iMRMC and HTT tools read them."""
+
+_PRINTED_POINTS: Final = 0.01
+"""A printed index has two decimals: rounded or cut off, it lies less than this from the counts' own."""
+_SAME_SCORE: Final = 9
+"""Decimals to which two average scores are the same: sums of a few numbers in another order differ by less."""
+
+
+def standard_interval(gold_percent: float) -> tuple[int, int]:
+    """Whole percents below and above an index: the answers that Table 3 calls right."""
+    return math.floor(gold_percent), math.ceil(gold_percent)
+
+
+def answer_score(answer_percent: float, gold_percent: float, rule: Rule = Rule.interval) -> float:
+    """Score of one answer, 0 to 100, by a :class:`Rule`; both indices in percent."""
+    off = abs(answer_percent - gold_percent)
+    if rule is Rule.relative:
+        if gold_percent == 0:
+            return 100.0 if off == 0 else 0.0
+        return max(0.0, 100.0 - 100.0 * off / gold_percent)
+    if rule is Rule.interval:
+        low, high = standard_interval(gold_percent)
+        off = max(low - answer_percent, answer_percent - high, 0.0)
+    return max(0.0, 100.0 - off)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one reader said of one slide; ``index_percent`` is None where the file gives scores only."""
+
+    slide: str
+    reader: str
+    modality: str
+    index_percent: float | None
+    score: float
+    seconds: float | None
+
+
+def compete(
+    standard_csv: str | Path, answers_csv: str | Path, *, rule: Rule = Rule.interval, imrmc: Path | None = None
+) -> dict[str, Any]:
+    """Rank readers by their average score over all slides, then by their time (the paper's Table 4).
+
+    A slide that a reader did not answer counts as 0: time may have run out. It is named in ``warnings``.
+
+    Parameters
+    ----------
+    standard_csv
+        Columns ``slide`` and ``index_percent``, or ``positive`` and ``negative`` (the counts go before a printed
+        index; where the two, or a column ``cells``, disagree, ``warnings`` says so).
+    answers_csv
+        Columns ``slide``, ``reader``, ``index_percent`` or ``score``, and perhaps ``seconds`` and ``modality``.
+    rule
+        How an answer is scored.
+    imrmc
+        Where to write the scores for reader-study software (:data:`IMRMC_COLUMNS`); None writes nothing.
+
+    Returns
+    -------
+    dict
+        ``rule``; ``readers``: list by rank of ``reader``, ``rank`` (equal for equal score and time),
+        ``average_score``, ``seconds`` (sum; None where a time is missing), ``answered``, ``bias_points`` (mean of
+        answer − gold), ``limits_points`` (bias ± 1.96 SD; Bland and Altman 1986), ``scores`` by slide;
+        ``slides``: list of ``slide``, ``index_percent``, ``standard`` (the two whole percents), ``average_score``,
+        ``average_answer_percent``; ``average_score`` over all readers; ``warnings``.
+
+    Raises
+    ------
+    DataSetError
+        Where a file cannot be read, a line makes no sense, or an answer is for a slide without a standard.
+    """
+    gold, warnings = read_standard(Path(standard_csv))
+    answers = read_answers(Path(answers_csv), gold, rule)
+    readers = _ranked([_reader(name, own, gold) for name, own in _by_reader(answers).items()])
+    warnings += [_unanswered(reader, gold) for reader in readers if reader["answered"] < len(gold)]
+    if imrmc is not None:
+        write_imrmc(imrmc, answers)
+    return {
+        "rule": rule.value,
+        "readers": readers,
+        "slides": [_slide(name, index, answers, len(readers)) for name, index in gold.items()],
+        "average_score": fmean(reader["average_score"] for reader in readers),
+        "warnings": warnings,
+    }
+
+
+def read_standard(path: Path) -> tuple[dict[str, float], list[str]]:
+    """Gold index in percent of each slide, in the file's order, and what does not add up in it."""
+    gold: dict[str, float] = {}
+    warnings: list[str] = []
+    for row in read_rows(path, ("slide",), STANDARD_LAYOUT):
+        slide = row.text("slide")
+        if slide in gold:
+            raise row.error(f"names the slide {slide!r} again")
+        gold[slide] = _gold(row, slide, warnings)
+    if not gold:
+        raise DataSetError(path, "holds no slide", STANDARD_LAYOUT)
+    return gold, warnings
+
+
+def _gold(row: Row, slide: str, warnings: list[str]) -> float:
+    counts = [row.number_or_none(name, 0, math.inf) for name in ("positive", "negative")]
+    printed = row.number_or_none("index_percent", 0, 100)
+    if counts[0] is None or counts[1] is None:
+        if printed is None:
+            raise row.error("has neither an index_percent nor counts of positive and negative cells")
+        return printed
+    cells = counts[0] + counts[1]
+    if not 0 < cells < math.inf:
+        raise row.error(f"counts {cells:g} cells, which gives no index")
+    index = 100.0 * counts[0] / cells
+    told = row.number_or_none("cells", 0, math.inf)
+    if told is not None and told != cells:
+        warnings.append(f"slide {slide}: {counts[0]:,.0f} + {counts[1]:,.0f} = {cells:,.0f} cells, not {told:,.0f}")
+    if printed is not None and abs(printed - index) >= _PRINTED_POINTS:
+        warnings.append(f"slide {slide}: the counts give {index:.2f} %, not {printed:g} %; the counts are taken")
+    return index
+
+
+def read_answers(path: Path, gold: Mapping[str, float], rule: Rule) -> list[Answer]:
+    """Answers of all readers, each scored; every slide must have a standard."""
+    rows = read_rows(path, ("slide", "reader"), ANSWERS_LAYOUT)
+    if not rows:
+        raise DataSetError(path, "holds no answer", ANSWERS_LAYOUT)
+    answers: dict[tuple[str, str], Answer] = {}
+    for row in rows:
+        slide, reader = row.text("slide"), row.text("reader")
+        if slide not in gold:
+            raise row.error(f"answers for the slide {slide!r}, which the standard does not hold")
+        if (slide, reader) in answers:
+            raise row.error(f"is a second answer of {reader!r} for the slide {slide!r}")
+        index = row.number_or_none("index_percent", 0, 100)
+        score = row.number_or_none("score", 0, 100)
+        if index is None and score is None:
+            raise row.error("has neither an index_percent nor a score (leave the line out for a slide not answered)")
+        if index is not None and score is not None:
+            raise row.error("has both an index_percent and a score: which of them counts is not clear")
+        answers[slide, reader] = Answer(
+            slide,
+            reader,
+            row.values.get("modality") or "competition",
+            index,
+            answer_score(index, gold[slide], rule) if index is not None else float(score or 0.0),
+            row.number_or_none("seconds", 0, math.inf),
+        )
+    return list(answers.values())
+
+
+def _by_reader(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
+    readers: dict[str, list[Answer]] = {}
+    for answer in answers:
+        readers.setdefault(answer.reader, []).append(answer)
+    return readers
+
+
+def _reader(name: str, answers: Sequence[Answer], gold: Mapping[str, float]) -> dict[str, Any]:
+    own = {answer.slide: answer for answer in answers}
+    scores = {slide: own[slide].score if slide in own else 0.0 for slide in gold}
+    times = [answer.seconds for answer in answers]
+    known = [seconds for seconds in times if seconds is not None]
+    off = [answer.index_percent - gold[answer.slide] for answer in answers if answer.index_percent is not None]
+    bias = fmean(off) if off else None
+    return {
+        "reader": name,
+        "average_score": fmean(scores.values()),
+        "seconds": sum(known) if len(known) == len(times) else None,
+        "answered": len(own),
+        "bias_points": bias,
+        "limits_points": None if bias is None or len(off) < 2 else _limits(bias, stdev(off)),
+        "scores": scores,
+    }
+
+
+def _limits(bias: float, spread: float) -> tuple[float, float]:
+    return bias - LIMITS_Z * spread, bias + LIMITS_Z * spread
+
+
+def _ranked(readers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def order(reader: Mapping[str, Any]) -> tuple[float, float]:
+        seconds = reader["seconds"]
+        return -round(reader["average_score"], _SAME_SCORE), math.inf if seconds is None else seconds
+
+    places = sorted(order(reader) for reader in readers)
+    ranked = [{"reader": reader["reader"], "rank": 1 + places.index(order(reader))} | reader for reader in readers]
+    return sorted(ranked, key=lambda reader: int(reader["rank"]))
+
+
+def _unanswered(reader: Mapping[str, Any], gold: Mapping[str, float]) -> str:
+    count = len(gold) - reader["answered"]
+    slides = "slide" if count == 1 else "slides"
+    return f"{reader['reader']} did not answer {count} {slides} of {len(gold)}: scored 0 there"
+
+
+def _slide(name: str, index: float, answers: Sequence[Answer], readers: int) -> dict[str, Any]:
+    own = [answer for answer in answers if answer.slide == name]
+    said = [answer.index_percent for answer in own if answer.index_percent is not None]
+    return {
+        "slide": name,
+        "index_percent": index,
+        "standard": standard_interval(index),
+        "average_score": sum(answer.score for answer in own) / readers,
+        "average_answer_percent": fmean(said) if said else None,
+    }
+
+
+def write_imrmc(path: Path, answers: Sequence[Answer]) -> None:
+    """Write what readers answered (their scores where no index was given) as :data:`IMRMC_COLUMNS`."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(IMRMC_COLUMNS)
+    for answer in answers:
+        value = answer.score if answer.index_percent is None else answer.index_percent
+        rows.writerow((answer.reader, answer.slide, answer.modality, f"{value:g}"))
+    with atomic_path(path) as beside:
+        beside.write_text(text.getvalue(), encoding="utf-8")

@@ -1,0 +1,109 @@
+"""Rows of a CSV file that a person made, with errors that name the line."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ki67.errors import DataSetError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a CSV file: its values by column, and where it stands.
+
+    ``layout`` is the sentence that says what the file should look like; it ends every error.
+    """
+
+    path: Path
+    line: int
+    values: dict[str, str]
+    layout: str
+
+    def error(self, found: str) -> DataSetError:
+        """Return the error that names this line."""
+        return DataSetError(self.path, f"line {self.line} {found}", self.layout)
+
+    def text(self, column: str) -> str:
+        """Return a value that must be there.
+
+        Raises
+        ------
+        DataSetError
+            Where it is empty.
+        """
+        value = self.values.get(column, "")
+        if not value:
+            raise self.error(f"has no {column}")
+        return value
+
+    def number(self, column: str, low: float, high: float) -> float:
+        """Return a number from ``low`` to ``high``.
+
+        Raises
+        ------
+        DataSetError
+            Where it is none, or outside.
+        """
+        text = self.values.get(column, "")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            between = f"of at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+            raise self.error(f"has the {column} {text!r}, expected a number {between}")
+        return value
+
+    def number_or_none(self, column: str, low: float, high: float) -> float | None:
+        """As :meth:`number`; None where the value is empty or the column is not there."""
+        return self.number(column, low, high) if self.values.get(column) else None
+
+
+def read_rows(path: Path, columns: Iterable[str], layout: str) -> list[Row]:
+    """Read a CSV file in UTF-8 with a header; further columns are kept, blank lines passed over.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        Columns it must have.
+    layout
+        What it should look like, as a sentence.
+
+    Raises
+    ------
+    DataSetError
+        Where it cannot be read, is no CSV file, lacks a column, or a line has more values than the header.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            names = [name.strip() for name in reader.fieldnames or []]
+            _require_columns(path, names, columns, layout)
+            reader.fieldnames = names
+            return [_row(path, reader.line_num, values, layout) for values in reader]
+    except OSError as error:
+        raise DataSetError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataSetError(path, f"is not a CSV file in UTF-8 ({error})", layout) from error
+
+
+def _require_columns(path: Path, names: list[str], columns: Iterable[str], layout: str) -> None:
+    found = ", ".join(names) or "nothing"
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise DataSetError(path, f"lacks the column {missing[0]!r}, found {found}", layout)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataSetError(path, f"has the column {twice[0]!r} twice", layout)
+
+
+def _row(path: Path, line: int, values: dict[str | None, str | list[str] | None], layout: str) -> Row:
+    if None in values:
+        raise DataSetError(path, f"line {line} has more values than the header has columns", layout)
+    return Row(path, line, {str(name): str(value or "").strip() for name, value in values.items()}, layout)
