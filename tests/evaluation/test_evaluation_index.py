@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ki67.errors import DataSetError
-from ki67.evaluation.index import evaluate_index, icc_2_1, pearson
+from ki67.evaluation.agreement import icc_a1
+from ki67.evaluation.index import evaluate_index, pearson
 
 
 def written(path: Path, text: str) -> Path:
@@ -48,15 +49,8 @@ def test_the_limits_of_agreement_are_1_96_standard_deviations(tmp_path: Path) ->
     assert result["bland_altman_lower_points"] == pytest.approx(-1.96 * spread)
 
 
-def test_the_icc_of_the_textbook_example_is_0_29() -> None:
-    # Shrout and Fleiss 1979, Table 2 (six targets, four judges) and Table 4: ICC(2,1) = .29.
-    ratings = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)
-
-    assert icc_2_1(ratings) == pytest.approx(0.29, abs=0.005)
-
-
 def test_what_does_not_vary_has_no_correlation() -> None:
-    assert icc_2_1(np.full((4, 2), 7.0)) is None
+    assert icc_a1(np.full((4, 2), 7.0)) is None
     assert pearson(np.full(4, 7.0), np.arange(4.0)) is None
 
 
@@ -90,3 +84,43 @@ def test_too_few_cases_and_missing_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes(b"case,index_percent\n\xe9,1\n")
     with pytest.raises(DataSetError, match="not a CSV file in UTF-8"):
         evaluate_index(tmp_path / "latin.csv", tmp_path / "gold.csv")
+
+
+READERS = "case,reader,index_percent\n" + "".join(
+    f"{case},{reader},{value + offset}\n"
+    for reader, offset in (("x", -2), ("y", 2))
+    for case, value in (("a", 10), ("b", 20), ("c", 30), ("d", 40))
+)
+
+
+def test_several_readers_are_judged_by_their_mean_each_alone_and_with_one_another(tmp_path: Path) -> None:
+    result = evaluate(tmp_path, GOLD, READERS)
+
+    assert result["of"] == "mean of 2 readers"
+    assert result["mae_points"] == 0
+    assert {name: own["bland_altman_bias_points"] for name, own in result["readers"].items()} == {"x": -2, "y": 2}
+    assert result["between_readers"]["icc_consistency"] == pytest.approx(1)
+    assert result["between_readers"]["icc"] < 1
+
+
+def test_a_reader_must_answer_for_every_case(tmp_path: Path) -> None:
+    with pytest.raises(DataSetError, match=r"scores\.csv: lacks 1 cases that gold\.csv holds \(d\)"):
+        evaluate(tmp_path, GOLD, READERS.replace("d,y,42\n", ""))
+
+
+def test_cases_in_another_class_are_told_at_each_cut_off(tmp_path: Path) -> None:
+    result = evaluate(tmp_path, GOLD, "case,index_percent\na,10\nb,19\nc,30\nd,40\n")
+
+    # 20 is high, 19 is not (St Gallen 2013); neither is above 14 less than the other (2011).
+    assert result["cut_offs"]["st-gallen-2013"]["discordant"] == 1
+    assert result["cut_offs"]["st-gallen-2011"] == {"kappa": 1, "discordant": 0}
+    # |score - gold| / gold: 0, 1/20, 0, 0.
+    assert result["positive_rate_accuracy_percent"] == pytest.approx(100 - 5 / 4)
+
+
+def test_the_agreement_is_drawn(tmp_path: Path) -> None:
+    gold, scores = written(tmp_path / "gold.csv", GOLD), written(tmp_path / "scores.csv", READERS)
+
+    evaluate_index(gold, scores, figures=tmp_path / "figures")
+
+    assert (tmp_path / "figures" / "agreement.png").read_bytes().startswith(b"\x89PNG")

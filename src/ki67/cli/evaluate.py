@@ -160,16 +160,46 @@ def registration(
 @app.command()
 def index(
     gold: Annotated[Path, typer.Argument(help="CSV with columns case, index_percent.")],
-    scores: Annotated[Path, typer.Argument(help="CSV with columns case, index_percent.")],
+    scores: Annotated[Path, typer.Argument(help="CSV with columns case, index_percent, and reader where several.")],
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", help="Folder for a picture: scores over gold, Bland and Altman's plot."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Indices of many cases: MAE, RMSE, ICC, Pearson, Bland-Altman."""
+    """Indices of many cases: MAE, RMSE, ICC, correlations, Bland-Altman, kappa at cut-offs; several readers too."""
     from ki67.evaluation.index import evaluate_index
 
     begin(quiet=quiet)
-    result = evaluate_index(gold, scores)
-    emit(result, as_json=as_json, lines=[f"{name}: {_number(value)}" for name, value in result.items()])
+    result = evaluate_index(gold, scores, figures=figures)
+    lines = [f"{result['of']} against the gold standard", *_index_lines(result)]
+    for reader, own in result.get("readers", {}).items():
+        bias = own["bland_altman_bias_points"]
+        line = f"{reader}: mean absolute error {own['mae_points']:.2f} points, bias {bias:+.2f}"
+        lines.append(f"{line}, ICC {_number(own['icc'], '.3f')}")
+    if "between_readers" in result:
+        lines += ["", "readers with one another", *_index_lines(result["between_readers"])]
+    emit(result, as_json=as_json, lines=lines)
+
+
+def _index_lines(result: Mapping[str, Any]) -> list[str]:
+    """A line for each figure; what has parts of its own is told by them."""
+    lines = []
+    for name, value in result.items():
+        if name == "cut_offs":
+            lines += [f"at the cut-off {cut_off}: {_at_cut_off(own)}" for cut_off, own in value.items()]
+        elif name == "icc_ci95":
+            lines.append(f"{name}: " + ("–" if value is None else f"{value[0]:.3f} to {value[1]:.3f}"))
+        elif not isinstance(value, dict | str):
+            lines.append(f"{name}: {_number(value)}")
+    return lines
+
+
+def _at_cut_off(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"kappa {_number(value['kappa'], '.3f')}, {value['discordant']} cases in another class"
+    return f"Fleiss' kappa {_number(value, '.3f')}"
 
 
 def _cell_lines(result: dict[str, Any]) -> list[str]:

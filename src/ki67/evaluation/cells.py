@@ -17,10 +17,11 @@ from ki67.cells.card import TUMOUR_CLASSES, learnt_from
 from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
 from ki67.cells.matching import match
 from ki67.errors import DataSetError, TissueError
+from ki67.evaluation.agreement import icc_a1
 from ki67.evaluation.calibration import reliability
 from ki67.evaluation.cell_figures import draw_cell_figures
 from ki67.evaluation.cell_pictures import draw_field
-from ki67.evaluation.index import LIMITS_Z, icc_2_1
+from ki67.evaluation.index import LIMITS_Z
 from ki67.files import atomic_path
 from ki67.progress import track
 from ki67.slides import open_slide
@@ -239,13 +240,14 @@ def _index_figures(results: Sequence[_FieldResult]) -> dict[str, Any]:
     ratings = np.array(pairs, np.float64)
     difference = ratings[:, 1] - ratings[:, 0]
     bias, spread = float(difference.mean()), float(difference.std(ddof=1)) if len(pairs) > 1 else None
+    agreement = None if spread is None else icc_a1(ratings)
     draws = np.random.default_rng(_BOOTSTRAP_SEED).integers(0, len(pairs), (BOOTSTRAP_DRAWS, len(pairs)))
     interval = np.percentile(np.abs(difference)[draws].mean(axis=1), _INTERVAL)
     return {
         "index_mae_points": float(np.abs(difference).mean()),
         "index_mae_ci95_points": [float(value) for value in interval],
         "index_rmse_points": float(np.sqrt((difference**2).mean())),
-        "index_icc": None if spread is None else icc_2_1(ratings),
+        "index_icc": None if agreement is None else agreement.value,
         "index_bias_points": bias,
         "index_lower_points": None if spread is None else bias - LIMITS_Z * spread,
         "index_upper_points": None if spread is None else bias + LIMITS_Z * spread,

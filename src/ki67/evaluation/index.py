@@ -1,4 +1,4 @@
-"""Agreement of many cases' Ki-67 indices with a gold standard."""
+"""Agreement of many cases' Ki-67 indices with a gold standard, and of several readers with one another."""
 
 from __future__ import annotations
 
@@ -10,10 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.errors import DataSetError
+from ki67.evaluation.agreement import (
+    Estimate,
+    Ratings,
+    fleiss_kappa,
+    icc_a1,
+    icc_ak,
+    icc_c1,
+    krippendorff_alpha,
+    spearman,
+    weighted_kappa,
+)
 from ki67.evaluation.csv_rows import read_rows
+from ki67.scoring.cut_offs import CUT_OFFS
 
 COLUMNS: Final = ("case", "index_percent")
-"""Columns of both files; others are ignored."""
+"""Columns of both files; the scores may have ``reader`` too, others are ignored."""
 
 MINIMUM_CASES: Final = 3
 """With two cases a correlation is always ±1 and says nothing."""
@@ -22,13 +34,19 @@ LIMITS_Z: Final = 1.96
 """Bland and Altman's limits of agreement: bias ± 1.96 standard deviations of the differences."""
 
 _NAMES_SHOWN: Final = 5
+_LAYOUT: Final = "Give a CSV file with the columns case,index_percent."
+
+Indices = NDArray[np.float64]
 
 
-def evaluate_index(gold_csv: str | Path, scores_csv: str | Path) -> dict[str, Any]:
+def evaluate_index(
+    gold_csv: str | Path, scores_csv: str | Path, *, figures: str | Path | None = None
+) -> dict[str, Any]:
     """Compare scores with a gold standard, case by case.
 
     Both files are CSV with a header and the columns ``case`` and ``index_percent`` (0 to 100); the rows may be in any
-    order. Differences are score − gold in percentage points.
+    order. The scores may be of several readers (column ``reader``), each with every case: the figures on top are
+    then those of the readers' mean for each case. Differences are score − gold in percentage points.
 
     Parameters
     ----------
@@ -36,15 +54,14 @@ def evaluate_index(gold_csv: str | Path, scores_csv: str | Path) -> dict[str, An
         The standard.
     scores_csv
         The scores; the same cases.
+    figures
+        Folder for ``agreement.png``; None draws nothing.
 
     Returns
     -------
     dict
-        ``cases``; ``mae_points`` and ``rmse_points``; ``icc``: :func:`icc_2_1`; ``pearson``;
-        ``bland_altman_bias_points``, ``bland_altman_sd_points``,
-        ``bland_altman_lower_points`` and ``bland_altman_upper_points``: bias and 95 %
-        limits of agreement (Bland and Altman, Lancet 1986;327:307-310). ``icc`` and ``pearson`` are None where all
-        indices are equal.
+        ``of``: what is compared, and the figures of :func:`compare_indices`. With several readers also ``readers``,
+        those figures of each, and ``between_readers``: :func:`compare_readers`.
 
     Raises
     ------
@@ -52,71 +69,123 @@ def evaluate_index(gold_csv: str | Path, scores_csv: str | Path) -> dict[str, An
         Where a file cannot be read, lacks a column, holds no index where one is expected, names a case twice, or the
         two files do not hold the same cases.
     """
-    gold, scores = _read_indices(Path(gold_csv)), _read_indices(Path(scores_csv))
-    _require_same_cases(Path(gold_csv), gold, Path(scores_csv), scores)
+    gold_path, scores_path = Path(gold_csv), Path(scores_csv)
+    gold = _read_indices(gold_path)[""]
+    by_reader = _read_indices(scores_path, with_readers=True)
+    for scores in by_reader.values():
+        _require_same_cases(gold_path, gold, scores_path, scores)
     names = sorted(gold)
     reference = np.array([gold[name] for name in names])
-    found = np.array([scores[name] for name in names])
+    ratings = np.array([[scores[name] for scores in by_reader.values()] for name in names])
+    several = len(by_reader) > 1
+    mean = ratings.mean(axis=1)
+    result: dict[str, Any] = {"of": f"mean of {len(by_reader)} readers" if several else "scores"}
+    result |= compare_indices(reference, mean)
+    if several:
+        columns = zip(by_reader, ratings.T, strict=True)
+        result["readers"] = {reader: compare_indices(reference, own) for reader, own in columns}
+        result["between_readers"] = compare_readers(ratings)
+    if figures is not None:
+        from ki67.evaluation.index_figure import draw_agreement  # drawing needs seconds to load
+
+        draw_agreement(Path(figures) / "agreement.png", reference, dict(zip(by_reader, ratings.T, strict=True)))
+    return result
+
+
+def compare_indices(reference: Indices, found: Indices) -> dict[str, Any]:
+    """Agreement of indices (N,) with their reference (N,), both in percent.
+
+    Returns
+    -------
+    dict
+        ``cases``; ``mae_points``, ``rmse_points``; ``icc``, ``icc_ci95``: :func:`~ki67.evaluation.agreement.icc_a1`;
+        ``icc_consistency``: :func:`~ki67.evaluation.agreement.icc_c1`; ``pearson``, ``spearman``;
+        ``bland_altman_bias_points``, ``bland_altman_sd_points``, ``bland_altman_lower_points`` and
+        ``bland_altman_upper_points``: bias and 95 % limits of agreement (Bland and Altman, Lancet 1986;327:307-310);
+        ``positive_rate_accuracy_percent``: 100 less the mean of abs(score − gold) / gold in percent, where the
+        gold index is above 0: one reading of the paper's "accuracy of the positive rate" (it gives no formula);
+        ``cut_offs``: by the id of each published cut-off ``kappa`` (linear weights) and ``discordant``, the number of
+        cases in another class. A correlation is None where one of the two does not vary.
+    """
     difference = found - reference
     bias, spread = float(difference.mean()), float(difference.std(ddof=1))
+    ratings = np.column_stack([reference, found])
+    above_none = reference > 0
+    relative = np.abs(difference[above_none]) / reference[above_none]
     return {
-        "cases": len(names),
+        "cases": len(reference),
         "mae_points": float(np.abs(difference).mean()),
         "rmse_points": float(np.sqrt((difference**2).mean())),
-        "icc": icc_2_1(np.column_stack([reference, found])),
+        "icc": _value(icc_a1(ratings)),
+        "icc_ci95": _interval(icc_a1(ratings)),
+        "icc_consistency": _value(icc_c1(ratings)),
         "pearson": pearson(reference, found),
+        "spearman": spearman(reference, found),
         "bland_altman_bias_points": bias,
         "bland_altman_sd_points": spread,
         "bland_altman_lower_points": bias - LIMITS_Z * spread,
         "bland_altman_upper_points": bias + LIMITS_Z * spread,
+        "positive_rate_accuracy_percent": 100 - 100 * float(relative.mean()) if len(relative) else None,
+        "cut_offs": {
+            cut_off.id: _at_cut_off(cut_off.classify(ratings), len(cut_off.classes)) for cut_off in CUT_OFFS
+        },
     }
 
 
-def icc_2_1(ratings: NDArray[np.float64]) -> float | None:
-    """Intraclass correlation ICC(2,1): two-way random effects, absolute agreement, single rating.
-
-    ``(MSR − MSE) / (MSR + (k − 1) MSE + k (MSC − MSE) / n)`` with the mean squares of rows, columns and error of the
-    two-way analysis of variance (Shrout and Fleiss, Psychol Bull 1979;86:420-428; ICC(A,1) of McGraw and Wong,
-    Psychol Methods 1996;1:30-46). A constant offset between the raters lowers it, unlike a correlation.
-
-    Parameters
-    ----------
-    ratings
-        (n cases, k raters), n and k at least 2.
+def compare_readers(ratings: Ratings) -> dict[str, Any]:
+    """Agreement of readers with one another, whatever the gold standard; ratings (n cases, k readers) in percent.
 
     Returns
     -------
-    float or None
-        None where all ratings are equal, for which it is not defined.
+    dict
+        ``icc`` and ``icc_ci95`` (absolute agreement of one reader), ``icc_consistency``, ``icc_mean`` (of the mean of
+        all k), ``krippendorff_alpha`` (interval), ``sd_points`` (mean standard deviation between readers of a
+        case), ``cut_offs``: Fleiss' kappa at each published cut-off.
     """
-    n, k = ratings.shape
-    mean = ratings.mean()
-    rows, columns = ratings.mean(axis=1, keepdims=True), ratings.mean(axis=0, keepdims=True)
-    msr = k * float(((rows - mean) ** 2).sum()) / (n - 1)
-    msc = n * float(((columns - mean) ** 2).sum()) / (k - 1)
-    mse = float(((ratings - rows - columns + mean) ** 2).sum()) / ((n - 1) * (k - 1))
-    denominator = msr + (k - 1) * mse + k * (msc - mse) / n
-    return (msr - mse) / denominator if denominator > 0 else None
+    return {
+        "icc": _value(icc_a1(ratings)),
+        "icc_ci95": _interval(icc_a1(ratings)),
+        "icc_consistency": _value(icc_c1(ratings)),
+        "icc_mean": _value(icc_ak(ratings)),
+        "krippendorff_alpha": krippendorff_alpha(ratings),
+        "sd_points": float(ratings.std(axis=1, ddof=1).mean()),
+        "cut_offs": {cut_off.id: fleiss_kappa(cut_off.classify(ratings)) for cut_off in CUT_OFFS},
+    }
 
 
-def pearson(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+def _at_cut_off(classes: NDArray[np.int64], kinds: int) -> dict[str, float | int | None]:
+    first, second = classes.T
+    return {"kappa": weighted_kappa(first, second, kinds), "discordant": int((first != second).sum())}
+
+
+def _value(estimate: Estimate | None) -> float | None:
+    return None if estimate is None else estimate.value
+
+
+def _interval(estimate: Estimate | None) -> tuple[float, float] | None:
+    return None if estimate is None else (estimate.low, estimate.high)
+
+
+def pearson(first: Indices, second: Indices) -> float | None:
     """Pearson's correlation; None where one of the two does not vary."""
     a, b = first - first.mean(), second - second.mean()
     scale = math.sqrt(float((a**2).sum()) * float((b**2).sum()))
     return float((a * b).sum()) / scale if scale > 0 else None
 
 
-def _read_indices(path: Path) -> dict[str, float]:
-    indices: dict[str, float] = {}
+def _read_indices(path: Path, *, with_readers: bool = False) -> dict[str, dict[str, float]]:
+    """Index of each case, for each reader in the file's order; the reader is ``""`` where the file names none."""
+    indices: dict[str, dict[str, float]] = {}
     for row in read_rows(path, COLUMNS, _LAYOUT):
         name = row.text("case")
-        if name in indices:
+        named = with_readers and "reader" in row.values
+        own = indices.setdefault(row.text("reader") if named else "", {})
+        if name in own:
             raise row.error(f"names the case {name!r} again")
-        indices[name] = row.number("index_percent", 0, 100)
+        own[name] = row.number("index_percent", 0, 100)
+    if not indices:
+        raise DataSetError(path, "holds no case", _LAYOUT)
     return indices
-
-
-_LAYOUT: Final = "Give a CSV file with the columns case,index_percent."
 
 
 def _require_same_cases(gold_csv: Path, gold: dict[str, float], scores_csv: Path, scores: dict[str, float]) -> None:
