@@ -45,6 +45,10 @@ class TissueError(SlideError):
     """A slide on which no tissue, or no usable tissue, can be found."""
 
 
+class StainError(SlideError):
+    """A slide whose stain or colours are not what the program can measure, or that is given twice."""
+
+
 class AnnotationError(FileError):
     """A region file that is malformed or holds geometry that cannot be repaired."""
 

@@ -69,6 +69,8 @@ class Options:
         Another model of that engine (``ki67 cells train``); None takes the shipped one.
     dab_threshold
         Mean DAB density of a tumour nucleus from which it is positive; None leaves that to the engine.
+    use_unusable_stain
+        Report an index where the stain or the colours are known to be unusable.
     keep_artefacts
         Count what lies under pen, in folds and out of focus like everything else.
     """
@@ -83,3 +85,4 @@ class Options:
     cell_model: Path | None = None
     dab_threshold: float | None = None
     keep_artefacts: bool = False
+    use_unusable_stain: bool = False

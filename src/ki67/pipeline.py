@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ki67 import cells, idc, registration, stages
@@ -54,6 +55,8 @@ def run_score(
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
         models = _model_hashes(options, with_idc=options.regions is None)
         with open_case(out, "score", {"he": he.facts, "ki67": ki67.facts}, models) as case:
+            stages.judge(case, ki67, he)
+            stages.require_usable(case, ki67, options)
             stages.find_region(case, he, options)
             stages.register(case, he, ki67, options.mode, options.adjustment)
             stages.require_believable(case, options)
@@ -69,13 +72,14 @@ def run_count(
 ) -> Summary:
     """Count the cells of one Ki-67 slide or field, in given regions or in all its tissue.
 
-    A count is a measurement, not a score that is signed out: few cells give a warning, not a refusal.
+    A count is a measurement, not a score that is signed out: few cells give a warning, not a refusal, and a stain
+    that is known to be unusable gives counts without an index.
 
     Returns
     -------
     dict
-        ``index_percent`` (None where there is no tumour cell), ``positive``, ``negative``, ``other``,
-        ``area_mm2`` (counted), ``area_lost_mm2`` (``pen``, ``fold``, ``focus``), ``warnings``, ``report``.
+        ``index_percent`` (None where there is no tumour cell or the stain is unusable), ``positive``, ``negative``,
+        ``other``, ``area_mm2`` (counted), ``area_lost_mm2`` (``pen``, ``fold``, ``focus``), ``warnings``, ``report``.
     """
     options = options or Options()
     with _section(ki67_path, mpp) as ki67:
@@ -85,10 +89,11 @@ def run_count(
 
 
 def _count(case: Case, ki67: stages.CaseSlide, options: Options) -> Summary:
+    stages.judge(case, ki67)
     if options.regions is not None:
         stages.take_regions(case, ki67, options, stages.REGIONS_KI67)
     stages.count(case, ki67, stages.REGIONS_KI67 if options.regions is not None else None, options)
-    stages.score(case, ki67, Options(allow_few_cells=True), zero_cells_allowed=True)
+    stages.score(case, ki67, replace(options, allow_few_cells=True), zero_cells_allowed=True)
     stages.report_case(case, None, ki67, options)
     return _result(case)
 

@@ -17,7 +17,8 @@ from shapely.geometry import MultiPolygon
 from ki67 import cells, idc, registration, report, scoring
 from ki67.annotations import Region, Regions, check_inside, choose_regions, read_regions, write_regions
 from ki67.case import Case, Stage, Summary
-from ki67.errors import RegionError, RegistrationError
+from ki67.domain import Check, checks_of, checks_part, domain_part, doubts, insist
+from ki67.errors import RegionError, RegistrationError, StainError
 from ki67.files import atomic_path, sha256_of, write_json
 from ki67.geometry import RectUm
 from ki67.options import Adjustment, Options
@@ -34,6 +35,9 @@ CELLS = "cells.parquet"
 EXCLUDED = "excluded.geojson"
 SCORE = "score.json"
 REPORT = "report.html"
+
+JUDGED = "domain"
+"""Stage that judges the slides themselves."""
 
 EXCLUSION_LABELS = {"pen": "Pen", "fold": "Fold", "focus": "Out of focus"}
 """What the parts that are not counted are called in region files and in the report."""
@@ -67,6 +71,38 @@ class CaseSlide:
     def identity(self) -> dict[str, Any]:
         """What of the slide decides a stage's result."""
         return {"fingerprint": self.facts["fingerprint"], "mpp": self.slide.mpp}
+
+
+def judge(case: Case, ki67: CaseSlide, he: CaseSlide | None = None) -> None:
+    """Judge whether the slides are what the program was validated on; :func:`require_usable` acts on it."""
+
+    def work() -> Summary:
+        message("judging stain and colours")
+        checks = cells.judge_ki67(ki67.slide, None if cells.is_field(ki67.slide) else ki67.tissue)
+        return {"checks": checks_part(checks), "warnings": notes}
+
+    slides = [section.slide for section in (he, ki67) if section]
+    notes = [line for slide in slides for line in slide.warnings]
+    parameters = {"he": he.identity if he else None, "ki67": ki67.identity, "notes": notes}
+    case.run_stage(Stage(JUDGED, 1, ()), parameters, (), work)
+
+
+def require_usable(case: Case, ki67: CaseSlide, options: Options) -> None:
+    """Stop at slides whose stain or colours cannot give an index, unless the user wants one.
+
+    Raises
+    ------
+    StainError
+        With what was found, and what to do.
+    """
+    reasons = [check.text for check in _checks(case, options) if check.forbids]
+    if reasons:
+        raise StainError(
+            ki67.slide.path,
+            f"gives no index, because {'; '.join(reasons)}",
+            "Check that both are the right slides, the H&E first, exported in their true colours; or insist with "
+            "--use-unusable-stain",
+        )
 
 
 def find_region(case: Case, he: CaseSlide, options: Options) -> None:
@@ -230,7 +266,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         "region": region_file,
     }
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage("cells", 10, (CELLS, EXCLUDED)), parameters, reads, work)
+    case.run_stage(Stage("cells", 11, (CELLS, EXCLUDED)), parameters, reads, work)
 
 
 def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:
@@ -245,7 +281,8 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     counted = case.manifest["stages"]["cells"]["summary"]
     area_mm2, area_lost_mm2 = counted["area_mm2"], counted["area_lost_mm2"]
     region_ids = counted["region_ids"]
-    warnings = _warnings(case)
+    checks = _checks(case, options)
+    warnings = list(dict.fromkeys([*doubts(checks), *_warnings(case)]))
     reads = tuple(name for name in (CELLS, QUALITY, REGIONS_KI67) if name in case.written())
 
     def work() -> Summary:
@@ -261,9 +298,12 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
         facts = score.model_dump(mode="json")
         if QUALITY in reads:
             facts["registration_spread_percent"] = _spread(case, table, ki67)
+        facts["domain"] = domain_part(checks)
         facts["warnings"] = [*warnings, *score.warnings]
+        if any(check.forbids for check in checks):
+            facts = _without_index(facts)
         write_json(case.path(SCORE), facts)
-        return {"index_percent": score.index_percent, "cells": score.cells, "warnings": list(score.warnings)}
+        return {"index_percent": facts["index_percent"], "cells": score.cells, "warnings": list(score.warnings)}
 
     parameters = {
         "area_mm2": area_mm2,
@@ -272,8 +312,16 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
         "allow_few_cells": options.allow_few_cells,
         "zero_cells_allowed": zero_cells_allowed,
         "warnings": warnings,
+        "domain": domain_part(checks),
     }
-    case.run_stage(Stage("score", 4, (SCORE,)), parameters, reads, work)
+    case.run_stage(Stage("score", 5, (SCORE,)), parameters, reads, work)
+
+
+def _without_index(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of ``score.json`` with its counts, and null for every number that is made of them."""
+    nothing = dict.fromkeys(("index_percent", "ci95_percent"))
+    spread = {"registration_spread_percent": None} if "registration_spread_percent" in facts else {}
+    return {**facts, **nothing, **spread, "regions": [{**region, **nothing} for region in facts["regions"]]}
 
 
 def _spread(case: Case, table: pa.Table, ki67: CaseSlide) -> tuple[float, float] | None:
@@ -312,7 +360,7 @@ def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Opti
         report.write_report(case.path(REPORT), data)
         return {"warnings": []}
 
-    case.run_stage(Stage("report", 3, (REPORT,)), {}, tuple(present), work)
+    case.run_stage(Stage("report", 4, (REPORT,)), {}, tuple(present), work)
 
 
 def _cells_within(path: Path, rect_um: RectUm) -> pa.Table:
@@ -328,6 +376,15 @@ def _model_cards(models: Mapping[str, str], options: Options) -> dict[str, Mappi
         "cells": lambda: cells.load_engine(options.engine, options.cell_model).card.details,
     }
     return {name: cards[name]() for name in models}
+
+
+def _checks(case: Case, options: Options) -> list[Check]:
+    """Return the checks of the stages that ran so far; a stain that the user insists on is marked."""
+    found: list[Check] = []
+    for name, summary in zip(case.used, case.summaries(), strict=True):
+        checks = checks_of(summary.get("checks", {}))
+        found += insist(checks) if name == JUDGED and options.use_unusable_stain else checks
+    return found
 
 
 def _warnings(case: Case) -> list[str]:

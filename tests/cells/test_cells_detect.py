@@ -205,7 +205,6 @@ def test_without_any_brown_no_cell_is_positive(drawn, save):
     amount = np.log10(245 / picture.clip(1, 245)).sum(axis=2, keepdims=True) / blue.sum()
     found = detect(save((245 * 10 ** -(amount * blue)).clip(0, 255).astype(np.uint8)))
     assert "positive" not in found.read_table()["label"].to_pylist()
-    assert any("DAB is nearly absent" in line for line in found.warnings)
 
 
 def test_plainly_brown_nuclei_are_positive_whatever_the_engine_says(drawn, save, monkeypatch):

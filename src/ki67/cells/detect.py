@@ -26,7 +26,6 @@ from ki67.cells.engine import Engine, load_engine
 from ki67.cells.exclusion import NOTHING_LOST, Exclusion, loss_warnings, pen_and_folds, usable_mm2
 from ki67.cells.focus import REACH_PX, focus_limit
 from ki67.cells.measurements import column, measure
-from ki67.cells.quality import stain_warnings
 from ki67.cells.sampling import is_field, sample_slide
 from ki67.cells.stains import Stains, brown_density, estimate_stains
 from ki67.cells.table import CellRows, cell_schema, make_table, write_cells
@@ -142,7 +141,6 @@ def detect_cells(
         kinds = None if keep_artefacts else aside.submit(pen_and_folds, slide, tissue)
         sample = sample_slide(slide, tissue)
         stains = estimate_stains(sample.pixels)
-        stained = stain_warnings(sample, stains)
         brown = brown_density(sample.pixels, stains)
         exclusion = Exclusion(kinds.result(), focus_limit(sample, stains)) if kinds else None
     job = _Job(engine, stains, counted, brown, dab_threshold, exclusion)
@@ -152,11 +150,7 @@ def detect_cells(
     with closing(_in_parallel(slide, tiles, job, workers)) as tables, atomic_path(path) as file:
         write_cells(file, zip(tops, track(tables, "Counting cells", len(tiles)), strict=True))
     lost = exclusion.lost(shapely.union_all(counted.polygons)) if exclusion else dict(NOTHING_LOST)
-    warnings = (
-        *(tissue.warnings if tissue else ()),
-        *stained,
-        *loss_warnings(lost, counted.area_mm2),
-    )
+    warnings = (*(tissue.warnings if tissue else ()), *loss_warnings(lost, counted.area_mm2))
     area = usable_mm2(lost, counted.area_mm2)
     return CellDetection(Path(path), area, lost, stains, brown, warnings)
 

@@ -1,12 +1,14 @@
-"""Whether a slide can be read as a Ki-67 stain at all: warnings for the report."""
+"""Whether a slide can be read as a Ki-67 stain at all."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ki67.cells.channels import DENSITY_SCALE, TilePixels
-from ki67.cells.sampling import Sample
-from ki67.cells.stains import Stains
+from ki67.cells.sampling import Sample, is_field, sample_slide
+from ki67.cells.stains import Stains, estimate_stains
+from ki67.domain import Check, Verdict
+from ki67.slides import Slide, TissueMask
 
 # Share of pink pixels: at most 0.034 on the 41 Ki-67 fields and slides at hand, 0.071 on the bluest H&E, 0.35 to 0.8
 # on the others.
@@ -24,6 +26,28 @@ _EDGE_PERCENTILE = 99.5
 _BROWN_GROUND = 0.125
 # Of a sampled block whole cells of the coarse grid are judged.
 _GRID = 4
+
+
+def judge_ki67(slide: Slide, tissue: TissueMask | None) -> tuple[Check, ...]:
+    """Judge from sampled tissue whether a slide is what the program was validated on.
+
+    Parameters
+    ----------
+    slide
+        The Ki-67 slide, or a field.
+    tissue
+        Its tissue; not needed for a field.
+
+    Raises
+    ------
+    TissueError
+        Where it shows no tissue.
+    """
+    sample = sample_slide(slide, None if is_field(slide) else tissue)
+    stains = estimate_stains(sample.pixels)
+    found = stain_warnings(sample, stains)
+    verdict = Verdict.unusable if _why_unusable(stains) else Verdict.unusual if found else Verdict.usual
+    return (Check("stain", verdict, "; ".join(found)),)
 
 
 def stain_warnings(sample: Sample, stains: Stains) -> tuple[str, ...]:

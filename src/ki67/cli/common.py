@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from ki67 import progress
+from ki67.domain import checks_of
 from ki67.errors import MissingExtraError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
@@ -71,6 +72,11 @@ KeepArtefacts = Annotated[
     bool, typer.Option("--keep-artefacts", help="Count cells under pen, in folds and out of focus like all others.")
 ]
 
+UnusableStain = Annotated[
+    bool,
+    typer.Option("--use-unusable-stain", help="Report an index on a stain or colours known to be unusable, flagged."),
+]
+
 
 def begin(*, quiet: bool) -> None:
     """Switch progress and messages on, or off under ``--quiet``; every command calls it first.
@@ -102,9 +108,12 @@ def emit(result: Mapping[str, Any], *, as_json: bool, lines: list[str]) -> None:
 
 
 def index_line(result: Mapping[str, Any]) -> str:
-    """One line that tells the index with its interval and counts."""
+    """One line that tells the index with its interval and counts, or why there is none."""
     if result["index_percent"] is None:
-        return "Ki-67 index: none, no tumour cell was found"
+        if not result["cells"]:
+            return "no index, because no tumour cell was found"
+        forbidding = [check.text for check in checks_of(result["domain"]["checks"]) if check.forbids]
+        return f"no index, because {'; '.join(forbidding)} (--use-unusable-stain insists)"
     low, high = result["ci95_percent"]
     return (
         f"Ki-67 index: {result['index_percent']:.1f} % (95 % interval {low:.1f}-{high:.1f} %), "

@@ -18,6 +18,7 @@ from ki67.cli.common import (
     Mpp,
     Out,
     Quiet,
+    UnusableStain,
     begin,
     emit,
     index_line,
@@ -37,6 +38,7 @@ def count(
     cell_model: CellModel = None,
     dab_threshold: DabThreshold = None,
     keep_artefacts: KeepArtefacts = False,
+    use_unusable_stain: UnusableStain = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -52,6 +54,7 @@ def count(
         cell_model=cell_model,
         dab_threshold=dab_threshold,
         keep_artefacts=keep_artefacts,
+        use_unusable_stain=use_unusable_stain,
     )
     result = run_count(ki67, out, options, mpp=mpp)
     lines = [index_line(result), *warning_lines(result), f"report: {result['report']}"]

@@ -22,6 +22,7 @@ from ki67.cli.common import (
     Label,
     Out,
     Quiet,
+    UnusableStain,
     begin,
     emit,
     index_line,
@@ -102,6 +103,7 @@ def score(
     cell_model: CellModel = None,
     dab_threshold: DabThreshold = None,
     keep_artefacts: KeepArtefacts = False,
+    use_unusable_stain: UnusableStain = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -121,6 +123,7 @@ def score(
         cell_model=cell_model,
         dab_threshold=dab_threshold,
         keep_artefacts=keep_artefacts,
+        use_unusable_stain=use_unusable_stain,
     )
     result = run_score(he, ki67, out, options, he_mpp=he_mpp, ki67_mpp=ki67_mpp)
     lines = [

@@ -7,8 +7,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ki67.domain import Check
+
 _LONGEST_VALUE: Final = 400
 """Characters of one value in a table; the whole of it is in run.json."""
+
+_CHECK_NAMES: Final[dict[str, str]] = {
+    "colours": "Colours of the Ki-67 slide",
+    "stain": "Ki-67 stain",
+    "nuclear_size": "Size of nuclei on the Ki-67 slide",
+    "he_colours": "Colours of the H&E slide",
+    "he_stain": "H&E stain",
+    "he_nuclear_size": "Size of nuclei on the H&E slide",
+}
 
 _QUALITY_NAMES: Final[dict[str, str]] = {
     "ncc_before": "Normalised cross-correlation (NCC) before",
@@ -67,6 +78,35 @@ def stage_rows(run: Mapping[str, Any]) -> list[StageRow]:
         )
         for name, record in done
     ]
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One check of the inputs, in words."""
+
+    name: str
+    value: str
+    usual: str
+    verdict: str
+    text: str
+
+
+def check_row(check: Check) -> CheckRow:
+    """Return a check as a row: its name, value, usual range and verdict, and what to think of it."""
+    unit = f" {check.unit}" if check.unit else ""
+    value = "–" if check.value is None else f"{check.value:.3g}{unit}"
+    verdict = f"{check.verdict.value}, insisted upon" if check.insisted else check.verdict.value
+    name = _CHECK_NAMES.get(check.name, check.name.replace("_", " ").capitalize())
+    return CheckRow(name, value, _range(check.usual, unit), verdict, check.text)
+
+
+def _range(usual: tuple[float | None, float | None] | None, unit: str) -> str:
+    low, high = usual or (None, None)
+    if low is None and high is None:
+        return "–"
+    if low is None:
+        return f"up to {high:.3g}{unit}"
+    return f"{low:.3g} to {high:.3g}{unit}" if high is not None else f"from {low:.3g}{unit}"
 
 
 def quality_rows(quality: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ki67 import __version__
 from ki67.annotations import Regions
+from ki67.domain import Check, Verdict, checks_of
 from ki67.errors import Ki67Error
 from ki67.files import write_text
 from ki67.report import facts
@@ -92,6 +93,7 @@ def render_report(data: ReportData, now: datetime | None = None) -> str:
         score=_score(data),
         banners=_banners(data),
         warnings=_warnings(data),
+        checks=[facts.check_row(check) for check in _checks(data)],
         slides=_slide_figures(data),
         heatmap=_heatmap_figure(data),
         gradient=css_gradient(),
@@ -125,7 +127,7 @@ def _score(data: ReportData) -> dict[str, Any] | None:
 
 def _banners(data: ReportData) -> list[str]:
     """What must be seen before the number is used."""
-    banners = []
+    banners = [_unusable_banner(check) for check in _checks(data) if check.verdict is Verdict.unusable]
     if data.quality is not None and not data.quality.get("accepted", True):
         reasons = "; ".join(str(reason) for reason in data.quality.get("reasons", ()))
         banners.append(f"The registration is not believable ({reasons}). The region may lie on the wrong tissue.")
@@ -136,6 +138,16 @@ def _banners(data: ReportData) -> list[str]:
     return banners
 
 
+def _checks(data: ReportData) -> tuple[Check, ...]:
+    return checks_of((data.score or {}).get("domain", {}).get("checks", {}))
+
+
+def _unusable_banner(check: Check) -> str:
+    if check.insisted:
+        return f"This index was insisted upon. It must not be trusted: {check.text}."
+    return f"No index is given: {check.text}."
+
+
 def _warnings(data: ReportData) -> list[str]:
     of_stages = [
         str(line)
@@ -144,7 +156,8 @@ def _warnings(data: ReportData) -> list[str]:
         for line in record.get("summary", {}).get("warnings", ())
     ]
     of_others = [str(line) for source in (data.score, data.quality) for line in (source or {}).get("warnings", ())]
-    return list(dict.fromkeys([*of_others, *of_stages]))
+    in_banners = {check.text for check in _checks(data) if check.verdict is Verdict.unusable}
+    return [line for line in dict.fromkeys([*of_others, *of_stages]) if line not in in_banners]
 
 
 def _slide_figures(data: ReportData) -> list[Figure]:
@@ -212,13 +225,15 @@ def _checkerboards(data: ReportData) -> list[Figure]:
 def _field_figures(data: ReportData) -> list[FieldFigures]:
     if data.ki67 is None or data.cells is None or data.cells_within is None:
         return []
+    withheld = data.score is not None and data.score.get("index_percent") is None
     result = []
     for field in choose_fields(Cells.from_table(data.cells), data.ki67.bounds_um):
         shown = data.cells_within(field.rect_um)
         plain, outlined = field_pictures(data.ki67, field, shown, data.regions_ki67)
         rect = field.rect_um
+        index = f"{field.index_percent:.1f} % " if not withheld else ""
         caption = (
-            f"{field.name}: {field.index_percent:.1f} % ({field.positive} positive, {field.negative} negative, "
+            f"{field.name}: {index}({field.positive} positive, {field.negative} negative, "
             f"{field.other} other cells) at x {rect.x_um:.0f}, y {rect.y_um:.0f} µm, {rect.width_um:.0f} µm wide"
         )
         result.append(

@@ -1,0 +1,79 @@
+"""What the program knows to be unusable gives no index, unless the user insists; then everything says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.pair import simulate_pair
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pair")
+    simulate_pair(folder, SimulationOptions(seed=11, size_mm=(1.4, 1.1), mpp=0.5, cells=900, index_percent=25))
+    return folder
+
+
+def score_of(case: Path) -> dict[str, Any]:
+    score: dict[str, Any] = json.loads((case / "score.json").read_text())
+    return score
+
+
+def test_a_count_of_an_he_slide_has_counts_and_no_index(ki67: Run, pair: Path, tmp_path: Path) -> None:
+    case = tmp_path / "case"
+
+    outcome = ki67("count", pair / "he.tif", "--out", case, "--quiet")
+
+    score = score_of(case)
+    assert outcome.code == 0
+    assert outcome.stdout.startswith("no index, because ")
+    assert "H&E" in outcome.stdout
+    assert score["cells"] > 0
+    assert score["index_percent"] is None
+    assert score["ci95_percent"] is None
+    assert all(region["index_percent"] is None for region in score["regions"])
+    assert score["domain"]["verdict"] == "unusable"
+    assert 'role="alert">No index is given' in (case / "report.html").read_text(encoding="utf-8")
+
+
+def test_who_insists_gets_the_number_and_the_doubt(ki67: Run, pair: Path, tmp_path: Path) -> None:
+    case = tmp_path / "case"
+
+    outcome = ki67("count", pair / "he.tif", "--out", case, "--quiet", "--use-unusable-stain")
+
+    score = score_of(case)
+    assert outcome.stdout.startswith("Ki-67 index: ")
+    assert score["index_percent"] is not None
+    assert score["domain"]["verdict"] == "unusable"
+    assert [check["insisted"] for check in score["domain"]["checks"].values() if check["verdict"] == "unusable"]
+    assert 'role="alert">This index was insisted upon' in (case / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_good_ki67_slide_is_judged_usual_and_has_an_index(ki67: Run, pair: Path, tmp_path: Path) -> None:
+    case = tmp_path / "case"
+
+    outcome = ki67("count", pair / "ki67.tif", "--out", case, "--quiet", "--json")
+
+    assert outcome.json["index_percent"] == pytest.approx(25, abs=5)
+    assert outcome.json["domain"]["checks"]["stain"]["verdict"] == "usual"
+    page = (case / "report.html").read_text(encoding="utf-8")
+    assert "Is this what the program was validated on?" in page
+    assert 'role="alert">No index' not in page
+
+
+def test_swapped_slides_are_refused_before_anything_is_searched(ki67: Run, pair: Path, tmp_path: Path) -> None:
+    outcome = ki67("score", pair / "ki67.tif", pair / "he.tif", "--out", tmp_path / "case", "--quiet")
+
+    assert outcome.code == 1
+    assert len(outcome.stderr.strip().splitlines()) == 1
+    assert "--use-unusable-stain" in outcome.stderr
+    assert not (tmp_path / "case" / "score.json").exists()
+    assert not (tmp_path / "case" / "idc").exists()
