@@ -21,7 +21,7 @@ from ki67.files import write_json
 from ki67.progress import configure
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
-from ki67.slides import open_slide
+from ki67.slides import PixelFrame, open_slide
 
 FIRST_SEED = 801
 INDICES = (3, 12, 25, 48, 75)
@@ -33,7 +33,7 @@ def measure(folder: Path, options: SimulationOptions, engine: Engine) -> dict[st
     if not (folder / "truth.json").exists():
         simulate_pair(folder, options)
     truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-    region = read_regions(folder / "ki67_regions.geojson", options.mpp).with_label("IDC").union()
+    region = read_regions(folder / "ki67_regions.geojson", PixelFrame(options.mpp)).with_label("IDC").union()
     with open_slide(folder / "ki67.tif") as slide:
         table = detect_cells(slide, region, folder / "found.parquet", engine=engine).read_table()
     labels = np.array(table["label"].to_pylist(), dtype=object)[table["in_region"].to_numpy()]

@@ -30,6 +30,7 @@ from ki67.registration import read_transform
 from ki67.scoring import index_spread
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
+from ki67.slides import PixelFrame
 
 FIRST_SEED = 101
 TOLERANCE_POINTS = 3.0
@@ -70,8 +71,8 @@ def measure(folder: Path, options: SimulationOptions) -> dict[str, Any]:
     row["cells"] = result["cells"]
     row["ncc"] = result["registration"]["ncc"]
     row["warnings"] = result["warnings"]
-    found = read_regions(folder / "case" / "idc" / "regions.geojson", options.mpp).union()
-    true = read_regions(folder / "he_regions.geojson", options.mpp).with_label("IDC").union()
+    found = read_regions(folder / "case" / "idc" / "regions.geojson", PixelFrame(options.mpp)).union()
+    true = read_regions(folder / "he_regions.geojson", PixelFrame(options.mpp)).with_label("IDC").union()
     row["region_dice"] = 2 * shapely.area(found & true) / (found.area + true.area)
     landmarks = np.genfromtxt(folder / "landmarks_he.csv", delimiter=",", skip_header=1)[:, 1:] * options.mpp
     wanted = np.genfromtxt(folder / "landmarks_ki67.csv", delimiter=",", skip_header=1)[:, 1:] * options.mpp

@@ -104,7 +104,7 @@ def simulated_ki67(folder: Path) -> list[tuple[np.ndarray, np.ndarray, np.ndarra
     label = np.array(table["label"].to_pylist())
     fields = []
     with open_slide(folder / "ki67.tif") as slide:
-        idc = read_regions(folder / "ki67_regions.geojson", slide.mpp).with_label("IDC").union()
+        idc = read_regions(folder / "ki67_regions.geojson", slide.frame).with_label("IDC").union()
         rng = np.random.default_rng(0)
         left, top, right, bottom = idc.bounds
         while len(fields) < 24:
@@ -176,7 +176,7 @@ def patches_simulated(folder: Path) -> dict[str, np.ndarray]:
     """Patches of the simulated H&E section by class."""
     found: dict[str, list[np.ndarray]] = {"0": [], "1": []}
     with open_slide(folder / "he.tif") as slide:
-        idc = read_regions(folder / "he_regions.geojson", slide.mpp).with_label("IDC").union()
+        idc = read_regions(folder / "he_regions.geojson", slide.frame).with_label("IDC").union()
         side = PATCH_MPP * PATCH_PX
         for y in np.arange(0, slide.bounds_um.height_um - side, side / 2):
             for x in np.arange(0, slide.bounds_um.width_um - side, side / 2):
@@ -207,7 +207,7 @@ def he_rows(folder: Path) -> None:
                 print(f"    {name:10s} {np.percentile(values, PERCENTILES).round(2)}")
     field = tifffile.imread(DATA / "slides/os1_he.ome.tif")
     with open_slide(folder / "he.tif") as slide:
-        idc = read_regions(folder / "he_regions.geojson", slide.mpp).with_label("IDC").union()
+        idc = read_regions(folder / "he_regions.geojson", slide.frame).with_label("IDC").union()
         middle = idc.representative_point()
         own = slide.read(RectUm(middle.x - 125, middle.y - 125, 250, 250), HE_MPP)
     print("H&E density variance by wavelength (µm, %):")

@@ -14,7 +14,7 @@ from ki67.options import Options
 from ki67.pipeline import run_count
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
-from ki67.slides import open_slide
+from ki67.slides import PixelFrame, open_slide
 
 MPP = 0.5
 
@@ -26,7 +26,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = SimulationOptions(seed=3, size_mm=(1.6, 1.2), mpp=MPP, cells=1500)
     simulate_pair(folder, options)
     with open_slide(folder / "ki67.tif") as slide:
-        regions = read_regions(folder / "ki67_regions.geojson", slide.mpp)
+        regions = read_regions(folder / "ki67_regions.geojson", slide.frame)
         tumour = next(region for region in regions if region.label == "IDC").geometry
         centre = tumour.representative_point()
         left, top = int(centre.x / MPP) - 320, int(centre.y / MPP) - 240
@@ -47,7 +47,7 @@ def test_a_count_reports_what_it_left_out_and_counts_it_on_request(picture: Path
     assert lost["pen"] == lost["fold"] == 0
     assert any("was not counted" in line for line in usual["warnings"])
     assert json.loads((tmp_path / "score.json").read_text())["area_lost_mm2"] == lost
-    (excluded,) = read_regions(tmp_path / "excluded.geojson", MPP)
+    (excluded,) = read_regions(tmp_path / "excluded.geojson", PixelFrame(MPP))
     assert excluded.label == "Out of focus"
     assert excluded.area_mm2 == pytest.approx(lost["focus"], rel=1e-3)
     assert "Area not counted: out of focus" in (tmp_path / "report.html").read_text()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from ki67.annotations import write_cells_geojson
 from ki67.case import Summary, read_manifest
 from ki67.errors import CaseError, WriteError
 from ki67.files import atomic_path
+from ki67.slides import PixelFrame
 from ki67.stages import CELLS
 
 FORMATS = (".geojson", ".csv")
@@ -26,8 +28,9 @@ _AGAIN = "Run 'ki67 score' or 'ki67 count' with this folder first."
 def export_cells(folder: str | Path, out: str | Path) -> Summary:
     """Write the cells of a case, a part of the table at a time.
 
-    GeoJSON holds the cells that count, as detections with their outlines, in pixels of the Ki-67 slide: QuPath opens
-    it dropped onto that slide. CSV holds every row of the cell table but not the outlines, in µm.
+    GeoJSON holds the cells that count, as detections with their outlines, in pixels of the Ki-67 slide as QuPath
+    counts them: QuPath opens it dropped onto that slide. CSV holds every row of the cell table but not the outlines,
+    in µm from the top left of level 0 (``x_um``, ``y_um``).
 
     Parameters
     ----------
@@ -58,12 +61,21 @@ def export_cells(folder: str | Path, out: str | Path) -> Summary:
     write = _write_csv if target.suffix.lower() == ".csv" else _write_geojson
     try:
         with pq.ParquetFile(case / CELLS) as table:
-            return {"cells": write(table, target, float(manifest["inputs"]["ki67"]["mpp"])), "file": str(target)}
+            return {"cells": write(table, target, _frame_of(case, manifest)), "file": str(target)}
     except pa.ArrowInvalid as error:
         raise CaseError(case / CELLS, "is damaged", _AGAIN) from error
 
 
-def _write_csv(table: pq.ParquetFile, target: Path, _mpp: float) -> int:
+def _frame_of(case: Path, manifest: Mapping[str, Any]) -> PixelFrame:
+    """How other programs count pixels on the Ki-67 slide of a case."""
+    ki67 = manifest["inputs"]["ki67"]
+    if "origin_px" not in ki67:
+        raise CaseError(case, "was made by a version that did not note where QuPath counts pixels from", _AGAIN)
+    x_px, y_px = ki67["origin_px"]
+    return PixelFrame(float(ki67["mpp"]), (float(x_px), float(y_px)))
+
+
+def _write_csv(table: pq.ParquetFile, target: Path, _frame: PixelFrame) -> int:
     names = [name for name in table.schema_arrow.names if name != "outline_um"]
     schema = pa.schema([table.schema_arrow.field(name) for name in names])
     with atomic_path(target) as path, pyarrow.csv.CSVWriter(path, schema) as writer:
@@ -72,7 +84,7 @@ def _write_csv(table: pq.ParquetFile, target: Path, _mpp: float) -> int:
     return int(table.metadata.num_rows)
 
 
-def _write_geojson(table: pq.ParquetFile, target: Path, mpp: float) -> int:
+def _write_geojson(table: pq.ParquetFile, target: Path, frame: PixelFrame) -> int:
     inside = table.read(columns=["x_um", "y_um", "label", "in_region"])
     inside = inside.filter(inside["in_region"])
     write_cells_geojson(
@@ -80,7 +92,7 @@ def _write_geojson(table: pq.ParquetFile, target: Path, mpp: float) -> int:
         inside["x_um"],
         inside["y_um"],
         inside["label"].to_pylist(),
-        mpp,
+        frame,
         chain.from_iterable(_outlines(table)),
     )
     return len(inside)

@@ -35,7 +35,7 @@ class Adjustment:
         pairs = None
         if self.landmarks is not None:
             sizes = [(slide.bounds_um.width_um, slide.bounds_um.height_um) for slide in (he, ki67)]
-            pairs = registration.read_landmark_pairs(self.landmarks, he.mpp, ki67.mpp, sizes[0], sizes[1])
+            pairs = registration.read_landmark_pairs(self.landmarks, he.frame, ki67.frame, sizes[0], sizes[1])
         return registration.ByHand(pairs, self.shift_um, self.rotate_deg, self.as_given)
 
     @property

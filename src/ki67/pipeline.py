@@ -18,8 +18,8 @@ LEAST_SIDE_UM = 20.0
 
 
 @contextmanager
-def _section(path: str | Path, mpp: float | None) -> Iterator[stages.CaseSlide]:
-    with open_slide(path, mpp) as slide:
+def _section(path: str | Path, mpp: float | None, *, overrides_file: bool) -> Iterator[stages.CaseSlide]:
+    with open_slide(path, mpp, overrides_file=overrides_file) as slide:
         bounds = slide.bounds_um
         if min(bounds.width_um, bounds.height_um) < LEAST_SIDE_UM:
             size = f"{bounds.width_um:.1f} x {bounds.height_um:.1f} µm"
@@ -36,6 +36,7 @@ def run_score(
     *,
     he_mpp: float | None = None,
     ki67_mpp: float | None = None,
+    mpp_overrides_file: bool = False,
 ) -> Summary:
     """Score one case: both slides in, index, cell table and report in the case folder.
 
@@ -51,7 +52,10 @@ def run_score(
         Any known error of a stage; what finished before it stays in the folder and is not run again.
     """
     options = options or Options()
-    with _section(he_path, he_mpp) as he, _section(ki67_path, ki67_mpp) as ki67:
+    with (
+        _section(he_path, he_mpp, overrides_file=mpp_overrides_file) as he,
+        _section(ki67_path, ki67_mpp, overrides_file=mpp_overrides_file) as ki67,
+    ):
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
         models = _model_hashes(options, with_idc=options.regions is None)
         with open_case(out, "score", {"he": he.facts, "ki67": ki67.facts}, models) as case:
@@ -68,7 +72,12 @@ def run_score(
 
 
 def run_count(
-    ki67_path: str | Path, out: str | Path, options: Options | None = None, *, mpp: float | None = None
+    ki67_path: str | Path,
+    out: str | Path,
+    options: Options | None = None,
+    *,
+    mpp: float | None = None,
+    mpp_overrides_file: bool = False,
 ) -> Summary:
     """Count the cells of one Ki-67 slide or field, in given regions or in all its tissue.
 
@@ -82,7 +91,7 @@ def run_count(
         ``other``, ``area_mm2`` (counted), ``area_lost_mm2`` (``pen``, ``fold``, ``focus``), ``warnings``, ``report``.
     """
     options = options or Options()
-    with _section(ki67_path, mpp) as ki67:
+    with _section(ki67_path, mpp, overrides_file=mpp_overrides_file) as ki67:
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
         with open_case(out, "count", {"ki67": ki67.facts}, _model_hashes(options)) as case:
             return _count(case, ki67, options)
@@ -103,6 +112,7 @@ def run_idc(
     out: str | Path,
     *,
     mpp: float | None = None,
+    mpp_overrides_file: bool = False,
     model: str | Path | None = None,
     stride_px: int | None = None,
 ) -> Summary:
@@ -116,10 +126,10 @@ def run_idc(
         ``area_mm2``, ``tissue_mm2``, ``polygons``, ``regions``, ``heatmap``, ``warnings``.
     """
     with (
-        _section(he_path, mpp) as he,
+        _section(he_path, mpp, overrides_file=mpp_overrides_file) as he,
         open_case(out, "idc predict", {"he": he.facts}, {"idc": idc.load_model(model).sha256}) as case,
     ):
-        summary = stages.predict_idc(case, he, model, stride_px)
+        summary = stages.predict_idc(case, he, model, stride_px) | {"warnings": stages.warnings_of(case)}
         return summary | {"regions": str(case.path(stages.REGIONS_HE)), "heatmap": str(case.path(stages.HEATMAP))}
 
 
@@ -132,6 +142,7 @@ def run_register(
     adjustment: Adjustment | None = None,
     he_mpp: float | None = None,
     ki67_mpp: float | None = None,
+    mpp_overrides_file: bool = False,
 ) -> Summary:
     """Register two sections.
 
@@ -140,11 +151,15 @@ def run_register(
     dict
         The quality (``ncc``, ``ncc_before``, ``accepted``, ``reasons``, …) and ``transform``, the file's place.
     """
-    with _section(he_path, he_mpp) as he, _section(ki67_path, ki67_mpp) as ki67:
+    with (
+        _section(he_path, he_mpp, overrides_file=mpp_overrides_file) as he,
+        _section(ki67_path, ki67_mpp, overrides_file=mpp_overrides_file) as ki67,
+    ):
         facts = {"he": he.facts, "ki67": ki67.facts}
         with open_case(out, "register", facts, {}) as case:
             stages.register(case, he, ki67, mode, adjustment)
-            return _quality(case) | {"transform": str(case.path(stages.TRANSFORM)), "seconds": case.seconds()}
+            told = {"warnings": stages.warnings_of(case), "seconds": case.seconds()}
+            return _quality(case) | {"transform": str(case.path(stages.TRANSFORM)), **told}
 
 
 def _model_hashes(options: Options, *, with_idc: bool = False) -> dict[str, str]:

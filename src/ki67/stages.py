@@ -24,6 +24,8 @@ from ki67.geometry import RectUm
 from ki67.options import Adjustment, Options
 from ki67.progress import message
 from ki67.slides import Slide, TissueMask, tissue_mask
+from ki67.slides.frame import CORNER
+from ki67.slides.pixel_size import size_text
 
 HEATMAP = "idc/heatmap.tif"
 REGIONS_HE = "idc/regions.geojson"
@@ -58,19 +60,26 @@ class CaseSlide:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What the manifest tells of the slide."""
+        own = self.slide.pixel_size.own
         return {
             "path": str(self.slide.path.resolve()),
             "reader": self.slide.reader,
             "size_px": list(self.slide.size_px),
             "mpp": self.slide.mpp,
             "mpp_source": self.slide.mpp_source,
+            "mpp_contradicts_file": self.slide.pixel_size.contradicts,
+            "mpp_of_file": None if own is None else size_text(own),
+            "origin_px": list(self.slide.frame.origin_px),
             "fingerprint": self.slide.fingerprint(),
+            "warnings": list(self.slide.named_warnings),
         }
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What of the slide decides a stage's result."""
-        return {"fingerprint": self.facts["fingerprint"], "mpp": self.slide.mpp}
+        """What of the slide decides a stage's result; the origin of other programs where it is not the corner."""
+        known = {"fingerprint": self.facts["fingerprint"], "mpp": self.slide.mpp}
+        origin_px = self.slide.frame.origin_px
+        return known if origin_px == CORNER else known | {"origin_px": list(origin_px)}
 
 
 def judge(case: Case, ki67: CaseSlide, he: CaseSlide | None = None) -> None:
@@ -79,11 +88,9 @@ def judge(case: Case, ki67: CaseSlide, he: CaseSlide | None = None) -> None:
     def work() -> Summary:
         message("judging stain and colours")
         checks = cells.judge_ki67(ki67.slide, None if cells.is_field(ki67.slide) else ki67.tissue)
-        return {"checks": checks_part(checks), "warnings": notes}
+        return {"checks": checks_part(checks), "warnings": []}
 
-    slides = [section.slide for section in (he, ki67) if section]
-    notes = [line for slide in slides for line in slide.warnings]
-    parameters = {"he": he.identity if he else None, "ki67": ki67.identity, "notes": notes}
+    parameters = {"he": he.identity if he else None, "ki67": ki67.identity}
     case.run_stage(Stage(JUDGED, 1, ()), parameters, (), work)
 
 
@@ -136,7 +143,7 @@ def predict_idc(
         regions = idc.outline(heatmap, model)
         with atomic_path(case.path(HEATMAP)) as path:
             idc.write_heatmap(path, heatmap)
-        write_regions(case.path(REGIONS_HE), regions, he.slide.mpp)
+        write_regions(case.path(REGIONS_HE), regions, he.slide.frame)
         return {
             "area_mm2": regions.area_mm2,
             "tissue_mm2": he.tissue.area_mm2,
@@ -156,13 +163,13 @@ def take_regions(case: Case, section: CaseSlide, options: Options, target: str) 
     path = options.regions
     if path is None:
         raise ValueError("no region file was given")
-    regions = read_regions(path, section.slide.mpp)
+    regions = read_regions(path, section.slide.frame)
     label_of = {"path": str(path), "sha256": sha256_of(path), "label": options.label}
 
     def work() -> Summary:
         chosen, warnings = choose_regions(regions, options.label, path)
         inside, clipped = check_inside(chosen, section.slide.bounds_um)
-        write_regions(case.path(target), inside, section.slide.mpp)
+        write_regions(case.path(target), inside, section.slide.frame)
         return {
             "area_mm2": inside.area_mm2,
             "polygons": len(inside),
@@ -219,10 +226,10 @@ def map_region(case: Case, he: CaseSlide, ki67: CaseSlide) -> None:
 
     def work() -> Summary:
         transform = registration.read_transform(case.path(TRANSFORM))
-        regions = read_regions(case.path(REGIONS_HE), he.slide.mpp)
+        regions = read_regions(case.path(REGIONS_HE), he.slide.frame)
         mapped = regions.map_geometry(transform.map_geometry)
         inside, clipped = check_inside(mapped, ki67.slide.bounds_um)
-        write_regions(case.path(REGIONS_KI67), inside, ki67.slide.mpp)
+        write_regions(case.path(REGIONS_KI67), inside, ki67.slide.frame)
         return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": clipped}
 
     parameters = {"he_mpp": he.slide.mpp, "ki67": ki67.identity}
@@ -235,7 +242,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
     engine = cells.load_engine(options.engine, options.cell_model)
 
     def work() -> Summary:
-        regions = read_regions(case.path(region_file), ki67.slide.mpp) if region_file else None
+        regions = read_regions(case.path(region_file), ki67.slide.frame) if region_file else None
         found = cells.detect_cells(
             ki67.slide,
             regions,
@@ -245,7 +252,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
             dab_threshold=options.dab_threshold,
             keep_artefacts=options.keep_artefacts,
         )
-        write_regions(case.path(EXCLUDED), excluded_regions(found.lost), ki67.slide.mpp)
+        write_regions(case.path(EXCLUDED), excluded_regions(found.lost), ki67.slide.frame)
         return {
             "area_mm2": found.area_mm2,
             "area_lost_mm2": found.area_lost_mm2,
@@ -282,7 +289,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     area_mm2, area_lost_mm2 = counted["area_mm2"], counted["area_lost_mm2"]
     region_ids = counted["region_ids"]
     checks = _checks(case, options)
-    warnings = list(dict.fromkeys([*doubts(checks), *_warnings(case)]))
+    warnings = list(dict.fromkeys([*doubts(checks), *warnings_of(case)]))
     reads = tuple(name for name in (CELLS, QUALITY, REGIONS_KI67) if name in case.written())
 
     def work() -> Summary:
@@ -329,7 +336,7 @@ def _spread(case: Case, table: pa.Table, ki67: CaseSlide) -> tuple[float, float]
     error_um = case.read_json(QUALITY)["estimated_error_um"]
     if error_um is None:
         return None
-    region = read_regions(case.path(REGIONS_KI67), ki67.slide.mpp).union()
+    region = read_regions(case.path(REGIONS_KI67), ki67.slide.frame).union()
     motions = registration.draw_motions(error_um, shapely.get_coordinates(region))
     return scoring.index_spread(table, region, motions)
 
@@ -345,12 +352,12 @@ def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Opti
             title=ki67.slide.path.name if he is None else f"{he.slide.path.name} + {ki67.slide.path.name}",
             he=he.slide if he else None,
             ki67=ki67.slide,
-            regions_he=read_regions(case.path(REGIONS_HE), he.slide.mpp) if he and REGIONS_HE in present else None,
-            regions_ki67=read_regions(case.path(REGIONS_KI67), ki67.slide.mpp) if REGIONS_KI67 in present else None,
+            regions_he=read_regions(case.path(REGIONS_HE), he.slide.frame) if he and REGIONS_HE in present else None,
+            regions_ki67=read_regions(case.path(REGIONS_KI67), ki67.slide.frame) if REGIONS_KI67 in present else None,
             heatmap=idc.read_heatmap(case.path(HEATMAP)) if HEATMAP in present else None,
             transform=registration.read_transform(case.path(TRANSFORM)) if TRANSFORM in present else None,
             quality=case.read_json(QUALITY) if QUALITY in present else None,
-            excluded=read_regions(case.path(EXCLUDED), ki67.slide.mpp) if has_excluded else None,
+            excluded=read_regions(case.path(EXCLUDED), ki67.slide.frame) if has_excluded else None,
             cells=pq.read_table(case.path(CELLS), columns=[*report.CELL_COLUMNS]),
             cells_within=partial(_cells_within, case.path(CELLS)),
             score=case.read_json(SCORE),
@@ -387,6 +394,7 @@ def _checks(case: Case, options: Options) -> list[Check]:
     return found
 
 
-def _warnings(case: Case) -> list[str]:
-    """Return the warnings of the stages that ran so far, each once."""
-    return list(dict.fromkeys(line for summary in case.summaries() for line in summary["warnings"]))
+def warnings_of(case: Case) -> list[str]:
+    """Return what is to be said of the slides, then the warnings of the stages that ran so far, each once."""
+    sources = [*case.manifest["inputs"].values(), *case.summaries()]
+    return list(dict.fromkeys(line for source in sources for line in source["warnings"]))

@@ -11,12 +11,13 @@ from shapely.geometry import Point, Polygon, box
 
 from ki67.annotations import read_cells, read_regions, write_cells_geojson
 from ki67.errors import AnnotationError, PixelSizeError
+from ki67.slides import PixelFrame
 
 
 def test_cells_carry_the_class_names_qupath_counts(tmp_path: Path) -> None:
     path = tmp_path / "cells.geojson"
 
-    write_cells_geojson(path, [1.0, 2.0, 3.0], [4.0, 5.0, 6.0], ["positive", "negative", "other"], mpp=0.5)
+    write_cells_geojson(path, [1.0, 2.0, 3.0], [4.0, 5.0, 6.0], ["positive", "negative", "other"], PixelFrame(0.5))
 
     features = json.loads(path.read_text())["features"]
     assert [one["properties"]["classification"]["name"] for one in features] == [
@@ -26,7 +27,7 @@ def test_cells_carry_the_class_names_qupath_counts(tmp_path: Path) -> None:
     ]
     assert {one["properties"]["objectType"] for one in features} == {"detection"}
     assert [one["geometry"]["coordinates"] for one in features] == [[2, 8], [4, 10], [6, 12]]
-    read = {name: places.tolist() for name, places in read_cells(path, 0.5).items()}
+    read = {name: places.tolist() for name, places in read_cells(path, PixelFrame(0.5)).items()}
     assert read == {"Tumor: Positive": [[1, 4]], "Tumor: Negative": [[2, 5]], "Other": [[3, 6]]}
 
 
@@ -34,17 +35,17 @@ def test_outlines_are_written_where_they_are_known(tmp_path: Path) -> None:
     path = tmp_path / "cells.geojson"
     outlines = [box(0, 0, 5, 5), None, Polygon()]
 
-    write_cells_geojson(path, [2.5, 1, 1], [2.5, 1, 1], ["positive"] * 3, 0.25, outlines)
+    write_cells_geojson(path, [2.5, 1, 1], [2.5, 1, 1], ["positive"] * 3, PixelFrame(0.25), outlines)
 
     kinds = [one["geometry"]["type"] for one in json.loads(path.read_text())["features"]]
     assert kinds == ["Polygon", "Point", "Point"]
-    assert read_regions(path, 0.25)[0].geometry.equals(box(0, 0, 5, 5))
+    assert read_regions(path, PixelFrame(0.25))[0].geometry.equals(box(0, 0, 5, 5))
 
 
 def test_colours_can_be_chosen(tmp_path: Path) -> None:
     path = tmp_path / "cells.geojson"
 
-    write_cells_geojson(path, [1], [1], ["negative"], 0.25, colors={"negative": (0, 0, 255)})
+    write_cells_geojson(path, [1], [1], ["negative"], PixelFrame(0.25), colors={"negative": (0, 0, 255)})
 
     assert json.loads(path.read_text())["features"][0]["properties"]["classification"]["color"] == [0, 0, 255]
 
@@ -52,7 +53,7 @@ def test_colours_can_be_chosen(tmp_path: Path) -> None:
 def test_no_cells_are_an_empty_collection(tmp_path: Path) -> None:
     path = tmp_path / "cells.geojson"
 
-    write_cells_geojson(path, [], [], [], 0.25)
+    write_cells_geojson(path, [], [], [], PixelFrame(0.25))
 
     assert json.loads(path.read_text()) == {"type": "FeatureCollection", "features": []}
 
@@ -71,14 +72,14 @@ def test_a_wrong_cell_is_named_and_nothing_is_left_behind(
     tmp_path: Path, x: list[float], labels: list[str], outlines: list[None] | None, what: str
 ) -> None:
     with pytest.raises(AnnotationError, match=what):
-        write_cells_geojson(tmp_path / "cells.geojson", x, x, labels, 0.25, outlines)
+        write_cells_geojson(tmp_path / "cells.geojson", x, x, labels, PixelFrame(0.25), outlines)
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pixel_size_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PixelSizeError, match="--mpp"):
-        write_cells_geojson(tmp_path / "cells.geojson", [1], [1], ["positive"], 0.0)
+        write_cells_geojson(tmp_path / "cells.geojson", [1], [1], ["positive"], PixelFrame(0.0))
 
 
 def test_memory_does_not_grow_with_the_number_of_cells(tmp_path: Path) -> None:
@@ -91,7 +92,9 @@ def test_memory_does_not_grow_with_the_number_of_cells(tmp_path: Path) -> None:
 
         xy = np.zeros(count)
         tracemalloc.start()
-        write_cells_geojson(tmp_path / "cells.geojson", xy, xy, ("positive" for _ in range(count)), 0.25, outlines())
+        write_cells_geojson(
+            tmp_path / "cells.geojson", xy, xy, ("positive" for _ in range(count)), PixelFrame(0.25), outlines()
+        )
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak

@@ -14,6 +14,7 @@ from shapely.geometry import MultiPolygon, Point, Polygon, box
 
 from ki67.annotations import UNCLASSIFIED, Region, Regions, read_cells, read_regions, write_regions
 from ki67.errors import AnnotationError, PixelSizeError
+from ki67.slides import PixelFrame
 
 SQUARE = [[[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]]
 BOW_TIE = [[[0, 0], [10, 10], [10, 0], [0, 10], [0, 0]]]
@@ -37,7 +38,7 @@ def written(folder: Path, document: Any) -> Path:
 
 
 def read(folder: Path, document: Any, mpp: float = MPP) -> Regions:
-    return read_regions(written(folder, document), mpp)
+    return read_regions(written(folder, document), PixelFrame(mpp))
 
 
 def test_pixels_of_level_0_become_micrometres(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_a_byte_order_mark_is_no_obstacle(tmp_path: Path) -> None:
     path = tmp_path / "regions.geojson"
     path.write_text(json.dumps(feature()), encoding="utf-8-sig")
 
-    assert len(read_regions(path, MPP)) == 1
+    assert len(read_regions(path, PixelFrame(MPP))) == 1
 
 
 @pytest.mark.parametrize(
@@ -180,8 +181,8 @@ def test_a_file_of_points_alone_is_refused_as_regions_and_read_as_cells(tmp_path
     path = written(tmp_path, feature([[4, 8], [12, 16]], "MultiPoint", classification={"name": "Neoplastic"}))
 
     with pytest.raises(AnnotationError, match="holds no areas, only points or lines"):
-        read_regions(path, MPP)
-    assert {name: places.tolist() for name, places in read_cells(path, MPP).items()} == {
+        read_regions(path, PixelFrame(MPP))
+    assert {name: places.tolist() for name, places in read_cells(path, PixelFrame(MPP)).items()} == {
         "Neoplastic": [[1, 2], [3, 4]]
     }
 
@@ -191,7 +192,7 @@ def square(x: float, y: float, width: float) -> list[Any]:
 
 
 def cells(folder: Path, *features: Any) -> list[list[float]]:
-    found = read_cells(written(folder, collection(*features)), MPP)
+    found = read_cells(written(folder, collection(*features)), PixelFrame(MPP))
     return [place for places in found.values() for place in places.tolist()]
 
 
@@ -265,7 +266,7 @@ def test_what_cannot_be_repaired_is_refused_by_file_and_feature_number(
     path = written(tmp_path, collection(feature(), broken))
 
     with pytest.raises(AnnotationError, match=what) as caught:
-        read_regions(path, MPP)
+        read_regions(path, PixelFrame(MPP))
 
     assert str(caught.value).startswith(f"{path}: feature 2 ")
     assert "\n" not in str(caught.value)
@@ -295,7 +296,7 @@ def test_a_file_that_is_no_geojson_is_refused_in_one_line(tmp_path: Path, conten
     path.write_bytes(content)
 
     with pytest.raises(AnnotationError, match=what) as caught:
-        read_regions(path, MPP)
+        read_regions(path, PixelFrame(MPP))
 
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
@@ -307,20 +308,20 @@ def test_a_file_cut_off_anywhere_is_refused_never_half_read(tmp_path: Path) -> N
     for length in range(0, len(whole) - 1, 7):
         path.write_text(whole[:length])
         with pytest.raises(AnnotationError):
-            read_regions(path, MPP)
+            read_regions(path, PixelFrame(MPP))
 
 
 def test_missing_files_folders_and_other_formats_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
 
     with pytest.raises(AnnotationError, match="does not exist"):
-        read_regions(tmp_path / "absent.geojson", MPP)
+        read_regions(tmp_path / "absent.geojson", PixelFrame(MPP))
     with pytest.raises(AnnotationError, match="cannot be read"):
-        read_regions(tmp_path / "folder.json", MPP)
+        read_regions(tmp_path / "folder.json", PixelFrame(MPP))
     with pytest.raises(AnnotationError, match=r"\.xml; readable: \.geojson \(QuPath GeoJSON\)"):
-        read_regions(tmp_path / "regions.xml", MPP)
+        read_regions(tmp_path / "regions.xml", PixelFrame(MPP))
     with pytest.raises(AnnotationError, match="no suffix"):
-        write_regions(tmp_path / "regions", Regions(), MPP)
+        write_regions(tmp_path / "regions", Regions(), PixelFrame(MPP))
 
 
 @pytest.mark.parametrize("mpp", [0.0, -1.0, float("nan"), float("inf")])
@@ -336,7 +337,7 @@ def test_a_region_file_is_laid_out_as_qupath_expects(tmp_path: Path) -> None:
     write_regions(
         path,
         Regions([Region("IDC", box(0, 0, 2.5, 2.5), uuid, "n"), Region(UNCLASSIFIED, box(0, 0, 1, 1), "b")]),
-        MPP,
+        PixelFrame(MPP),
     )
 
     document = json.loads(path.read_text())
@@ -355,17 +356,17 @@ def test_a_region_file_is_laid_out_as_qupath_expects(tmp_path: Path) -> None:
 def test_no_regions_are_written_as_an_empty_collection(tmp_path: Path) -> None:
     path = tmp_path / "out.geojson"
 
-    write_regions(path, Regions(), MPP)
+    write_regions(path, Regions(), PixelFrame(MPP))
 
     assert json.loads(path.read_text()) == {"type": "FeatureCollection", "features": []}
-    assert len(read_regions(path, MPP)) == 0
+    assert len(read_regions(path, PixelFrame(MPP))) == 0
 
 
 def test_the_same_regions_give_the_same_bytes(tmp_path: Path) -> None:
     regions = Regions([Region("IDC", Point(50, 50).buffer(20), "idc-1")])
 
-    write_regions(tmp_path / "a.geojson", regions, MPP)
-    write_regions(tmp_path / "b.geojson", regions, MPP)
+    write_regions(tmp_path / "a.geojson", regions, PixelFrame(MPP))
+    write_regions(tmp_path / "b.geojson", regions, PixelFrame(MPP))
 
     assert (tmp_path / "a.geojson").read_bytes() == (tmp_path / "b.geojson").read_bytes()
 
@@ -414,8 +415,8 @@ region_sets = st.lists(
 def test_regions_survive_writing_and_reading(tmp_path: Path, found: list[Region], mpp: float) -> None:
     path = tmp_path / "round.geojson"
 
-    write_regions(path, Regions(found), mpp)
-    back = read_regions(path, mpp)
+    write_regions(path, Regions(found), PixelFrame(mpp))
+    back = read_regions(path, PixelFrame(mpp))
 
     assert back.notes == ()
     assert len(back) == len(found)
@@ -434,7 +435,7 @@ def test_any_scribble_becomes_valid_or_is_refused(tmp_path: Path, xy: list[tuple
     path = written(tmp_path, feature([[list(point) for point in xy]]))
 
     try:
-        geometry = read_regions(path, 1.0)[0].geometry
+        geometry = read_regions(path, PixelFrame(1.0))[0].geometry
     except AnnotationError as error:
         message = str(error)
         geometry = None
@@ -467,7 +468,7 @@ def test_no_json_whatever_raises_anything_but_an_annotation_error(tmp_path: Path
     for reader in (read_regions, read_cells):
         message = ""
         try:
-            reader(path, MPP)
+            reader(path, PixelFrame(MPP))
         except AnnotationError as error:
             message = str(error)
         assert "\n" not in message
@@ -483,18 +484,18 @@ def test_collections_nested_without_end_are_no_obstacle(tmp_path: Path) -> None:
 
 @needs_data
 def test_a_file_from_qupath_0_5_is_read_and_written_back_unchanged(tmp_path: Path) -> None:
-    regions = read_regions(DATA / "qupath05.geojson", MPP)
+    regions = read_regions(DATA / "qupath05.geojson", PixelFrame(MPP))
 
     assert [region.name for region in regions] == ["UT", "I", "I"]
     assert {region.color for region in regions} == {(255, 0, 0)}
     assert regions[0].geometry.bounds[0] == pytest.approx(8837 * MPP)
-    write_regions(tmp_path / "back.geojson", regions, MPP)
-    assert read_regions(tmp_path / "back.geojson", MPP) == regions
+    write_regions(tmp_path / "back.geojson", regions, PixelFrame(MPP))
+    assert read_regions(tmp_path / "back.geojson", PixelFrame(MPP)) == regions
 
 
 @needs_data
 def test_a_file_of_a_cell_detector_is_read_as_cells() -> None:
-    cells = read_cells(DATA / "cell_detection_multipoint.geojson", MPP)
+    cells = read_cells(DATA / "cell_detection_multipoint.geojson", PixelFrame(MPP))
 
     assert {name: len(places) for name, places in cells.items()} == {
         "Neoplastic": 36,

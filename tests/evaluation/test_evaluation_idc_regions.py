@@ -13,7 +13,7 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from ki67.annotations import Region, Regions, write_regions
 from ki67.evaluation.idc_regions import compare_regions
 from ki67.idc import HeatMap, write_heatmap
-from ki67.slides import write_pyramid
+from ki67.slides import PixelFrame, write_pyramid
 
 MPP = 4.0
 Run = Callable[..., object]
@@ -48,7 +48,7 @@ def case(tmp_path: Path) -> Path:
 
 
 def write(path: Path, *regions: tuple[str, Polygon]) -> None:
-    write_regions(path, Regions(Region(label, area, str(area)) for label, area in regions), MPP)
+    write_regions(path, Regions(Region(label, area, str(area)) for label, area in regions), PixelFrame(MPP))
 
 
 def words(case: Path) -> tuple[object, ...]:

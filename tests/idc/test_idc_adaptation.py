@@ -122,7 +122,7 @@ def test_the_adversarial_way_needs_and_uses_labelled_patches(model: IdcModel, tm
 def test_patches_are_drawn_from_tissue_only(write_slide: Callable[..., Path], model: IdcModel) -> None:
     pixels = np.full((400, 400, 3), 255, np.uint8)
     pixels[100:300, 100:300] = np.clip(np.array(PINK) + np.random.default_rng(0).normal(0, 6, (200, 200, 3)), 0, 255)
-    drawn, seen = draw_slides([write_slide(pixels)], model.card, replace(AdaptOptions(), patches=70))
+    drawn, seen, _ = draw_slides([write_slide(pixels)], model.card, replace(AdaptOptions(), patches=70))
     assert drawn.shape == (70, SIZE, SIZE, 3)
     assert seen == [{"slide": "slide.tif", "patches": 70}]
     assert (drawn < 250).any(axis=3).mean(axis=(1, 2)).min() >= 0.5

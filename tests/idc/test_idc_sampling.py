@@ -20,7 +20,7 @@ from ki67.idc import read_patches, sampling
 from ki67.idc.dataset import read_facts
 from ki67.idc.sampling import SampleOptions, find_places, sample, spread_draw
 from ki67.idc.slide_list import SlideEntry, read_slide_list, split_by_patient
-from ki67.slides import open_slide, tissue_mask
+from ki67.slides import PixelFrame, open_slide, tissue_mask
 
 WriteSlide = Callable[..., Path]
 MPP = 2.0
@@ -41,7 +41,7 @@ def entry(write_slide: WriteSlide, tmp_path: Path) -> Callable[..., SlideEntry]:
         slide = write_slide(pixels, MPP, f"{patient}-{number}.tif")
         regions = Regions([Region("IDC", IDC_BOX, "1"), Region("DCIS", DCIS_BOX, "2")])
         path = tmp_path / f"{patient}-{number}.geojson"
-        write_regions(path, regions, MPP)
+        write_regions(path, regions, PixelFrame(MPP))
         return SlideEntry(patient, slide, path, split, None, number)
 
     return make
@@ -53,7 +53,7 @@ def test_a_patch_takes_the_class_that_covers_it(entry: Callable[..., SlideEntry]
     with open_slide(one.slide) as slide:
         from ki67.annotations import read_regions
 
-        places = find_places(slide, read_regions(one.regions, MPP), tissue_mask(slide), options)
+        places = find_places(slide, read_regions(one.regions, PixelFrame(MPP)), tissue_mask(slide), options)
     edge = options.patch_um
     boxes = shapely.box(*places.corners_um.T, *(places.corners_um + edge).T)
     shares = np.stack([shapely.area(shapely.intersection(boxes, box)) / edge**2 for box in (DCIS_BOX, IDC_BOX)])
@@ -101,7 +101,7 @@ def test_table_1_counts_slides_and_patches_per_split_and_class(
 
 def test_table_1_counts_slides_that_gave_nothing(entry: Callable[..., SlideEntry], tmp_path: Path) -> None:
     bare = entry("p2", "val", 2)
-    write_regions(bare.regions, Regions([Region("Fat", DCIS_BOX, "1")]), MPP)
+    write_regions(bare.regions, Regions([Region("Fat", DCIS_BOX, "1")]), PixelFrame(MPP))
     result = sample([entry(), bare], tmp_path / "out", replace(OPTIONS, rest=None, classes=("DCIS", "IDC")))
     train, val, _ = result["table"]
     assert (train["slides"], train["slides_without_patches"], train["class_slides"]["IDC"]) == (1, 0, 1)
@@ -150,7 +150,9 @@ def test_regions_that_are_no_class_are_named_with_or_without_a_rest(
 def draw_regions(one: SlideEntry, *labels: str) -> None:
     """Draw the first label on the tumour, the others on the duct."""
     boxes = [IDC_BOX, *(DCIS_BOX for _ in labels[1:])]
-    write_regions(one.regions, Regions(Region(*pair, str(pair)) for pair in zip(labels, boxes, strict=True)), MPP)
+    write_regions(
+        one.regions, Regions(Region(*pair, str(pair)) for pair in zip(labels, boxes, strict=True)), PixelFrame(MPP)
+    )
 
 
 def counts(one: SlideEntry, options: SampleOptions, out: Path) -> dict[str, int]:
@@ -185,13 +187,13 @@ def test_tumour_under_a_second_name_is_neither_tumour_nor_rest(
 
 def test_regions_off_the_slide_clipped_or_absent_are_told(entry: Callable[..., SlideEntry], tmp_path: Path) -> None:
     one = entry()
-    write_regions(one.regions, Regions([Region("IDC", shapely.box(5000, 0, 6000, 500), "1")]), MPP)
+    write_regions(one.regions, Regions([Region("IDC", shapely.box(5000, 0, 6000, 500), "1")]), PixelFrame(MPP))
     with pytest.raises(RegionError, match="lies outside the slide"):
         sample([one], tmp_path / "out", OPTIONS)
-    write_regions(one.regions, Regions(), MPP)
+    write_regions(one.regions, Regions(), PixelFrame(MPP))
     with pytest.raises(AnnotationError, match="holds no region"):
         sample([one], tmp_path / "out", OPTIONS)
-    write_regions(one.regions, Regions([Region("IDC", shapely.box(300, -100, 900, 780), "1")]), MPP)
+    write_regions(one.regions, Regions([Region("IDC", shapely.box(300, -100, 900, 780), "1")]), PixelFrame(MPP))
     assert "outside the slide and is left out" in sample([one], tmp_path / "out", OPTIONS)["warnings"][0]
 
 

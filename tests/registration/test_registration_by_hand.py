@@ -12,6 +12,7 @@ from ki67.errors import FileError, RegistrationError
 from ki67.registration import ByHand, Landmarks, Transform, read_landmark_pairs, register_sections
 from ki67.registration.by_hand import fit_landmarks
 from ki67.registration.images import Section
+from ki67.slides import PixelFrame
 
 SIZE_UM = (SIDE_PX * MPP, SIDE_PX * MPP)
 PLACES_UM = np.array([[900.0, 1000.0], [1900.0, 1100.0], [1500.0, 1900.0], [1100.0, 1700.0], [1800.0, 1600.0]])
@@ -118,12 +119,12 @@ def test_a_wrong_landmark_file_is_told_by_its_line(tmp_path: Path, text: str, me
     path = tmp_path / "landmarks.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(FileError, match=message):
-        read_landmark_pairs(path, 0.5, 0.5, SIZE_UM, SIZE_UM)
+        read_landmark_pairs(path, PixelFrame(0.5), PixelFrame(0.5), SIZE_UM, SIZE_UM)
 
 
 def test_landmark_pixels_become_micrometres_of_their_own_slide(tmp_path: Path) -> None:
     path = tmp_path / "landmarks.csv"
     path.write_text("he_x,he_y,ki67_x,ki67_y\n10,20,30,40\n50,60,70,80\n", encoding="utf-8")
-    found = read_landmark_pairs(path, 0.5, 0.25, SIZE_UM, SIZE_UM)
+    found = read_landmark_pairs(path, PixelFrame(0.5), PixelFrame(0.25), SIZE_UM, SIZE_UM)
     assert np.array_equal(found.he_um, [[5, 10], [25, 30]])
     assert np.array_equal(found.ki67_um, [[7.5, 10], [17.5, 20]])

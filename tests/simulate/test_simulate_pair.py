@@ -20,6 +20,7 @@ from ki67.simulate.pair import draw_sections, simulate_pair
 from ki67.simulate.render import BLOCK_PX, Section, bands, draw_block, read_section
 from ki67.simulate.scene import draw_paint, draw_scene
 from ki67.simulate.truth import SimulationTruth
+from ki67.slides import PixelFrame
 
 OPTIONS = SimulationOptions(
     seed=11,
@@ -90,7 +91,7 @@ def test_the_index_is_the_one_asked_for_and_that_of_the_counted_cells(pair: tupl
     table = pq.read_table(folder / "ki67_cells.parquet")
     counted = table["counted"].to_numpy()
     labels = np.array(table["label"].to_pylist())[counted]
-    regions = read_regions(folder / "ki67_regions.geojson", OPTIONS.mpp).with_label("IDC").union()
+    regions = read_regions(folder / "ki67_regions.geojson", PixelFrame(OPTIONS.mpp)).with_label("IDC").union()
     x, y = table["x_um"].to_numpy(), table["y_um"].to_numpy()
     inside = shapely.contains_xy(regions, x, y)
     invasive = np.array(table["kind"].to_pylist()) == "invasive"
@@ -131,7 +132,7 @@ def test_the_map_takes_landmarks_and_regions_of_one_slide_to_the_other(pair: tup
     folder, truth = pair
     he, ki67 = (points_of(folder / f"landmarks_{name}.csv") * OPTIONS.mpp for name in ("he", "ki67"))
     idc_he, idc_ki67 = (
-        read_regions(folder / f"{name}_regions.geojson", OPTIONS.mpp).with_label("IDC").union()
+        read_regions(folder / f"{name}_regions.geojson", PixelFrame(OPTIONS.mpp)).with_label("IDC").union()
         for name in ("he", "ki67")
     )
     carried = shapely.transform(shapely.segmentize(idc_he, 5.0), truth.map_points)

@@ -17,6 +17,7 @@ from ki67.annotations.coordinates import COORDINATE_DECIMALS, rings_px
 from ki67.annotations.regions import Rgb
 from ki67.errors import AnnotationError, PixelSizeError
 from ki67.files import atomic_path
+from ki67.slides import PixelFrame
 
 CELL_CLASSES: Final[dict[str, tuple[str, Rgb]]] = {
     # QuPath counts "Tumor: Positive" and "Tumor: Negative" into its "Positive %" by these very names;
@@ -33,7 +34,7 @@ def write_cells_geojson(
     x_um: ArrayLike,
     y_um: ArrayLike,
     labels: Iterable[str],
-    mpp: float,
+    frame: PixelFrame,
     outlines: Iterable[Polygon | None] | None = None,
     *,
     colors: Mapping[str, Rgb] | None = None,
@@ -51,8 +52,8 @@ def write_cells_geojson(
         Centres in µm in the slide's frame, (N,).
     labels
         ``positive``, ``negative`` or ``other``, one per cell.
-    mpp
-        Pixel size of the slide's level 0 in µm.
+    frame
+        How other programs count pixels on the slide (``Slide.frame``).
     outlines
         Nucleus outlines in µm, one per cell; None for a cell (or for all) writes its centre as a point.
     colors
@@ -63,10 +64,11 @@ def write_cells_geojson(
     AnnotationError
         Where a label is unknown, a position is not finite or the columns differ in length; names the cell's number.
     PixelSizeError
-        Where ``mpp`` is not a positive number.
+        Where the frame's ``mpp`` is not a positive number.
     WriteError
         Where the file cannot be written.
     """
+    mpp = frame.mpp
     if not (math.isfinite(mpp) and mpp > 0):
         raise PixelSizeError(path, f"needs the slide's pixel size, got {mpp} µm", "Give a positive one with --mpp.")
     properties = _properties(colors or {})
@@ -81,7 +83,7 @@ def write_cells_geojson(
                 raise AnnotationError(path, f"cell {number} has the unknown label {label!r}", _LABELS)
             if not (math.isfinite(x) and math.isfinite(y)):
                 raise AnnotationError(path, f"cell {number} has the impossible position {x}, {y}")
-            geometry = _geometry(float(x), float(y), outline, mpp)
+            geometry = _geometry(float(x), float(y), outline, frame)
             stream.write("\n" if number == 1 else ",\n")
             stream.write(f'{{"type":"Feature","geometry":{geometry},"properties":{properties[label]}}}')
         stream.write("\n]}\n")
@@ -100,11 +102,11 @@ def _properties(colors: Mapping[str, Rgb]) -> dict[str, str]:
     }
 
 
-def _geometry(x_um: float, y_um: float, outline: Polygon | None, mpp: float) -> str:
+def _geometry(x_um: float, y_um: float, outline: Polygon | None, frame: PixelFrame) -> str:
     if outline is None or outline.is_empty:
-        point = [round(x_um / mpp, COORDINATE_DECIMALS), round(y_um / mpp, COORDINATE_DECIMALS)]
+        point = np.round(frame.to_px([x_um, y_um]), COORDINATE_DECIMALS).tolist()
         return _json({"type": "Point", "coordinates": point})
-    return _json({"type": outline.geom_type, "coordinates": rings_px(outline, mpp)})
+    return _json({"type": outline.geom_type, "coordinates": rings_px(outline, frame)})
 
 
 def _json(value: Any) -> str:

@@ -12,6 +12,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.validation import explain_validity
 
 from ki67.geometry import as_multipolygon, polygons_of
+from ki67.slides import PixelFrame
 
 MAX_COORDINATE_PX: Final = 1e8
 """Fifty times the longest edge of any whole slide (about 2 million px); beyond, areas lose their precision."""
@@ -96,15 +97,15 @@ def simple_parts(geometry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return simple
 
 
-def rings_px(geometry: Polygon | MultiPolygon, mpp: float) -> list[Any]:
-    """GeoJSON coordinates in pixels of a geometry in µm, rounded to :data:`COORDINATE_DECIMALS`."""
+def rings_px(geometry: Polygon | MultiPolygon, frame: PixelFrame) -> list[Any]:
+    """GeoJSON coordinates in a frame's pixels of a geometry in µm, rounded to :data:`COORDINATE_DECIMALS`."""
     if isinstance(geometry, MultiPolygon):
-        return [rings_px(part, mpp) for part in geometry.geoms]
-    return [_ring_px(ring.coords, mpp) for ring in (geometry.exterior, *geometry.interiors)]
+        return [rings_px(part, frame) for part in geometry.geoms]
+    return [_ring_px(ring.coords, frame) for ring in (geometry.exterior, *geometry.interiors)]
 
 
-def _ring_px(coords: Any, mpp: float) -> list[list[float]]:
-    xy_px: list[list[float]] = np.round(np.asarray(coords)[:, :2] / mpp, COORDINATE_DECIMALS).tolist()
+def _ring_px(coords: Any, frame: PixelFrame) -> list[list[float]]:
+    xy_px: list[list[float]] = np.round(frame.to_px(np.asarray(coords)[:, :2]), COORDINATE_DECIMALS).tolist()
     return xy_px
 
 

@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from ki67.annotations import geojson
 from ki67.annotations.regions import Regions
 from ki67.errors import AnnotationError, PixelSizeError
+from ki67.slides import PixelFrame
 
 
 @dataclass(frozen=True)
 class Format:
-    """One file format: a name for messages and the functions that read and write it (pixel size in µm)."""
+    """One file format: a name for messages and the functions that read and write it."""
 
     name: str
-    read_regions: Callable[[Path, float], Regions]
-    read_cells: Callable[[Path, float], dict[str, NDArray[np.float64]]]
-    write_regions: Callable[[Path, Regions, float], None]
+    read_regions: Callable[[Path, PixelFrame], Regions]
+    read_cells: Callable[[Path, PixelFrame], dict[str, NDArray[np.float64]]]
+    write_regions: Callable[[Path, Regions, PixelFrame], None]
 
 
 _GEOJSON: Final = Format("QuPath GeoJSON", geojson.read_regions, geojson.read_cells, geojson.write_regions)
@@ -32,15 +33,15 @@ FORMATS: Final[dict[str, Format]] = {".geojson": _GEOJSON, ".json": _GEOJSON}
 """Readable and writable formats by lower-case suffix; a new format is one module and its line here."""
 
 
-def read_regions(path: str | Path, mpp: float) -> Regions:
+def read_regions(path: str | Path, frame: PixelFrame) -> Regions:
     """Read the labelled areas of a region file.
 
     Parameters
     ----------
     path
         The file; its suffix names the format.
-    mpp
-        Pixel size of the slide's level 0 in µm: region files hold level-0 pixels.
+    frame
+        How other programs count pixels on the slide (``Slide.frame``).
 
     Returns
     -------
@@ -52,12 +53,12 @@ def read_regions(path: str | Path, mpp: float) -> Regions:
     AnnotationError
         Where the file is missing, unreadable, malformed or holds an area that cannot be repaired; names the feature.
     PixelSizeError
-        Where ``mpp`` is not a positive number.
+        Where the frame's ``mpp`` is not a positive number.
     """
-    return _format_of(path, mpp).read_regions(Path(path), mpp)
+    return _format_of(path, frame).read_regions(Path(path), frame)
 
 
-def read_cells(path: str | Path, mpp: float) -> dict[str, NDArray[np.float64]]:
+def read_cells(path: str | Path, frame: PixelFrame) -> dict[str, NDArray[np.float64]]:
     """Read the centres of the labelled cells of a region file, by class name, (N, 2) in µm in the slide's frame.
 
     Cells are detections and cells (the nucleus, where it is given), and all points. An annotation's area is one where
@@ -69,13 +70,13 @@ def read_cells(path: str | Path, mpp: float) -> dict[str, NDArray[np.float64]]:
     AnnotationError
         As :func:`read_regions`, and where there are features but no cell.
     PixelSizeError
-        Where ``mpp`` is not a positive number.
+        Where the frame's ``mpp`` is not a positive number.
     """
-    return _format_of(path, mpp).read_cells(Path(path), mpp)
+    return _format_of(path, frame).read_cells(Path(path), frame)
 
 
-def write_regions(path: str | Path, regions: Regions, mpp: float) -> None:
-    """Write regions in the format that the suffix names, in level-0 pixels of the slide, whole or not at all.
+def write_regions(path: str | Path, regions: Regions, frame: PixelFrame) -> None:
+    """Write regions in the format that the suffix names, whole or not at all.
 
     Parameters
     ----------
@@ -83,8 +84,8 @@ def write_regions(path: str | Path, regions: Regions, mpp: float) -> None:
         The file to write.
     regions
         In µm in the slide's frame.
-    mpp
-        Pixel size of the slide's level 0 in µm.
+    frame
+        How other programs count pixels on the slide (``Slide.frame``).
 
     Raises
     ------
@@ -93,10 +94,11 @@ def write_regions(path: str | Path, regions: Regions, mpp: float) -> None:
     WriteError
         Where the file cannot be written.
     """
-    _format_of(path, mpp).write_regions(Path(path), regions, mpp)
+    _format_of(path, frame).write_regions(Path(path), regions, frame)
 
 
-def _format_of(path: str | Path, mpp: float) -> Format:
+def _format_of(path: str | Path, frame: PixelFrame) -> Format:
+    mpp = frame.mpp
     if not (math.isfinite(mpp) and mpp > 0):
         raise PixelSizeError(path, f"needs the slide's pixel size, got {mpp} µm", "Give a positive one with --mpp.")
     found = FORMATS.get(Path(path).suffix.lower())

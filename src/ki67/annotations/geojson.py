@@ -1,4 +1,4 @@
-"""QuPath GeoJSON, read and written: level-0 pixels in the file, micrometres in the program.
+"""QuPath GeoJSON, read and written: pixels as QuPath counts them in the file, micrometres in the program.
 
 The layout is QuPath's own (``exportObjectsToGeoJson``), from 0.2 (colours packed into one integer, the object's type
 in ``id``) to 0.6 (colours as lists, derived classes as ``names``). A file is a FeatureCollection, one Feature, one
@@ -30,6 +30,7 @@ from ki67.annotations.coordinates import (
 from ki67.annotations.regions import UNCLASSIFIED, Region, Regions, Rgb
 from ki67.errors import AnnotationError
 from ki67.files import atomic_path
+from ki67.slides import PixelFrame
 
 _WAY_OUT: Final = "Export the regions again from QuPath with File > Export objects as GeoJSON."
 _GEOMETRIES: Final = NOT_AREAS | {"Polygon", "MultiPolygon", "GeometryCollection"}
@@ -62,7 +63,7 @@ class _Feature:
     color: Rgb | None
 
 
-def read_regions(path: Path, mpp: float) -> Regions:
+def read_regions(path: Path, frame: PixelFrame) -> Regions:
     """Read the areas of a QuPath GeoJSON file; see :func:`ki67.annotations.read_regions`.
 
     Annotations are regions. Detections and cells are left out (with a note) where the file has annotations beside
@@ -88,19 +89,19 @@ def read_regions(path: Path, mpp: float) -> Regions:
     regions: list[Region] = []
     taken: set[str] = set()
     for feature in drawn or areas:
-        region, repairs = _region(path, feature, mpp, taken)
+        region, repairs = _region(path, feature, frame, taken)
         regions.append(region)
         notes.extend(repairs)
     return Regions(regions, notes=notes, source=path)
 
 
-def read_cells(path: Path, mpp: float) -> dict[str, NDArray[np.float64]]:
+def read_cells(path: Path, frame: PixelFrame) -> dict[str, NDArray[np.float64]]:
     """Read the cells of a QuPath GeoJSON file; see :func:`ki67.annotations.read_cells`."""
     features = list(_features(path))
     outlined_by_hand = not any(feature.object_type in _CELLS for feature in features)
     found: dict[str, list[NDArray[np.float64]]] = {}
     for feature in features:
-        centres = _cell_centres(path, feature, mpp, outlined_by_hand=outlined_by_hand)
+        centres = _cell_centres(path, feature, frame, outlined_by_hand=outlined_by_hand)
         if len(centres):
             found.setdefault(feature.label, []).append(centres)
     if features and not found:
@@ -112,31 +113,31 @@ def read_cells(path: Path, mpp: float) -> dict[str, NDArray[np.float64]]:
     return {label: np.concatenate(parts) for label, parts in found.items()}
 
 
-def _cell_centres(path: Path, feature: _Feature, mpp: float, *, outlined_by_hand: bool) -> NDArray[np.float64]:
+def _cell_centres(path: Path, feature: _Feature, frame: PixelFrame, *, outlined_by_hand: bool) -> NDArray[np.float64]:
     try:
         points = points_of(feature.geometry)
         if len(points) or not _has_area(path, feature):
-            return points * mpp
+            return frame.to_um(points)
         outline, _ = polygons_px(feature.nucleus or feature.geometry)
     except GeometryFault as fault:
         raise _fault(path, feature.number, str(fault)) from fault
-    small = outline.area * mpp**2 <= _LARGEST_NUCLEUS_UM2
+    small = outline.area * frame.mpp**2 <= _LARGEST_NUCLEUS_UM2
     if feature.object_type in _CELLS or (outlined_by_hand and feature.object_type == "annotation" and small):
-        return np.array([[outline.centroid.x, outline.centroid.y]]) * mpp
+        return frame.to_um([[outline.centroid.x, outline.centroid.y]])
     return np.empty((0, 2))
 
 
-def write_regions(path: Path, regions: Regions, mpp: float) -> None:
+def write_regions(path: Path, regions: Regions, frame: PixelFrame) -> None:
     """Write regions as a QuPath FeatureCollection of annotations; see :func:`ki67.annotations.write_regions`."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write('{"type":"FeatureCollection","features":[')
         for number, region in enumerate(regions):
             stream.write("\n" if number == 0 else ",\n")
-            json.dump(_feature_of(region, mpp), stream, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            json.dump(_feature_of(region, frame), stream, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         stream.write("\n]}\n")
 
 
-def _feature_of(region: Region, mpp: float) -> dict[str, Any]:
+def _feature_of(region: Region, frame: PixelFrame) -> dict[str, Any]:
     properties: dict[str, Any] = {"objectType": "annotation"}
     if region.name:
         properties["name"] = region.name
@@ -152,17 +153,17 @@ def _feature_of(region: Region, mpp: float) -> dict[str, Any]:
     return {
         "type": "Feature",
         "id": identifier,
-        "geometry": {"type": region.geometry.geom_type, "coordinates": rings_px(region.geometry, mpp)},
+        "geometry": {"type": region.geometry.geom_type, "coordinates": rings_px(region.geometry, frame)},
         "properties": properties,
     }
 
 
-def _region(path: Path, feature: _Feature, mpp: float, taken: set[str]) -> tuple[Region, list[str]]:
+def _region(path: Path, feature: _Feature, frame: PixelFrame, taken: set[str]) -> tuple[Region, list[str]]:
     try:
         geometry_px, repairs = polygons_px(feature.geometry)
     except GeometryFault as fault:
         raise _fault(path, feature.number, str(fault)) from fault
-    geometry = shapely.transform(geometry_px, lambda xy: xy * mpp)
+    geometry = shapely.transform(geometry_px, frame.to_um)
     identifier = feature.identifier
     if not identifier or identifier in taken:
         identifier = f"region-{feature.number}"

@@ -26,7 +26,7 @@ from ki67.cells.channels import check_resolution
 from ki67.cells.qupath_classes import cell_class
 from ki67.errors import DataSetError
 from ki67.layouts import Layout
-from ki67.slides import open_slide
+from ki67.slides import PixelFrame, Slide, open_slide
 
 Points = NDArray[np.float64]
 
@@ -55,10 +55,20 @@ class LabelledField:
     image: Path
     mpp: float
     points: dict[str, Points]
+    warnings: tuple[str, ...] = ()
+
+    def open(self) -> Slide:
+        """Open the picture again, at the pixel size that was settled when its labels were read."""
+        return open_slide(self.image, self.mpp, overrides_file=True)
 
 
 def read_fields(
-    directory: str | Path, layout: str, mpp: float | None = None, images: Sequence[str] | None = None
+    directory: str | Path,
+    layout: str,
+    mpp: float | None = None,
+    images: Sequence[str] | None = None,
+    *,
+    overrides_file: bool = False,
 ) -> list[LabelledField]:
     """Find the fields of a data set and read their labels.
 
@@ -73,6 +83,8 @@ def read_fields(
         own; simulated sections always do.
     images
         Names (without suffix) of the fields to use; all where None.
+    overrides_file
+        Take ``mpp`` although a picture's file says otherwise.
 
     Raises
     ------
@@ -92,9 +104,10 @@ def read_fields(
     given = PUBLISHED_MPP.get(layout) if mpp is None or layout == Layout.simulated else mpp
     fields = []
     for name in names:
-        with open_slide(found[name], given) as slide:
+        with open_slide(found[name], given, overrides_file=overrides_file) as slide:
             size = check_resolution(slide.path, slide.mpp)
-            field = LabelledField(name, found[name], size, read(folder, found[name], size))
+            points = read(folder, found[name], slide.frame)
+            field = LabelledField(name, found[name], size, points, slide.named_warnings)
             _check_inside(field, slide.size_px)
         fields.append(field)
     return fields
@@ -146,13 +159,13 @@ def _bcdata_images(folder: Path) -> list[Path]:
     return [path for path in sorted((folder / "images").iterdir()) if path.suffix.lower() in _IMAGE_SUFFIXES]
 
 
-def _bcdata_points(folder: Path, image: Path, mpp: float) -> dict[str, Points]:
+def _bcdata_points(folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
     files = {label: folder / "annotations" / label / f"{image.stem}.h5" for label in ("positive", "negative")}
     if not any(path.is_file() for path in files.values()):
         raise DataSetError(image, f"has no labels: {files['positive']} and its negative twin are missing")
     # A field without a cell of one class may come without that class's file.
     rows = [(x, y, label) for label, path in files.items() if path.is_file() for x, y in _h5_points(path).tolist()]
-    return _by_class(image, rows, mpp)
+    return _by_class(image, rows, frame)
 
 
 def _h5_points(path: Path) -> Points:
@@ -176,7 +189,7 @@ def _beside(suffix: str) -> Callable[[Path], list[Path]]:
     return find
 
 
-def _shidc_points(_folder: Path, image: Path, mpp: float) -> dict[str, Points]:
+def _shidc_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
     path = image.with_suffix(".json")
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -187,14 +200,14 @@ def _shidc_points(_folder: Path, image: Path, mpp: float) -> dict[str, Points]:
         raise DataSetError(
             path, f"has an entry without or with an unknown {error}", "Expected label_id 1, 2, 3."
         ) from error
-    return _by_class(path, rows, mpp)
+    return _by_class(path, rows, frame)
 
 
 _CSV_COLUMNS = ("x", "y", "label")
 _CSV_EXPECTED = "Expected the columns x, y, label with commas between, x and y in pixels."
 
 
-def _csv_points(_folder: Path, image: Path, mpp: float) -> dict[str, Points]:
+def _csv_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
     path = image.with_suffix(".csv")
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -216,13 +229,13 @@ def _csv_points(_folder: Path, image: Path, mpp: float) -> dict[str, Points]:
         if label not in CLASSES:
             raise DataSetError(path, f"line {number} has the label '{label}'", f"Expected {', '.join(CLASSES)}.")
         rows.append((x, y, label))
-    return _by_class(path, rows, mpp)
+    return _by_class(path, rows, frame)
 
 
-def _qupath_points(_folder: Path, image: Path, mpp: float) -> dict[str, Points]:
+def _qupath_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
     path = image.with_suffix(".geojson")
     points: dict[str, list[Points]] = {label: [np.empty((0, 2))] for label in CLASSES}
-    for name, places in read_cells(path, mpp).items():
+    for name, places in read_cells(path, frame).items():
         label = cell_class(path, name)
         if label is not None:
             points[label].append(places)
@@ -236,7 +249,7 @@ def _simulated_sections(folder: Path) -> list[Path]:
     return [path / _SECTION for path in sorted(folder.iterdir()) if (path / _SECTION_CELLS).is_file()]
 
 
-def _simulated_points(_folder: Path, image: Path, _mpp: float) -> dict[str, Points]:
+def _simulated_points(_folder: Path, image: Path, _frame: PixelFrame) -> dict[str, Points]:
     path = image.with_name(_SECTION_CELLS)
     try:
         table = pq.read_table(path, columns=["x_um", "y_um", "label"])
@@ -256,7 +269,7 @@ def _deepliif_mask(image: Path) -> Path:
     return image.with_name(image.stem.removesuffix("_ihc") + "_mask.png")
 
 
-def _deepliif_points(_folder: Path, image: Path, mpp: float) -> dict[str, Points]:
+def _deepliif_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
     path = _deepliif_mask(image)
     mask = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if mask is None:
@@ -267,7 +280,7 @@ def _deepliif_points(_folder: Path, image: Path, mpp: float) -> dict[str, Points
         _, _, sizes, centres = cv2.connectedComponentsWithStats(filled.astype(np.uint8), connectivity=4)
         large = sizes[1:, cv2.CC_STAT_AREA] >= _LEAST_FILLED_PX
         rows += [(x, y, label) for x, y in centres[1:][large].tolist()]
-    return _by_class(path, rows, mpp)
+    return _by_class(path, rows, frame)
 
 
 _POLYGONS = "polygons.json"
@@ -280,7 +293,7 @@ def _glioma_images(folder: Path) -> list[Path]:
     ]
 
 
-def _glioma_points(folder: Path, image: Path, mpp: float) -> dict[str, Points]:
+def _glioma_points(folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
     path = folder / _POLYGONS
     known = _glioma_polygons(path)[image.stem]
     try:
@@ -291,7 +304,7 @@ def _glioma_points(folder: Path, image: Path, mpp: float) -> dict[str, Points]:
         ]
     except (AttributeError, TypeError, ValueError) as error:
         raise DataSetError(path, f"has a malformed entry for {image.stem} ({error})", _GLIOMA_EXPECTED) from error
-    return _by_class(path, rows, mpp)
+    return _by_class(path, rows, frame)
 
 
 _GLIOMA_EXPECTED = "Expected picture, class, list of polygons of x, y."
@@ -307,14 +320,14 @@ def _glioma_polygons(path: Path) -> dict[str, Any]:
     return polygons
 
 
-def _by_class(path: Path, rows: Sequence[tuple[float, float, str]], mpp: float) -> dict[str, Points]:
+def _by_class(path: Path, rows: Sequence[tuple[float, float, str]], frame: PixelFrame) -> dict[str, Points]:
     points = {name: np.array([row[:2] for row in rows if row[2] == name], float).reshape(-1, 2) for name in CLASSES}
     if not all(np.isfinite(values).all() for values in points.values()):
         raise DataSetError(path, "holds a coordinate that is not a number", "Expected x and y in pixels.")
-    return {name: (values + 0.5) * mpp for name, values in points.items()}
+    return {name: (values + 0.5) * frame.mpp for name, values in points.items()}
 
 
-_READERS: dict[str, tuple[Callable[[Path], list[Path]], Callable[[Path, Path, float], dict[str, Points]]]] = {
+_READERS: dict[str, tuple[Callable[[Path], list[Path]], Callable[[Path, Path, PixelFrame], dict[str, Points]]]] = {
     Layout.bcdata: (_bcdata_images, _bcdata_points),
     Layout.shidc: (_beside(".json"), _shidc_points),
     Layout.points: (_beside(".csv"), _csv_points),
@@ -323,4 +336,4 @@ _READERS: dict[str, tuple[Callable[[Path], list[Path]], Callable[[Path, Path, fl
     Layout.deepliif: (_deepliif_images, _deepliif_points),
     Layout.glioma: (_glioma_images, _glioma_points),
 }
-"""Finds the pictures of a folder; reads the labels of one of them (folder, picture, pixel size) in µm."""
+"""Finds the pictures of a folder; reads the labels of one of them (folder, picture, its frame) in µm."""

@@ -35,7 +35,6 @@ from ki67.checkpoints import digest, load_checkpoint, refuse_another, require_fi
 from ki67.errors import DataSetError
 from ki67.files import make_folder, write_json
 from ki67.progress import track
-from ki67.slides import open_slide
 
 CHECKPOINT, LOG, OPTIONS = "checkpoint.pt", "log.csv", "options.json"
 
@@ -72,7 +71,7 @@ def read_network_field(
     field: LabelledField, group: str, patient: str, *, others_complete: bool, tumour_told_apart: bool = True
 ) -> NetworkField:
     """Read a field's pixels as counting does."""
-    with open_slide(field.image, field.mpp) as slide:
+    with field.open() as slide:
         stains = estimate_stains(sample_slide(slide, None).pixels)
         (tile,) = plan_tiles(slide.bounds_um, None, 0, _WHOLE_FIELD_PX)
         light = np.ascontiguousarray(transmitted(slide.read(tile.rect, WORKING_MPP), stains.background_rgb))

@@ -64,6 +64,7 @@ class FieldSet:
     directory: Path
     images: Sequence[str] | None = None
     mpp: float | None = None
+    mpp_overrides_file: bool = False
 
 
 def patient_of(name: str) -> str:
@@ -142,7 +143,9 @@ def read_labels(sets: Sequence[FieldSet], patient: Callable[[str], str] = patien
     return [
         GroupedField(chosen.layout, patient(field.name), field)
         for chosen in sets
-        for field in read_fields(chosen.directory, chosen.layout, chosen.mpp, chosen.images)
+        for field in read_fields(
+            chosen.directory, chosen.layout, chosen.mpp, chosen.images, overrides_file=chosen.mpp_overrides_file
+        )
     ]
 
 
@@ -187,12 +190,12 @@ def _train_network(
     fold_steps: int,
     start: str | Path | None,
 ) -> dict[str, Any]:
-    warnings = []
+    warnings = [text for one in fields for text in one.field.warnings]
     if start is not None:
         names = [f"{one.group}/{one.field.name}" for one in judged_fields(fields)]
-        warnings = learnt_from(load_network(start).card, names)
-        for text in warnings:
-            message(f"warning: {text}")
+        warnings += learnt_from(load_network(start).card, names)
+    for text in warnings:
+        message(f"warning: {text}")
     read = read_pixels(fields)
     folder = out.with_suffix(".training")
     fold_options = replace(options, steps=fold_steps)

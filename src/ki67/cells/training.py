@@ -31,7 +31,6 @@ from ki67.errors import DataSetError, MissingExtraError
 from ki67.files import atomic_path, sha256_of, write_json
 from ki67.layouts import Layout
 from ki67.progress import track
-from ki67.slides import open_slide
 
 # A candidate is centred on a point within this share of its own radius, and at least this far.
 _CENTRED_SHARE = 0.6
@@ -75,7 +74,7 @@ class TrainingField(GroupedField):
 
 def measure_field(field: LabelledField, group: str, patient: str) -> TrainingField:
     """Find, measure and label the candidates of one field."""
-    with open_slide(field.image, field.mpp) as slide:
+    with field.open() as slide:
         stains = estimate_stains(sample_slide(slide, None).pixels)
         (tile,) = plan_tiles(slide.bounds_um, None, 0, _WHOLE_FIELD_PX)
         pixels = TilePixels(slide.read(tile.rect, WORKING_MPP), stains)

@@ -14,6 +14,7 @@ from ki67.cli.common import (
     EngineOption,
     FieldMpp,
     Json,
+    MppOverridesFile,
     Quiet,
     begin,
     emit,
@@ -58,6 +59,7 @@ def train(
         ),
     ] = None,
     mpp: FieldMpp = None,
+    mpp_overrides_file: MppOverridesFile = False,
     patient: Annotated[
         PatientOf,
         typer.Option(
@@ -101,7 +103,7 @@ def train(
         if not found or layout not in list(Layout):
             msg = f"'{text}' is not LAYOUT=DIR with one of {', '.join(Layout)}"
             raise typer.BadParameter(msg, param_hint="--set")
-        chosen.append(FieldSet(layout, Path(directory), field_names(names), mpp))
+        chosen.append(FieldSet(layout, Path(directory), field_names(names), mpp, mpp_overrides_file))
     card = {
         "name": out.stem,
         "licence": "that of the labelled fields",

@@ -23,6 +23,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no message
 Out = Annotated[Path, typer.Option("--out", help="The case's folder; a killed run continues in it.")]
 Mpp = Annotated[float | None, typer.Option("--mpp", help="Pixel size in µm of level 0, where the file has none.")]
 HeMpp = Annotated[float | None, typer.Option("--he-mpp", help="Pixel size in µm of the H&E slide.")]
+MppOverridesFile = Annotated[
+    bool,
+    typer.Option(
+        "--mpp-overrides-file",
+        help="Take the pixel size given although the file says one more than 2 % away; the report is marked.",
+    ),
+]
 Ki67Mpp = Annotated[float | None, typer.Option("--ki67-mpp", help="Pixel size in µm of the Ki-67 slide.")]
 Label = Annotated[str | None, typer.Option("--label", help="Label of the regions to count (default: IDC).")]
 

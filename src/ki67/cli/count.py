@@ -16,6 +16,7 @@ from ki67.cli.common import (
     KeepArtefacts,
     Label,
     Mpp,
+    MppOverridesFile,
     Out,
     Quiet,
     UnusableStain,
@@ -34,6 +35,7 @@ def count(
     ] = None,
     label: Label = None,
     mpp: Mpp = None,
+    mpp_overrides_file: MppOverridesFile = False,
     engine: EngineOption = Engine.network,
     cell_model: CellModel = None,
     dab_threshold: DabThreshold = None,
@@ -56,6 +58,6 @@ def count(
         keep_artefacts=keep_artefacts,
         use_unusable_stain=use_unusable_stain,
     )
-    result = run_count(ki67, out, options, mpp=mpp)
+    result = run_count(ki67, out, options, mpp=mpp, mpp_overrides_file=mpp_overrides_file)
     lines = [index_line(result), *warning_lines(result), f"report: {result['report']}"]
     emit(result, as_json=as_json, lines=lines)

@@ -14,6 +14,7 @@ from ki67.cli.common import (
     FieldMpp,
     Json,
     Mpp,
+    MppOverridesFile,
     Quiet,
     begin,
     emit,
@@ -65,6 +66,7 @@ def idc_region(
     regions: Annotated[Path, typer.Argument(help="The region found: CASE/idc/regions.geojson, or any GeoJSON.")],
     truth: Annotated[Path, typer.Argument(help="GeoJSON with the region drawn by hand.")],
     mpp: Mpp = None,
+    mpp_overrides_file: MppOverridesFile = False,
     label: Annotated[
         str | None, typer.Option("--label", help="Label of the regions to compare (default: IDC).")
     ] = None,
@@ -78,7 +80,7 @@ def idc_region(
     from ki67.evaluation.idc_regions import evaluate_region
 
     begin(quiet=quiet)
-    result = evaluate_region(he, regions, truth, mpp, label=label, figure=figure)
+    result = evaluate_region(he, regions, truth, mpp, overrides_file=mpp_overrides_file, label=label, figure=figure)
     areas = f"{result['area_mm2']:.3g} mm² found, {result['true_area_mm2']:.3g} mm² drawn by hand"
     lines = [f"Dice: {result['dice']:.3f}", f"area: {areas} ({result['area_error_percent']:+.1f} %)"]
     emit(result, as_json=as_json, lines=[*lines, *warning_lines(result)])
@@ -89,6 +91,7 @@ def cells(
     directory: Annotated[Path, typer.Argument(help="Folder of labelled fields.")],
     layout: Annotated[Layout, typer.Option("--layout", help="How the fields are labelled.")],
     mpp: FieldMpp = None,
+    mpp_overrides_file: MppOverridesFile = False,
     radius_um: Annotated[float | None, typer.Option("--radius-um", help="Matching radius in µm.")] = None,
     images: Annotated[
         str | None, typer.Option("--images", help="Only these fields: names without suffix, commas between.")
@@ -111,6 +114,7 @@ def cells(
         directory,
         layout.value,
         mpp=mpp,
+        mpp_overrides_file=mpp_overrides_file,
         radius_um=radius_um,
         images=field_names(images),
         figures=figures,
@@ -131,6 +135,7 @@ def registration(
     moving_mpp: Annotated[
         float | None, typer.Option("--moving-mpp", help="Pixel size of the moving image in µm.")
     ] = None,
+    mpp_overrides_file: MppOverridesFile = False,
     mode: ModeOption = Mode.deformable,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Folder for a picture of both sections with the landmarks.")
@@ -143,7 +148,15 @@ def registration(
 
     begin(quiet=quiet)
     result = evaluate_registration(
-        fixed, moving, fixed_landmarks, moving_landmarks, fixed_mpp, moving_mpp, mode=mode.value, figures=figures
+        fixed,
+        moving,
+        fixed_landmarks,
+        moving_landmarks,
+        fixed_mpp,
+        moving_mpp,
+        mpp_overrides_file=mpp_overrides_file,
+        mode=mode.value,
+        figures=figures,
     )
     um, px = ([result[f"{name}_tre_{unit}"] for name in ("median", "p90")] for unit in ("um", "px"))
     lines = [

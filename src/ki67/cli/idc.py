@@ -9,7 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from ki67.cli.common import Json, Mpp, Out, Quiet, begin, emit, finite, require_training, warning_lines
+from ki67.cli.common import (
+    Json,
+    Mpp,
+    MppOverridesFile,
+    Out,
+    Quiet,
+    begin,
+    emit,
+    finite,
+    require_training,
+    warning_lines,
+)
 
 ModelOption = Annotated[Path | None, typer.Option("--model", help="Another model (.onnx); default: the shipped one.")]
 
@@ -34,6 +45,7 @@ def predict(
     he: Annotated[Path, typer.Argument(help="The H&E slide.")],
     out: Out,
     mpp: Mpp = None,
+    mpp_overrides_file: MppOverridesFile = False,
     model: ModelOption = None,
     stride_px: Annotated[
         int | None,
@@ -50,7 +62,7 @@ def predict(
     edge = load_model(model).card.patch_px
     if stride_px is not None and (stride_px < 1 or edge % stride_px):
         raise typer.BadParameter(f"--stride-px must divide the patch's edge of {edge} px, found {stride_px}")
-    result = run_idc(he, out, mpp=mpp, model=model, stride_px=stride_px)
+    result = run_idc(he, out, mpp=mpp, mpp_overrides_file=mpp_overrides_file, model=model, stride_px=stride_px)
     lines = [
         f"invasive carcinoma: {result['area_mm2']:.3g} mm² in {result['polygons']} region(s)",
         f"tissue: {result['tissue_mm2']:.3g} mm²",
@@ -82,6 +94,7 @@ def sample(
     cover: Annotated[
         float, typer.Option("--cover", help="Share of a patch that its class, or the rest, must cover.")
     ] = 0.75,
+    mpp_overrides_file: MppOverridesFile = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")] = 2020,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -92,7 +105,7 @@ def sample(
 
     begin(quiet=quiet)
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
-    entries = read_slide_list(slides)
+    entries = read_slide_list(slides, overrides_file=mpp_overrides_file)
     try:
         options = SampleOptions(names, rest.strip() or None, patch_px, mpp, stride_px, per_class, cover, seed)
         entries = split_by_patient(entries, seed=seed)
@@ -238,6 +251,7 @@ def adapt(
     ] = 0.3,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of dann; default: 400.")] = None,
     mpp: Mpp = None,
+    mpp_overrides_file: MppOverridesFile = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")] = 2020,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -265,7 +279,14 @@ def adapt(
     if source is not None:
         rows = rows_for_model(read_patches(source, source / INDEX), source, base.card)
         labelled = PatchSet.load(split_rows(rows, source / INDEX)[0], base.card.patch_px)
-    pixels, seen = draw_slides(slides, base.card, options, mpp)
+    pixels, seen, warnings = draw_slides(slides, base.card, options, mpp, overrides_file=mpp_overrides_file)
     target = adapt_model(base, pixels, out, options, source=labelled, slides=seen)
-    result = {"model": str(target), "method": method.value, "patches": len(pixels), "slides": seen}
-    emit(result, as_json=as_json, lines=[f"{len(pixels)} patches of {len(seen)} slide(s)", f"model: {target}"])
+    result = {
+        "model": str(target),
+        "method": method.value,
+        "patches": len(pixels),
+        "slides": seen,
+        "warnings": warnings,
+    }
+    lines = [f"{len(pixels)} patches of {len(seen)} slide(s)", *warning_lines(result), f"model: {target}"]
+    emit(result, as_json=as_json, lines=lines)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ki67.cli.common import HeMpp, Json, Ki67Mpp, Out, Quiet, begin, emit, warning_lines
+from ki67.cli.common import HeMpp, Json, Ki67Mpp, MppOverridesFile, Out, Quiet, begin, emit, warning_lines
 from ki67.cli.score import AsGiven, Landmarks, Mode, ModeOption, Rotate, Shift, adjustment_of
 
 
@@ -17,6 +17,7 @@ def register(
     out: Out,
     he_mpp: HeMpp = None,
     ki67_mpp: Ki67Mpp = None,
+    mpp_overrides_file: MppOverridesFile = False,
     mode: ModeOption = Mode.deformable,
     landmarks: Landmarks = None,
     shift: Shift = None,
@@ -30,7 +31,16 @@ def register(
 
     begin(quiet=quiet)
     adjustment = adjustment_of(landmarks, shift, rotate, as_given=as_given)
-    result = run_register(he, ki67, out, mode=mode.value, adjustment=adjustment, he_mpp=he_mpp, ki67_mpp=ki67_mpp)
+    result = run_register(
+        he,
+        ki67,
+        out,
+        mode=mode.value,
+        adjustment=adjustment,
+        he_mpp=he_mpp,
+        ki67_mpp=ki67_mpp,
+        mpp_overrides_file=mpp_overrides_file,
+    )
     verdict = "accepted" if result["accepted"] else "NOT accepted: " + "; ".join(result["reasons"])
     turned = f"turned by {result['rotation_deg']:.1f}°" + (", mirrored" if result["mirrored"] else "")
     error_um = result["estimated_error_um"]

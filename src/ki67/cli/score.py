@@ -20,6 +20,7 @@ from ki67.cli.common import (
     KeepArtefacts,
     Ki67Mpp,
     Label,
+    MppOverridesFile,
     Out,
     Quiet,
     UnusableStain,
@@ -92,6 +93,7 @@ def score(
     label: Label = None,
     he_mpp: HeMpp = None,
     ki67_mpp: Ki67Mpp = None,
+    mpp_overrides_file: MppOverridesFile = False,
     mode: ModeOption = Mode.deformable,
     landmarks: Landmarks = None,
     shift: Shift = None,
@@ -125,7 +127,9 @@ def score(
         keep_artefacts=keep_artefacts,
         use_unusable_stain=use_unusable_stain,
     )
-    result = run_score(he, ki67, out, options, he_mpp=he_mpp, ki67_mpp=ki67_mpp)
+    result = run_score(
+        he, ki67, out, options, he_mpp=he_mpp, ki67_mpp=ki67_mpp, mpp_overrides_file=mpp_overrides_file
+    )
     lines = [
         index_line(result),
         f"registration: NCC {result['registration']['ncc']:.3f} (before {result['registration']['ncc_before']:.3f})",

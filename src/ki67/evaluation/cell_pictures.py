@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from ki67.cells.labelled_fields import LabelledField
 from ki67.cells.matching import match
 from ki67.errors import WriteError
-from ki67.slides import open_slide
 
 # Drawn at this resolution whatever the field's own: nuclei are some 35 px wide and rings stay thin.
 _PICTURE_MPP = 0.25
@@ -36,7 +35,7 @@ def draw_field(path: Path, field: LabelledField, found_um: dict[str, NDArray[np.
     radius_um
         Matching radius.
     """
-    with open_slide(field.image, field.mpp) as slide:
+    with field.open() as slide:
         picture = slide.read(slide.bounds_um, _PICTURE_MPP).copy()
     size = round(_RING_UM / _PICTURE_MPP)
     for name, colour in _COLOURS.items():

@@ -24,7 +24,6 @@ from ki67.evaluation.cell_pictures import draw_field
 from ki67.evaluation.index import LIMITS_Z
 from ki67.files import atomic_path
 from ki67.progress import track
-from ki67.slides import open_slide
 
 BOOTSTRAP_DRAWS: Final = 2000
 """Draws of whole fields with replacement; cells of one field are not independent."""
@@ -66,6 +65,8 @@ def evaluate_cells(
     images: Sequence[str] | None = None,
     figures: str | Path | None = None,
     engine: Engine | None = None,
+    *,
+    mpp_overrides_file: bool = False,
 ) -> dict[str, Any]:
     """Count labelled fields and compare the cells with the labels.
 
@@ -91,6 +92,8 @@ def evaluate_cells(
         hits, misses and false alarms.
     engine
         What finds the cells (:func:`ki67.cells.load_engine`); None for the default.
+    mpp_overrides_file
+        Take ``mpp`` although a picture's file says otherwise.
 
     Returns
     -------
@@ -114,7 +117,7 @@ def evaluate_cells(
     """
     if radius_um is not None and not 0 < radius_um < math.inf:
         raise DataSetError(directory, f"cannot be matched within {radius_um:g} µm", "Give a positive --radius-um.")
-    fields = read_fields(directory, layout, mpp, images)
+    fields = read_fields(directory, layout, mpp, images, overrides_file=mpp_overrides_file)
     radius = DEFAULT_RADIUS_UM[layout] if radius_um is None else radius_um
     engine = engine or load_engine()
     results = [_count(field, radius, engine) for field in track(fields, "Counting fields", len(fields))]
@@ -128,7 +131,10 @@ def evaluate_cells(
         "radius_um": radius,
         "engine": engine.card.engine,
         "model_sha256": engine.card.sha256,
-        "warnings": learnt_from(engine.card, [f"{layout}/{field.name}" for field in fields]),
+        "warnings": [
+            *(text for field in fields for text in field.warnings),
+            *learnt_from(engine.card, [f"{layout}/{field.name}" for field in fields]),
+        ],
     }
 
 
@@ -152,7 +158,7 @@ def _cells_found(
 ) -> tuple[NDArray[np.float64], NDArray[np.object_], NDArray[np.float64]]:
     """Centres (N, 2) in µm, labels and probabilities; none where a picture is blank and nothing is labelled on it."""
     try:
-        with open_slide(field.image, field.mpp) as slide, tempfile.TemporaryDirectory() as folder:
+        with field.open() as slide, tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "cells.parquet"
             table = detect_cells(slide, None, path, engine=engine, keep_artefacts=True).read_table()
     except TissueError:

@@ -26,6 +26,7 @@ def evaluate_region(
     truth: str | Path,
     mpp: float | None = None,
     *,
+    overrides_file: bool = False,
     label: str | None = None,
     figure: str | Path | None = None,
 ) -> dict[str, Any]:
@@ -41,6 +42,8 @@ def evaluate_region(
         The gold standard, a region file.
     mpp
         Pixel size of the slide, where its file has none.
+    overrides_file
+        Take ``mpp`` although the slide's file says otherwise.
     label
         Label to compare; None takes the one for invasive carcinoma, as ``ki67 score --regions`` does.
     figure
@@ -58,7 +61,8 @@ def evaluate_region(
     RegionError
         Where a file lacks the label, or a region lies outside the slide.
     """
-    with open_slide(he, mpp) as slide:
+    with open_slide(he, mpp, overrides_file=overrides_file) as slide:
+        warnings = list(slide.named_warnings)
         found, notes = _read(Path(regions), slide, label, may_be_empty=True)
         true, more = _read(Path(truth), slide, label)
         result: dict[str, Any] = compare_regions(found.union(), true.union())
@@ -69,11 +73,11 @@ def evaluate_region(
                 + [Region("drawn by hand", region.geometry, region.region_id, color=HAND_COLOR) for region in true]
             )
             draw_region(figure, slide, read_heatmap(heatmap) if heatmap.exists() else None, outlines, result)
-    return result | {"warnings": [*notes, *more]}
+    return result | {"warnings": [*warnings, *notes, *more]}
 
 
 def _read(path: Path, slide: Slide, label: str | None, *, may_be_empty: bool = False) -> tuple[Regions, list[str]]:
-    regions = read_regions(path, slide.mpp)
+    regions = read_regions(path, slide.frame)
     if may_be_empty and not regions:
         return regions, [f"{path.name}: holds no region"]
     chosen, notes = choose_regions(regions, label, path)

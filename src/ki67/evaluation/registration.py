@@ -34,6 +34,8 @@ def evaluate_registration(
     moving_mpp: float | None = None,
     mode: Mode = "deformable",
     figures: str | Path | None = None,
+    *,
+    mpp_overrides_file: bool = False,
 ) -> dict[str, Any]:
     """Register two images and measure the error at landmarks.
 
@@ -43,10 +45,12 @@ def evaluate_registration(
         The images; the moving landmarks are mapped into the fixed one.
     fixed_csv, moving_csv
         Landmarks in pixels, row i of one belongs to row i of the other; 0, 0 is the corner of the image, as for
-        ImageJ, QuPath and ``ki67 simulate``. Where one file is longer, its last rows are left out and ``warnings``
-        says so.
+        ImageJ, ``ki67 simulate`` and QuPath (there the corner of the part that is shown). Where one file is longer,
+        its last rows are left out and ``warnings`` says so.
     fixed_mpp, moving_mpp
         µm per pixel where the files do not say.
+    mpp_overrides_file
+        Take them although a file says otherwise.
     mode
         As for :func:`ki67.registration.register`.
     figures
@@ -71,12 +75,16 @@ def evaluate_registration(
             f"{len(fixed_px)} fixed and {len(moving_px)} moving landmarks: the first {count} of both are compared"
         )
     start = time.monotonic()
-    with open_slide(fixed_path, fixed_mpp) as fixed, open_slide(moving_path, moving_mpp) as moving:
+    with (
+        open_slide(fixed_path, fixed_mpp, overrides_file=mpp_overrides_file) as fixed,
+        open_slide(moving_path, moving_mpp, overrides_file=mpp_overrides_file) as moving,
+    ):
+        warnings += [*fixed.named_warnings, *moving.named_warnings]
         pair = sections(fixed, moving)
         transform, quality = register_sections(*pair, mode=mode)
         seconds = time.monotonic() - start
-        fixed_um = fixed_px[:count] * fixed.mpp
-        moving_um = moving_px[:count] * moving.mpp
+        fixed_um = fixed.frame.to_um(fixed_px[:count])
+        moving_um = moving.frame.to_um(moving_px[:count])
         diagonal_um = math.hypot(fixed.bounds_um.width_um, fixed.bounds_um.height_um)
         fixed_pixel_um = fixed.mpp
     tre_um = np.hypot(*(transform.inverse_points(moving_um) - fixed_um).T)

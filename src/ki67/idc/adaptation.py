@@ -162,8 +162,13 @@ def draw_patches(
 
 
 def draw_slides(
-    paths: Sequence[str | Path], card: ModelCard, options: AdaptOptions, mpp: float | None = None
-) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
+    paths: Sequence[str | Path],
+    card: ModelCard,
+    options: AdaptOptions,
+    mpp: float | None = None,
+    *,
+    overrides_file: bool = False,
+) -> tuple[NDArray[np.uint8], list[dict[str, Any]], list[str]]:
     """Draw patches from the tissue of several slides.
 
     Parameters
@@ -174,11 +179,13 @@ def draw_slides(
         Patch size and resolution; patches per slide and seed.
     mpp
         Pixel size of the slides, where their files have none.
+    overrides_file
+        Take ``mpp`` although a slide's file says otherwise.
 
     Returns
     -------
     tuple
-        Patches of all slides, and per slide its name and number of patches.
+        Patches of all slides, per slide its name and number of patches, and warnings.
 
     Raises
     ------
@@ -187,8 +194,10 @@ def draw_slides(
     """
     generator = np.random.default_rng(options.seed)
     drawn, seen = [], []
+    warnings: list[str] = []
     for path in paths:
-        with open_slide(path, mpp) as slide:
+        with open_slide(path, mpp, overrides_file=overrides_file) as slide:
+            warnings += slide.named_warnings
             drawn.append(draw_patches(slide, tissue_mask(slide), card, options.patches, generator))
         seen.append({"slide": Path(path).name, "patches": len(drawn[-1])})
     pixels = np.concatenate(drawn)
@@ -198,7 +207,7 @@ def draw_slides(
             f"gives, with all slides named, {len(pixels)} patches of {card.patch_um:.0f} µm that are half tissue",
             f"Adapting needs {LEAST_PATCHES}: name more slides, larger ones, or a larger --patches.",
         )
-    return pixels, seen
+    return pixels, seen, warnings
 
 
 def adapt_statistics(network: InceptionV1, pixels: NDArray[np.uint8], *, mix: float = 1.0, batch: int = 128) -> None:

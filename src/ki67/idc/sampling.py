@@ -31,6 +31,7 @@ from ki67.idc.patch_folder import SAMPLED_COLUMNS, earlier_files, finish_folder,
 from ki67.idc.slide_list import SlideEntry
 from ki67.progress import message, track
 from ki67.slides import Slide, TissueMask, open_slide, read_ahead, tissue_mask
+from ki67.slides.pixel_size import OVERRIDE
 
 MINIMUM_TISSUE = 0.1
 """A patch with less tissue is left out, as it is when a slide is predicted."""
@@ -178,9 +179,14 @@ def sample(slides: Sequence[SlideEntry], out: str | Path, options: SampleOptions
 
 def _open(entry: SlideEntry) -> Slide:
     try:
-        return open_slide(entry.slide, entry.mpp)
+        return open_slide(entry.slide, entry.mpp, overrides_file=entry.overrides_file)
     except PixelSizeError as error:
-        way_out = "Give the size of a pixel in µm in the column mpp of the list of slides."
+        if entry.mpp is None:
+            way_out = "Give the size of a pixel in µm in the column mpp of the list of slides."
+        else:
+            way_out = (
+                f"Mend or empty the column mpp of the list of slides; {OVERRIDE} takes it against a file's word."
+            )
         raise PixelSizeError(entry.slide, error.found, way_out) from error
 
 
@@ -189,16 +195,17 @@ def _plan(entry: SlideEntry, options: SampleOptions) -> _Plan:
         if options.mpp < FINEST_SHARE * slide.mpp:
             found = f"has pixels of {slide.mpp:g} µm, the patches are to have {options.mpp:g} µm"
             raise SlideError(entry.slide, found, f"Take --mpp {slide.mpp:g} or more, or leave the slide out.")
-        regions, notes = check_inside(read_regions(entry.regions, slide.mpp), slide.bounds_um)
+        regions, notes = check_inside(read_regions(entry.regions, slide.frame), slide.bounds_um)
         if not regions:
             way_out = "Outline its tissue (normal tissue, too, where there is no tumour), or leave the slide out."
             raise AnnotationError(entry.regions, "holds no region", way_out)
         chosen = regions_of_classes(regions, options.classes)
         places = find_places(slide, regions, tissue_mask(slide), options)
+        of_slide = slide.named_warnings
     taken = {label for own in chosen.values() for label in own.labels}
     ignored = tuple(label for label in regions.labels if label not in taken)
     lacking = [name for number, name in enumerate(options.names) if not (places.labels == number).any()]
-    warnings = [f"{entry.regions}: {note}" for note in notes]
+    warnings = [*of_slide, *(f"{entry.regions}: {note}" for note in notes)]
     if UNCLASSIFIED in chosen[TUMOUR_CLASS].labels:
         warnings.append(f"{entry.regions}: the regions carry no label; they were taken for {TUMOUR_CLASS}")
     if not taken:

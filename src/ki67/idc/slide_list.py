@@ -40,6 +40,8 @@ class SlideEntry:
         Pixel size of level 0, where the file has none.
     number
         Place in the list, from 1 on; makes names unique.
+    overrides_file
+        Take ``mpp`` although the file says otherwise.
     """
 
     patient: str
@@ -48,6 +50,7 @@ class SlideEntry:
     split: str = ""
     mpp: float | None = None
     number: int = 1
+    overrides_file: bool = False
 
     @property
     def name(self) -> str:
@@ -55,7 +58,7 @@ class SlideEntry:
         return f"{self.patient}-{self.number}".replace(" ", "_")
 
 
-def read_slide_list(path: str | Path) -> list[SlideEntry]:
+def read_slide_list(path: str | Path, *, overrides_file: bool = False) -> list[SlideEntry]:
     """Read a list of slides.
 
     Parameters
@@ -63,6 +66,8 @@ def read_slide_list(path: str | Path) -> list[SlideEntry]:
     path
         CSV with the columns ``patient``, ``slide``, ``regions`` and perhaps ``split`` and ``mpp``; file names are
         relative to the list's folder.
+    overrides_file
+        Take the sizes in ``mpp`` although a slide's file says otherwise.
 
     Returns
     -------
@@ -87,7 +92,7 @@ def read_slide_list(path: str | Path) -> list[SlideEntry]:
         raise DataSetError(source, "names no slide", WAY_OUT)
     check_once(entries, source)
     check_split(entries, source)
-    return entries
+    return [replace(entry, overrides_file=overrides_file) for entry in entries]
 
 
 def _entry(source: Path, line: int, columns: dict[str, str], place: int) -> SlideEntry:

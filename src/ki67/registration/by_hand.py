@@ -14,6 +14,7 @@ from ki67.errors import FileError, RegistrationError
 from ki67.registration.coarse import about, turned
 from ki67.registration.transform import apply_matrix
 from ki67.registration.warp import Matrix
+from ki67.slides import PixelFrame
 
 LANDMARK_COLUMNS = ("he_x", "he_y", "ki67_x", "ki67_y")
 LANDMARKS_WAY_OUT = (
@@ -123,14 +124,14 @@ def _similarity(he: Points, ki67: Points, *, scaled: bool) -> Matrix:
 
 def read_landmark_pairs(
     path: str | Path,
-    he_mpp: float,
-    ki67_mpp: float,
+    he: PixelFrame,
+    ki67: PixelFrame,
     he_size_um: tuple[float, float],
     ki67_size_um: tuple[float, float],
 ) -> Landmarks:
     """Landmarks from a CSV with the columns ``he_x,he_y,ki67_x,ki67_y``.
 
-    In pixels of level 0; 0, 0 is the corner of the slide. ``he_mpp`` and ``ki67_mpp`` are µm per pixel.
+    In pixels of level 0 as QuPath shows them: ``he`` and ``ki67`` tell where on the slide 0, 0 lies.
 
     Raises
     ------
@@ -146,12 +147,12 @@ def read_landmark_pairs(
     if header != LANDMARK_COLUMNS:
         found = f"line 1: found the columns {','.join(header)!r}, expected {','.join(LANDMARK_COLUMNS)!r}"
         raise FileError(source, found, LANDMARKS_WAY_OUT)
-    scale = np.array([he_mpp, he_mpp, ki67_mpp, ki67_mpp])
     limit = np.array([*he_size_um, *ki67_size_um])
     pairs = []
     for number, row in enumerate(rows[1:], start=2):
         if any(cell.strip() for cell in row):
-            pairs.append(_pair(source, number, row) * scale)
+            he_px, ki67_px = np.split(_pair(source, number, row), 2)
+            pairs.append(np.concatenate([he.to_um(he_px), ki67.to_um(ki67_px)]))
             if not ((pairs[-1] >= 0) & (pairs[-1] <= limit)).all():
                 raise FileError(source, f"line {number}: {','.join(row)} lies outside the slide", LANDMARKS_WAY_OUT)
     if len(pairs) < MINIMUM_PAIRS:

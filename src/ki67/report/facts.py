@@ -74,7 +74,7 @@ def stage_rows(run: Mapping[str, Any]) -> list[StageRow]:
             name=name,
             seconds=float(record.get("seconds", 0.0)),
             peak_memory_mib=record.get("peak_memory_mib"),
-            parameters=list(flat(record.get("parameters", {}))),
+            parameters=list(_without_shown(record.get("parameters", {}))),
         )
         for name, record in done
     ]
@@ -124,8 +124,12 @@ def card_rows(card: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def input_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the manifest says of one slide."""
-    return list(flat(facts))
+    """What the manifest says of one slide; its warnings have their own place."""
+    return list(_without_shown(facts))
+
+
+def _without_shown(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    return flat({key: value for key, value in facts.items() if key not in _SHOWN_APART})
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -128,6 +128,12 @@ def _score(data: ReportData) -> dict[str, Any] | None:
 def _banners(data: ReportData) -> list[str]:
     """What must be seen before the number is used."""
     banners = [_unusable_banner(check) for check in _checks(data) if check.verdict is Verdict.unusable]
+    banners += [
+        f"The pixel size of {Path(str(entry['path'])).name} was given as {entry['mpp']:g} µm, against the file's own "
+        f"{entry['mpp_of_file']}. Every area, distance and cell rests on the size given."
+        for entry in data.run.get("inputs", {}).values()
+        if entry.get("mpp_contradicts_file")
+    ]
     if data.quality is not None and not data.quality.get("accepted", True):
         reasons = "; ".join(str(reason) for reason in data.quality.get("reasons", ()))
         banners.append(f"The registration is not believable ({reasons}). The region may lie on the wrong tissue.")

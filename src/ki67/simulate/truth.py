@@ -22,6 +22,7 @@ from ki67.simulate.deformation import SectionMap
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.render import Section
 from ki67.simulate.scene import Scene
+from ki67.slides import PixelFrame
 
 DISPLACEMENT_STEP_UM = 50.0  # far below the shortest wave of the deformation
 OUTLINE_STEP_UM = 10.0  # edges are split this finely before they are bent by the deformation
@@ -153,7 +154,7 @@ def write_displacement(path: Path, scene: Scene, section_map: SectionMap) -> Non
 def write_truth(out_dir: Path, he: Section, ki67: Section, truth: SimulationTruth) -> None:
     """Write every truth file of a pair into its folder; ``truth.json`` comes last."""
     for section, name in ((he, "he"), (ki67, "ki67")):
-        write_regions(out_dir / f"{name}_regions.geojson", section_regions(section), section.mpp)
+        write_regions(out_dir / f"{name}_regions.geojson", section_regions(section), PixelFrame(section.mpp))
         with atomic_path(out_dir / f"{name}_cells.parquet") as temporary:
             pq.write_table(cell_table(section), temporary)
     points = landmarks(he.scene, truth.options.seed)

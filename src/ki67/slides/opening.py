@@ -16,9 +16,10 @@ import openslide
 import tifffile
 
 from ki67.errors import SlideError
+from ki67.slides.frame import PixelFrame, foreign_origin
 from ki67.slides.image_source import is_plain_image, open_image
 from ki67.slides.openslide_source import OpenSlideSource, detect_vendor, one_line, open_handle
-from ki67.slides.pixel_size import Found, checked_mpp, mpp_of_ome, mpp_of_resolution_tags, mpp_of_text
+from ki67.slides.pixel_size import Found, chosen_size, mpp_of_ome, mpp_of_resolution_tags, mpp_of_text
 from ki67.slides.slide import Slide
 from ki67.slides.sources import REPAIR, Source
 from ki67.slides.tiff_source import (
@@ -39,10 +40,10 @@ FORMATS: Final = (
 HEAD_BYTES: Final = 16
 PICTURE_AXES: Final = {"YX", "YXS", "SYX"}
 
-Opened = tuple[Source, Found]
+Opened = tuple[Source, Found | None]
 
 
-def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
+def open_slide(path: str | Path, mpp: float | None = None, *, overrides_file: bool = False) -> Slide:
     """Open a whole slide or a plain picture.
 
     Parameters
@@ -50,28 +51,31 @@ def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
     path
         A file, or a folder of DICOM files.
     mpp
-        µm per pixel of level 0; goes before what the file says. Plain pictures need it: the resolution that a
-        camera or a drawing program writes into them means print, not specimen.
+        µm per pixel of level 0, where the file does not say. Plain pictures need it: the resolution that a camera or
+        a drawing program writes into them means print, not specimen.
+    overrides_file
+        Take ``mpp`` although the file itself says a size more than 2 % away; the slide then has a warning.
 
     Raises
     ------
     SlideError
         Missing, unknown, damaged or cut short.
     PixelSizeError
-        No believable pixel size (0.05 to 50 µm, square within 2 %); names ``--mpp``.
+        No believable pixel size (0.05 to 50 µm, square within 2 %), or ``mpp`` is not the file's own; names
+        ``--mpp``.
     """
     path = Path(path)
     file = _dicom_of(path) if path.is_dir() else path
     head = _head_of(file)
     if mpp is not None:
-        checked_mpp(path, mpp, None)  # before minutes are spent on a large file
+        chosen_size(path, mpp, None)  # before minutes are spent on a large file
     source, found = _open_source(file, head)
     try:
-        chosen, origin = checked_mpp(path, mpp, found)
+        size = chosen_size(path, mpp, found, overrides_file=overrides_file)
     except SlideError:
         source.close()
         raise
-    return Slide(path, source, chosen, origin)
+    return Slide(path, source, size, PixelFrame(size.mpp, foreign_origin(file, source.level_sizes_px[0])))
 
 
 def _head_of(path: Path) -> bytes:
@@ -112,7 +116,8 @@ def _open_source(path: Path, head: bytes) -> Opened:
 def _open_with_openslide(path: Path, vendor: str, *, is_tiff: bool) -> Opened:
     handle = open_handle(path)
     properties = handle.properties
-    found = mpp_of_text(properties.get(openslide.PROPERTY_NAME_MPP_X), properties.get(openslide.PROPERTY_NAME_MPP_Y))
+    x, y = (properties.get(name) for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y))
+    found = mpp_of_text(x, y, "resolution tags" if vendor == "generic-tiff" else f"its {vendor} data")
     try:
         direct = _direct_source(path, handle, vendor) if is_tiff else None
         if direct is not None:

@@ -9,11 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from ki67.geometry import RectUm
+from ki67.slides.frame import PixelFrame
+from ki67.slides.pixel_size import PixelSize
 from ki67.slides.resampling import Axis, resample
 from ki67.slides.sources import WHITE, RgbImage, Source
 
@@ -69,6 +71,10 @@ class Slide:
         µm per pixel of level 0.
     mpp_source
         ``"file"`` or ``"given"``.
+    pixel_size
+        That size, where it is from, and what the file says by itself.
+    frame
+        How other programs count pixels on this slide; every file for or from them goes through it.
     size_px
         Width and height of level 0.
     levels
@@ -81,19 +87,21 @@ class Slide:
         self,
         path: Path,
         source: Source,
-        mpp: float,
-        mpp_source: Literal["file", "given"],
+        pixel_size: PixelSize,
+        frame: PixelFrame,
         warnings: Sequence[str] = (),
     ) -> None:
         self.path = path
         self.reader = source.name
-        self.mpp = mpp
-        self.mpp_source = mpp_source
-        self.warnings = tuple(warnings)
+        self.pixel_size = pixel_size
+        self.mpp = pixel_size.mpp
+        self.mpp_source = pixel_size.source
+        self.frame = frame
+        self.warnings = (*pixel_size.warnings, *warnings)
         self.size_px = source.level_sizes_px[0]
         downsamples = [snapped_downsample(self.size_px, size) for size in source.level_sizes_px]
         self.levels = tuple(
-            Level(size, downsample, mpp * downsample)
+            Level(size, downsample, self.mpp * downsample)
             for size, downsample in zip(source.level_sizes_px, downsamples, strict=True)
         )
         self._source = source
@@ -109,6 +117,12 @@ class Slide:
     def __repr__(self) -> str:
         width, height = self.size_px
         return f"Slide({str(self.path)!r}, {width} x {height} px at {self.mpp:g} µm, {self.reader})"
+
+    @property
+    def named_warnings(self) -> tuple[str, ...]:
+        """The warnings, each with the file it is about, for places where several slides meet."""
+        name = self.path.name
+        return tuple(text if name in text else f"{name}: {text}" for text in self.warnings)
 
     @property
     def bounds_um(self) -> RectUm:
