@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from shapely.geometry import MultiPolygon
 from ki67 import cells, idc, registration, report, scoring
 from ki67.annotations import Region, Regions, check_inside, choose_regions, read_regions, write_regions
 from ki67.case import Case, Stage, Summary
-from ki67.domain import Check, checks_of, checks_part, domain_part, doubts, insist
+from ki67.domain import Check, Verdict, checks_of, checks_part, domain_part, doubts, insist
 from ki67.errors import RegionError, RegistrationError, StainError
 from ki67.files import atomic_path, sha256_of, write_json
 from ki67.geometry import RectUm
@@ -82,13 +82,48 @@ class CaseSlide:
         return known if origin_px == CORNER else known | {"origin_px": list(origin_px)}
 
 
+def judge_slides(ki67: CaseSlide | None, he: CaseSlide | None = None) -> tuple[Check, ...]:
+    """Judge whether slides are what the program was validated on: what a score rests on, and what ``check`` says.
+
+    Raises
+    ------
+    TissueError
+        Where one shows no tissue.
+    """
+    checks: tuple[Check, ...] = ()
+    if ki67 and he:
+        checks += (_judge_pair(ki67, he),)
+    if ki67:
+        checks += cells.judge_ki67(ki67.slide, None if cells.is_field(ki67.slide) else ki67.tissue)
+    return checks
+
+
+def _judge_pair(ki67: CaseSlide, he: CaseSlide) -> Check:
+    if ki67.facts["fingerprint"] != he.facts["fingerprint"]:
+        return Check("two_slides", Verdict.usual)
+    text = "the H&E and the Ki-67 slide are one and the same: the file given twice, or a copy of it"
+    return Check("two_slides", Verdict.unusable, text)
+
+
+def refusal(checks: Iterable[Check], path: Path) -> StainError | None:
+    """Why there must be no index of a slide, with what to do; None where no check forbids one."""
+    reasons = [check.text for check in checks if check.forbids]
+    if not reasons:
+        return None
+    return StainError(
+        path,
+        f"gives no index, because {'; '.join(reasons)}",
+        "Check that both are the right slides, the H&E first, exported in their true colours; or insist with "
+        "--use-unusable-stain",
+    )
+
+
 def judge(case: Case, ki67: CaseSlide, he: CaseSlide | None = None) -> None:
     """Judge whether the slides are what the program was validated on; :func:`require_usable` acts on it."""
 
     def work() -> Summary:
         message("judging stain and colours")
-        checks = cells.judge_ki67(ki67.slide, None if cells.is_field(ki67.slide) else ki67.tissue)
-        return {"checks": checks_part(checks), "warnings": []}
+        return {"checks": checks_part(judge_slides(ki67, he)), "warnings": []}
 
     parameters = {"he": he.identity if he else None, "ki67": ki67.identity}
     case.run_stage(Stage(JUDGED, 1, ()), parameters, (), work)
@@ -102,14 +137,9 @@ def require_usable(case: Case, ki67: CaseSlide, options: Options) -> None:
     StainError
         With what was found, and what to do.
     """
-    reasons = [check.text for check in _checks(case, options) if check.forbids]
-    if reasons:
-        raise StainError(
-            ki67.slide.path,
-            f"gives no index, because {'; '.join(reasons)}",
-            "Check that both are the right slides, the H&E first, exported in their true colours; or insist with "
-            "--use-unusable-stain",
-        )
+    error = refusal(_checks(case, options), ki67.slide.path)
+    if error is not None:
+        raise error
 
 
 def find_region(case: Case, he: CaseSlide, options: Options) -> None:

@@ -169,8 +169,13 @@ def test_own_pictures_tell_their_pixel_size_or_it_is_asked_for(point_field, tmp_
     (field,) = read_fields(folder, "points")
     assert field.mpp == pytest.approx(0.4)
     np.testing.assert_allclose(field.points["positive"], [[0.6, 0.6]])
-    (given,) = read_fields(folder, "points", 0.5)
-    assert given.mpp == 0.5
+    with pytest.raises(PixelSizeError, match="--mpp-overrides-file"):
+        read_fields(folder, "points", 0.5)
+    (insisted,) = read_fields(folder, "points", 0.5, overrides_file=True)
+    assert insisted.mpp == 0.5
+    assert "0.4 µm" in insisted.warnings[0]
+    with insisted.open() as slide:
+        assert slide.mpp == 0.5
 
 
 def test_public_sets_are_taken_at_their_published_size(save):

@@ -13,6 +13,7 @@ _LONGEST_VALUE: Final = 400
 """Characters of one value in a table; the whole of it is in run.json."""
 
 _CHECK_NAMES: Final[dict[str, str]] = {
+    "two_slides": "Two different slides",
     "colours": "Colours of the Ki-67 slide",
     "stain": "Ki-67 stain",
     "nuclear_size": "Size of nuclei on the Ki-67 slide",
