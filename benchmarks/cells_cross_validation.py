@@ -1,9 +1,10 @@
 """The cell network's recipe on patients it has not seen: ``python benchmarks/cells_cross_validation.py OUT [STEPS]``.
 
-All 40 labelled fields of BCData and SHIDC, in four parts by patient (SHIDC's overlapping fields are one patient); for
-each part a network learns from the other three and from the twelve simulated sections, in both steps of the recipe.
-STEPS is that of the first step, 5500 where it is not given: four hours on two cores, some minutes on a graphics card.
-What is cut short goes on. Each part is judged at the thresholds that the recipe would choose on the other three.
+All labelled fields of BCData, SHIDC and wroclaw (decision 008 has figures without the last), in four parts by
+patient (SHIDC's overlapping fields are one); for each part a network learns from the other three and from the twelve
+simulated sections, in both steps of the recipe. STEPS is that of the first step, 5500 where it is not given: four
+hours on two cores, some minutes on a graphics card. What is cut short goes on. Each part is judged at the thresholds
+that the recipe would choose on the other three.
 Prints F1 with 95 % intervals (draws of whole fields) and the error of the index by data set, and writes
 ``cross-validation.json``.
 """

@@ -30,7 +30,15 @@ from ki67.cells.recipe import NETWORK_STEPS, FieldSet, peaks_of, places_um, read
 from ki67.evaluation.cells import evaluate_cells
 from ki67.files import write_json
 from ki67.progress import configure
-from train_cells_network import SHIDC_TRAIN, data_root, draw_sections, training_sets
+from train_cells_network import (
+    SHIDC_TRAIN,
+    WROCLAW_MPP,
+    WROCLAW_VALIDATION,
+    data_root,
+    draw_sections,
+    names_of,
+    training_sets,
+)
 
 STEPS = 600
 TUMOUR = (1, 2)
@@ -44,13 +52,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 
 def validation_sets() -> list[FieldSet]:
-    """BCData 13–17, and SHIDC without the overlapping training fields."""
+    """BCData 13–17, SHIDC without the overlapping training fields, and five cases of the wroclaw set."""
     root = data_root()
-    names = [path.stem for path in sorted((root / "shidc").glob("*.jpg"))]
-    shidc = [name for name in names if not name.startswith(SHIDC_TRAIN)]
+    shidc = [name for name in names_of(root / "shidc", "json") if not name.startswith(SHIDC_TRAIN)]
     return [
         FieldSet("bcdata", root / "bcdata", [str(number) for number in range(13, 18)]),
         FieldSet("shidc", root / "shidc", shidc),
+        FieldSet("points", root / "wroclaw", list(WROCLAW_VALIDATION), WROCLAW_MPP),
     ]
 
 
@@ -59,9 +67,10 @@ def counts(field: NetworkField, peaks: Peaks, thresholds: tuple[float, float]) -
     labels = tumour_labels(peaks.values, *thresholds)
     rows = []
     for label in TUMOUR:
-        truth, own = field.field.points[CLASSES[label]], labels == label
-        hits = count_matches(truth, places_um(peaks, own), DEFAULT_RADIUS_UM[field.group])
-        rows.append([hits, int(own.sum()), len(truth)])
+        truth, radius = field.field.points[CLASSES[label]], DEFAULT_RADIUS_UM[field.group]
+        places = places_um(peaks, labels == label)
+        places = places[field.field.can_judge(places, radius)]
+        rows.append([count_matches(truth, places, radius), len(places), len(truth)])
     return np.array(rows)
 
 
@@ -114,7 +123,7 @@ def main(out: Path, steps: int) -> None:
         write_json(out / "cells_sources.json", rows)
     forest = load_engine("forest")
     for chosen in validation_sets():
-        result = evaluate_cells(chosen.directory, chosen.layout, images=chosen.images, engine=forest)
+        result = evaluate_cells(chosen.directory, chosen.layout, chosen.mpp, images=chosen.images, engine=forest)
         classes = {label: row["f1"] for label, row in result["classes"].items()}
         rows.setdefault("forest", {})[chosen.layout] = classes | {"index_mae_points": result["index_mae_points"]}
     print("forest", rows["forest"])

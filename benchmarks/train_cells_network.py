@@ -3,9 +3,11 @@
 Takes two hours on one core, minutes on a graphics card.
 
 Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0-12 and the SHIDC fields p1_0299*,
-p1_0300*, p1_0317* (which overlap, and stay together), and draws twelve simulated sections, all of whose cells are
-labelled. A training that was cut short goes on where it was.
-What each source adds: ``cells_sources.py``. Crops now look as other scanners see them too; the shipped one's did not.
+p1_0300*, p1_0317* (which overlap, and stay together), 19 of the 24 wroclaw cases where their labelling is complete,
+and draws twelve simulated sections, all of whose cells are labelled. A training that was cut short goes on where it
+was.
+What each source adds: ``cells_sources.py``. The shipped network has not seen the wroclaw cases, and its crops did not
+look as other scanners see them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from ki67.simulate.pair import simulate_pair
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIDC_TRAIN = ("p1_0299", "p1_0300", "p1_0317")
+# Cases of the wroclaw set that no shipped network learns from; a fifth of those at hand.
+WROCLAW_VALIDATION = ("11792-09", "16704-03", "19051-09", "22210-10", "6645-03")
+WROCLAW_MPP = 0.5
 FIRST_SIMULATED_SEED = 9001
 SIMULATED_SIZE_MM = (1.8, 1.4)
 SIMULATED_INDICES = (3.0, 12.0, 25.0, 40.0, 60.0, 85.0, 8.0, 18.0, 32.0, 50.0, 72.0, 5.0)
@@ -39,6 +44,7 @@ CARD = {
     "data": {
         "bcdata": "BCData (Huang et al., MICCAI 2020), 13 fields of 640 x 640 px; tumour cells only are labelled",
         "shidc": "SHIDC-B-Ki-67 (Negahbani et al., Sci Rep 2021), 9 overlapping fields of 1228 x 1228 px",
+        "wroclaw": "19 cases of DCIS-like nests, probably of Fulawka et al., Sci Rep 2022; no licence stated",
         "simulated": "ki67 simulate, 12 sections, all cells labelled; no say in thresholds",
     },
     "limits": "Pixel sizes of the training fields are estimates (0.25 µm). SHIDC labels no stroma.",
@@ -79,12 +85,19 @@ def data_root() -> Path:
 def training_sets(sections: Path) -> list[FieldSet]:
     """The sets that the network learns from; ``sections`` is the folder of the simulated ones."""
     root = data_root()
-    shidc = [path.stem for path in sorted((root / "shidc").glob("*.jpg")) if path.stem.startswith(SHIDC_TRAIN)]
+    shidc = [name for name in names_of(root / "shidc", "json") if name.startswith(SHIDC_TRAIN)]
+    wroclaw = [name for name in names_of(root / "wroclaw", "csv") if name not in WROCLAW_VALIDATION]
     return [
         FieldSet("bcdata", root / "bcdata", [str(number) for number in range(13)]),
         FieldSet("shidc", root / "shidc", shidc),
+        FieldSet("points", root / "wroclaw", wroclaw, WROCLAW_MPP),
         FieldSet("simulated", sections),
     ]
+
+
+def names_of(folder: Path, suffix: str) -> list[str]:
+    """Names of a folder's labelled fields, by the suffix of their labels."""
+    return sorted(path.stem for path in folder.glob(f"*.{suffix}"))
 
 
 def main(out: Path) -> None:

@@ -23,7 +23,7 @@ from ki67.cells.folds import GroupedField
 from ki67.cells.network import MOST_LIGHT, STRIDE
 from ki67.cells.stains import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN
 
-CROPS_VERSION = 2
+CROPS_VERSION = 3
 """Counts up when crops change: a training goes on with crops like those it began with."""
 
 # Peaks of the maps: sigma in pixels of the maps (µm at 0.5 µm/px), about a quarter of a nucleus' width.
@@ -65,13 +65,15 @@ class NetworkField(GroupedField):
 
     ``light`` float32 (H, W, 3), 1 for the background; ``points`` (N, 2) in pixels by class, the centre of the first
     pixel at 0.5; ``complete`` says for each class whether every such nucleus of the field is labelled;
-    ``tumour_told_apart`` whether those labelled negative are known to be tumour cells.
+    ``tumour_told_apart`` whether those labelled negative are known to be tumour cells; ``labelled`` (H, W) where
+    labelling is complete, None everywhere: elsewhere nothing is asked for.
     """
 
     light: NDArray[np.float32]
     points: tuple[NDArray[np.float64], ...]
     complete: tuple[bool, ...]
     tumour_told_apart: bool = True
+    labelled: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,13 @@ class Crops:
             torch.split(whole, count.tolist())
             for whole, count in zip((self._light, self._nearest), counts, strict=True)
         )
-        for field, pixels, ways in zip(labelled, *parts, strict=True):
+        self._labelled = torch.ones(int(counts[1].sum()), dtype=torch.bool, device=device)
+        areas = torch.split(self._labelled, counts[1].tolist())
+        for field, pixels, ways, area in zip(labelled, *parts, areas, strict=True):
             pixels.copy_(torch.from_numpy(field.light.reshape(-1, 3)))
             ways.copy_(torch.from_numpy(_nearest(field)))
+            if field.labelled is not None:
+                area.copy_(torch.from_numpy(np.ascontiguousarray(field.labelled[::STRIDE, ::STRIDE]).reshape(-1)))
         self._field_size = torch.from_numpy(self._sizes).to(device)
         # Where nuclei of any kind are labelled, only the brown ones are told for certain.
         asked = np.ones((len(labelled), len(CLASSES)), np.float32)
@@ -257,6 +263,7 @@ class Crops:
         target = torch.exp(-distance2 / (2 * _PEAK_SIGMA_PX**2)).permute(0, 3, 1, 2)
         edge = math.exp(-(_KNOWN_REACH_PX**2) / (2 * _PEAK_SIGMA_PX**2))
         near = target.amax(dim=1, keepdim=True) > edge
+        inside = inside & self._labelled[index]
         known = self._complete[drawn.field][..., None, None] | near
         weight = known * self._asked[drawn.field][..., None, None] * inside.unsqueeze(1)
         return target, weight * (1 + (drawn.other_weight.view(-1, 1, 1, 1) - 1) * target[:, OTHER : OTHER + 1])

@@ -65,7 +65,7 @@ def describe_folds(fields: Sequence[GroupedField], folds: int) -> dict[str, Any]
 
 
 def count_by_group(found: Iterable[tuple[GroupedField, NDArray[np.float64]]], label: int) -> Counts:
-    """Hits, cells found and cells labelled of one class, by data set.
+    """Hits, cells found (where labelling is complete) and cells labelled of one class, by data set.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ def count_by_group(found: Iterable[tuple[GroupedField, NDArray[np.float64]]], la
     """
     counts: dict[str, NDArray[np.float64]] = {}
     for field, places in found:
-        truth = field.field.points[CLASSES[label]]
-        hits = count_matches(truth, places, DEFAULT_RADIUS_UM[field.group])
+        truth, radius = field.field.points[CLASSES[label]], DEFAULT_RADIUS_UM[field.group]
+        places = places[field.field.can_judge(places, radius)]
+        hits = count_matches(truth, places, radius)
         counts[field.group] = counts.get(field.group, np.zeros(3)) + np.array([hits, len(places), len(truth)])
     return {name: (float(hits), float(n), float(truth)) for name, (hits, n, truth) in counts.items()}

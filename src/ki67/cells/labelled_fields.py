@@ -19,10 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from ki67.annotations import read_cells
 from ki67.cells.card import CLASSES
 from ki67.cells.channels import check_resolution
+from ki67.cells.labelled_area import AREA_SUFFIX, LabelledArea, read_labelled_area
 from ki67.cells.qupath_classes import cell_class
 from ki67.errors import DataSetError
 from ki67.layouts import Layout
@@ -49,17 +51,35 @@ _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class LabelledField:
-    """One picture and its labelled points (N, 2) in µm, by class."""
+    """One picture and its labelled points (N, 2) in µm, by class.
+
+    ``labelled`` is where labelling is complete; None where it is complete all over the picture.
+    """
 
     name: str
     image: Path
     mpp: float
     points: dict[str, Points]
     warnings: tuple[str, ...] = ()
+    labelled: LabelledArea | None = None
 
     def open(self) -> Slide:
         """Open the picture again, at the pixel size that was settled when its labels were read."""
         return open_slide(self.image, self.mpp, overrides_file=True)
+
+    def can_judge(self, places_um: Points, radius_um: float) -> NDArray[np.bool_]:
+        """Whether the labels tell if there is a nucleus at points (N, 2) in µm.
+
+        They do where labelling is complete, and within ``radius_um`` of a labelled nucleus wherever it is: the
+        outline of the area often runs through nuclei. A nucleus found elsewhere is neither hit nor false alarm.
+        """
+        if self.labelled is None:
+            return np.ones(len(places_um), np.bool_)
+        known = np.concatenate(list(self.points.values()))
+        near = (
+            cKDTree(known).query(places_um, distance_upper_bound=radius_um)[0] <= radius_um if len(known) else False
+        )
+        return self.labelled.contains(places_um) | near
 
 
 def read_fields(
@@ -107,7 +127,8 @@ def read_fields(
         with open_slide(found[name], given, overrides_file=overrides_file) as slide:
             size = check_resolution(slide.path, slide.mpp)
             points = read(folder, found[name], slide.frame)
-            field = LabelledField(name, found[name], size, points, slide.named_warnings)
+            area = read_labelled_area(found[name], slide.size_px, slide.frame)
+            field = LabelledField(name, found[name], size, points, slide.named_warnings, area)
             _check_inside(field, slide.size_px)
         fields.append(field)
     return fields
@@ -184,7 +205,7 @@ def _h5_points(path: Path) -> Points:
 def _beside(suffix: str) -> Callable[[Path], list[Path]]:
     def find(folder: Path) -> list[Path]:
         images = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _IMAGE_SUFFIXES]
-        return [path for path in images if path.with_suffix(suffix).is_file()]
+        return [path for path in images if path.with_suffix(suffix).is_file() and not path.stem.endswith(AREA_SUFFIX)]
 
     return find
 

@@ -77,7 +77,8 @@ def read_network_field(
         light = np.ascontiguousarray(transmitted(slide.read(tile.rect, WORKING_MPP), stains.background_rgb))
     points = tuple(field.points[name] / WORKING_MPP for name in CLASSES)
     complete = tuple(name != CLASSES[OTHER] or others_complete for name in CLASSES)
-    return NetworkField(group, patient, field, light, points, complete, tumour_told_apart)
+    area = None if field.labelled is None else field.labelled.resampled(light.shape[:2], WORKING_MPP)
+    return NetworkField(group, patient, field, light, points, complete, tumour_told_apart, area)
 
 
 def train_network(
@@ -198,6 +199,7 @@ def _values_of(fields: Sequence[NetworkField]) -> Iterator[NDArray[Any]]:
     for field in fields:
         yield np.array([field.group, field.patient, field.field.name])
         yield field.light
+        yield np.array([]) if field.labelled is None else field.labelled
         yield from field.points
 
 

@@ -305,6 +305,7 @@ def _curve(fields: Sequence[NetworkField], peaks: Sequence[Peaks | None], label:
         if found is None:
             continue
         own = found.of_class(label, 0.0)
+        own[own] = field.field.can_judge(places_um(found, own), DEFAULT_RADIUS_UM[field.group])
         right = np.zeros(int(own.sum()), np.bool_)
         truth = field.field.points[CLASSES[label]]
         right[match(truth, places_um(found, own), DEFAULT_RADIUS_UM[field.group])[1]] = True

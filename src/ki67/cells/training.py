@@ -81,8 +81,12 @@ def measure_field(field: LabelledField, group: str, patient: str) -> TrainingFie
         candidates = find_candidates(make_channels(pixels), stains)
     x_um, y_um = candidates.x_px * WORKING_MPP, candidates.y_px * WORKING_MPP
     size_um = candidates.radius_px * WORKING_MPP
-    labels, named = _labels(np.column_stack([x_um, y_um]), size_um, field.points, DEFAULT_RADIUS_UM[group])
-    return TrainingField(group, patient, field, candidates.features, x_um, y_um, size_um, labels, named)
+    radius, places = DEFAULT_RADIUS_UM[group], np.column_stack([x_um, y_um])
+    labels, named = _labels(places, size_um, field.points, radius)
+    own = field.can_judge(places, radius)
+    return TrainingField(
+        group, patient, field, candidates.features[own], x_um[own], y_um[own], size_um[own], labels[own], named[own]
+    )
 
 
 def _labels(

@@ -17,12 +17,15 @@ _PICTURE_MPP = 0.25
 _RED, _GREEN = (220, 30, 30), (20, 140, 20)
 _COLOURS = {"positive": _RED, "negative": _GREEN}
 _RING_UM = 2.5
+_PALE = 255
 _LEGEND_PX = 28
 _LEGEND = "red: positive, green: negative | ring: hit, cross: missed, square: false alarm"
 
 
 def draw_field(path: Path, field: LabelledField, found_um: dict[str, NDArray[np.float64]], radius_um: float) -> None:
     """Write a PNG of a field: rings are hits, crosses labelled cells that were missed, squares false alarms.
+
+    What is not completely labelled is pale.
 
     Parameters
     ----------
@@ -37,6 +40,9 @@ def draw_field(path: Path, field: LabelledField, found_um: dict[str, NDArray[np.
     """
     with field.open() as slide:
         picture = slide.read(slide.bounds_um, _PICTURE_MPP).copy()
+    if field.labelled is not None:
+        unlabelled = ~field.labelled.resampled(picture.shape[:2], _PICTURE_MPP)
+        picture[unlabelled] = picture[unlabelled] // 2 + _PALE // 2
     size = round(_RING_UM / _PICTURE_MPP)
     for name, colour in _COLOURS.items():
         truth, found = field.points[name], found_um[name]

@@ -72,7 +72,9 @@ def evaluate_cells(
 
     Cells are matched one to one within the radius, each class by itself (Hungarian method), so a nucleus found with
     the wrong class is a miss in one and a false alarm in the other. Matched once more whatever their class they tell
-    how well tumour cells are found at all, and how often one class is taken for the other. A blank picture on which
+    how well tumour cells are found at all, and how often one class is taken for the other. Where a field says where
+    its labelling is complete (:meth:`ki67.cells.labelled_fields.LabelledField.can_judge`), what is found elsewhere
+    counts for nothing, the index included. A blank picture on which
     nothing is labelled counts as one on which nothing is found.
 
     Parameters
@@ -140,6 +142,8 @@ def evaluate_cells(
 
 def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResult:
     places, labels, probability = _cells_found(field, engine)
+    judged = field.can_judge(places, radius_um)
+    places, labels, probability = places[judged], labels[judged], probability[judged]
     found = {name: places[labels == name] for name in TUMOUR_CLASSES}
     counts, probabilities, rights = {}, [], []
     for name in TUMOUR_CLASSES:
