@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
 Z_95: Final = 1.959963984540054
 """Quantile 0.975 of the standard normal distribution."""
 
@@ -40,11 +44,53 @@ def wilson_interval(positive: int, cells: int, z: float = Z_95) -> tuple[float, 
     if cells < 1 or not 0 <= positive <= cells:
         msg = f"no proportion: {positive} of {cells}"
         raise ValueError(msg)
-    share = positive / cells
+    return _wilson(positive / cells, cells, z)
+
+
+def _wilson(share: float, cells: float, z: float) -> tuple[float, float]:
     z2_by_n = z * z / cells
     centre = share + z2_by_n / 2
     half_width = z * math.sqrt(share * (1 - share) / cells + z2_by_n / (4 * cells))
     low = (centre - half_width) / (1 + z2_by_n)
     high = (centre + half_width) / (1 + z2_by_n)
     # At 0 and at all cells the limit is exactly 0 and 1; rounding would leave it a hair beside.
-    return (0.0 if positive == 0 else low), (1.0 if positive == cells else high)
+    return (0.0 if share == 0 else low), (1.0 if share == 1 else high)
+
+
+LEAST_BLOCKS: Final = 8
+"""With fewer blocks their spread tells next to nothing."""
+
+
+def clustered_interval(
+    positive: NDArray[np.int64], cells: NDArray[np.int64], z: float = Z_95
+) -> tuple[float, float] | None:
+    """Interval of a proportion whose cells are not independent draws: neighbours in one block are alike.
+
+    The variance is that of a ratio of block totals, ``n / (n − 1) · Σ (xᵢ − p mᵢ)² / (Σ mᵢ)²`` (Cochran, Sampling
+    Techniques, 3rd ed., 1977, eq. 2.39 and 11.3), turned into a number of independent draws of the same variance, for
+    which Wilson's interval is taken with Student's t of n − 1 in place of z. It is never narrower than Wilson's of
+    all cells.
+
+    Parameters
+    ----------
+    positive, cells
+        Positive and all cells of each block, (n,); blocks without a cell do not count.
+    z
+        Normal quantile; the default gives the 95 % interval.
+
+    Returns
+    -------
+    tuple of float or None
+        Limits within 0 to 1; None where there are fewer than :data:`LEAST_BLOCKS` blocks.
+    """
+    positive, cells = positive[cells > 0], cells[cells > 0]
+    blocks = len(cells)
+    if blocks < LEAST_BLOCKS:
+        return None
+    total = int(cells.sum())
+    share = float(positive.sum()) / total
+    variance = blocks / (blocks - 1) * float(((positive - share * cells) ** 2).sum()) / total**2
+    plain = share * (1 - share) / total
+    design_effect = max(1.0, variance / plain) if plain > 0 else 1.0
+    t = float(stats.t.ppf(stats.norm.cdf(z), blocks - 1))
+    return _wilson(share, total / design_effect, t)
