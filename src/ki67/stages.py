@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 from shapely.geometry import MultiPolygon
+from shapely.geometry.base import BaseGeometry
 
 from ki67 import cells, idc, registration, report, scoring
 from ki67.annotations import Region, Regions, check_inside, choose_regions, read_regions, write_regions
@@ -320,10 +321,11 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     region_ids = counted["region_ids"]
     checks = _checks(case, options)
     warnings = list(dict.fromkeys([*doubts(checks), *warnings_of(case)]))
-    reads = tuple(name for name in (CELLS, QUALITY, REGIONS_KI67) if name in case.written())
+    reads = tuple(name for name in (CELLS, EXCLUDED, QUALITY, REGIONS_KI67) if name in case.written())
 
     def work() -> Summary:
-        table = pq.read_table(case.path(CELLS), columns=sorted({*scoring.SCORE_COLUMNS, *scoring.SPREAD_COLUMNS}))
+        columns = {*scoring.SCORE_COLUMNS, *scoring.SPREAD_COLUMNS, *scoring.LOCAL_COLUMNS}
+        table = pq.read_table(case.path(CELLS), columns=sorted(columns))
         score = scoring.score_cells(
             table,
             area_mm2,
@@ -335,8 +337,16 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
         facts = score.model_dump(mode="json")
         if QUALITY in reads:
             facts["registration_spread_percent"] = _spread(case, table, ki67)
+        by_place = scoring.section_scores(table, _counted_region(case, ki67, has_region=REGIONS_KI67 in reads))
+        facts |= by_place.model_dump(mode="json", exclude={"clustered_percent", "warnings"})
+        facts["intervals"] = {
+            "wilson": facts["ci95_percent"],
+            "clustered": by_place.clustered_percent,
+            "registration": facts.get("registration_spread_percent"),
+        }
+        facts["cut_offs"] = scoring.cut_off_classes(score.index_percent, facts["intervals"].values())
         facts["domain"] = domain_part(checks)
-        facts["warnings"] = [*warnings, *score.warnings]
+        facts["warnings"] = [*warnings, *score.warnings, *by_place.warnings]
         if any(check.forbids for check in checks):
             facts = _without_index(facts)
         write_json(case.path(SCORE), facts)
@@ -351,14 +361,39 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
         "warnings": warnings,
         "domain": domain_part(checks),
     }
-    case.run_stage(Stage("score", 5, (SCORE,)), parameters, reads, work)
+    case.run_stage(Stage("score", 6, (SCORE,)), parameters, reads, work)
+
+
+def _counted_region(case: Case, ki67: CaseSlide, *, has_region: bool) -> BaseGeometry:
+    """Where cells were counted, in µm: the region, or all tissue or the whole field, less what was left out of it."""
+    if has_region:
+        region: BaseGeometry = read_regions(case.path(REGIONS_KI67), ki67.slide.frame).union()
+    elif cells.is_field(ki67.slide):
+        region = ki67.slide.bounds_um.polygon
+    else:
+        region = ki67.tissue.geometry
+    if not _anything_lost(case):
+        return region
+    return region.difference(read_regions(case.path(EXCLUDED), ki67.slide.frame).union())
+
+
+def _anything_lost(case: Case) -> bool:
+    """Whether a part of the region was not counted; its file holds no area otherwise."""
+    return any(case.manifest["stages"]["cells"]["summary"]["area_lost_mm2"].values())
 
 
 def _without_index(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Content of ``score.json`` with its counts, and null for every number that is made of them."""
     nothing = dict.fromkeys(("index_percent", "ci95_percent"))
+    by_place = dict.fromkeys(("guideline", "hot_spots", "invasive_edge", "heterogeneity", "intervals", "cut_offs"))
     spread = {"registration_spread_percent": None} if "registration_spread_percent" in facts else {}
-    return {**facts, **nothing, **spread, "regions": [{**region, **nothing} for region in facts["regions"]]}
+    return {
+        **facts,
+        **nothing,
+        **by_place,
+        **spread,
+        "regions": [{**region, **nothing} for region in facts["regions"]],
+    }
 
 
 def _spread(case: Case, table: pa.Table, ki67: CaseSlide) -> tuple[float, float] | None:
@@ -374,7 +409,6 @@ def _spread(case: Case, table: pa.Table, ki67: CaseSlide) -> tuple[float, float]
 def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Options) -> None:
     """Write the report of what is there."""
     present = case.written()
-    has_excluded = any(case.manifest["stages"]["cells"]["summary"]["area_lost_mm2"].values())
 
     def work() -> Summary:
         message("writing the report")
@@ -387,7 +421,7 @@ def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Opti
             heatmap=idc.read_heatmap(case.path(HEATMAP)) if HEATMAP in present else None,
             transform=registration.read_transform(case.path(TRANSFORM)) if TRANSFORM in present else None,
             quality=case.read_json(QUALITY) if QUALITY in present else None,
-            excluded=read_regions(case.path(EXCLUDED), ki67.slide.frame) if has_excluded else None,
+            excluded=read_regions(case.path(EXCLUDED), ki67.slide.frame) if _anything_lost(case) else None,
             cells=pq.read_table(case.path(CELLS), columns=[*report.CELL_COLUMNS]),
             cells_within=partial(_cells_within, case.path(CELLS)),
             score=case.read_json(SCORE),

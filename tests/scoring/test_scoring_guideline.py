@@ -1,13 +1,23 @@
 """The guideline's global scores: how many fields of each type, which ones, and what they are worth."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
-from shapely.geometry import box
+from shapely.geometry import Point, box
 
-from ki67.scoring.guideline import TYPES, Field, allocate_fields, global_scores, type_limits, weigh
-from ki67.scoring.local import TumourCells, hexagon_map
+from ki67.scoring.guideline import (
+    TYPES,
+    Field,
+    GlobalScores,
+    allocate_fields,
+    global_scores,
+    in_steps,
+    type_limits,
+    weigh,
+)
+from ki67.scoring.local import TumourCells
 
 
 @pytest.mark.parametrize(
@@ -95,7 +105,7 @@ def halves() -> tuple[TumourCells, object]:
 def test_fields_are_taken_across_the_spectrum_and_do_not_overlap() -> None:
     cells, region = halves()
 
-    found = global_scores(cells, region, hexagon_map(cells, region))
+    found = global_scores(cells, region)
 
     assert found is not None
     shares = dict(zip(TYPES, found.shares_percent, strict=True))
@@ -112,18 +122,35 @@ def test_without_a_positive_cell_everything_is_negligible() -> None:
     assert type_limits(np.zeros(20)) == pytest.approx((10, 100 / 3, 200 / 3))
     cells, region = halves()
 
-    found = global_scores(TumourCells(cells.points_um, cells.positive & False), region, hexagon_map(cells, region))
+    found = global_scores(TumourCells(cells.points_um, cells.positive & False), region)
 
     assert found is not None
     assert found.unweighted_percent == 0
 
 
+def test_shares_are_estimated_in_steps_that_add_up() -> None:
+    assert in_steps((2.9, 44.0, 53.1, 0.0)) == (0, 45, 55, 0)
+    assert in_steps((1.0, 1.0, 1.0, 97.0)) == (0, 0, 0, 100)
+    assert in_steps((25, 25, 25, 25)) == (25, 25, 25, 25)
+
+
 def test_a_type_that_is_there_but_has_no_field_is_named() -> None:
-    cells, region = halves()
-    found = global_scores(cells, region, hexagon_map(cells, region), diameter_um=1900)
+    half = (50, 0, 0, 50)
+    scores = GlobalScores((5.0, 10.0, 20.0), half, half, (2, 0, 0, 2), (), None, None, None)
+
+    assert scores.uncounted == ("negligible", "high")
+    assert replace(scores, fields=(field("high", 30),)).uncounted == ("negligible",)
+
+
+def test_no_nucleus_is_counted_twice() -> None:
+    cells, _ = halves()
+    small = box(1700, 0, 2300, 600)
+    inside = cells.part(np.array([small.contains(Point(place)) for place in cells.points_um]))
+
+    found = global_scores(inside, small, diameter_um=300.0)
 
     assert found is not None
-    # Fields of 1.9 mm: one fits on each half, and nothing between them.
-    assert set(found.uncounted) == {name for name, wanted in zip(TYPES, found.allocated, strict=True)
-                                    if wanted and name not in {chosen.type for chosen in found.fields}}  # fmt: skip
-    assert len(found.fields) <= 2
+    for number, first in enumerate(found.fields):
+        for second in found.fields[number + 1 :]:
+            apart = np.hypot(first.x_um - second.x_um, first.y_um - second.y_um)
+            assert apart >= first.radius_um + second.radius_um

@@ -181,7 +181,7 @@ def test_a_region_without_cells_has_no_local_scores() -> None:
 
 
 def test_an_index_is_equivocal_where_its_interval_holds_the_cut_off() -> None:
-    rows = {row["id"]: row for row in cut_off_classes(19.0, (17.0, 21.0))}
+    rows = {row["id"]: row for row in cut_off_classes(19.0, [(17.0, 21.0), None])}
 
     assert (rows["st-gallen-2013"]["class"], rows["st-gallen-2013"]["equivocal"]) == ("low", True)
     assert (rows["st-gallen-2011"]["class"], rows["st-gallen-2011"]["equivocal"]) == ("high", False)
@@ -191,4 +191,4 @@ def test_an_index_is_equivocal_where_its_interval_holds_the_cut_off() -> None:
 
 @pytest.mark.parametrize(("index", "kind"), [(5.0, "low"), (5.1, "between"), (29.9, "between"), (30.0, "high")])
 def test_a_limit_belongs_to_the_side_that_its_source_says(index: float, kind: str) -> None:
-    assert cut_off_classes(index, None)[0]["class"] == kind
+    assert cut_off_classes(index, [])[0]["class"] == kind

@@ -98,20 +98,20 @@ def draw_scale_bar(picture: Picture, mpp: float) -> Picture:
     size = max(12, round(width * _TEXT_SHARE))
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
-    font = _font(size)
-    text_width = draw.textlength(text, font=font)
+    letters = font(size)
+    text_width = draw.textlength(text, font=letters)
     left, bottom, pad = size * 0.6, height - size * 0.6, size * 0.4
     box_width = max(length_px, text_width) + 2 * pad
     box_height = size * 1.25 + size * 0.35 + 2 * pad
     draw.rectangle((left, bottom - box_height, left + box_width, bottom), fill=(255, 255, 255, 220))
-    draw.text((left + box_width / 2, bottom - box_height + pad), text, fill=(0, 0, 0), font=font, anchor="mt")
+    draw.text((left + box_width / 2, bottom - box_height + pad), text, fill=(0, 0, 0), font=letters, anchor="mt")
     bar_left = left + (box_width - length_px) / 2
     draw.rectangle((bar_left, bottom - pad - size * 0.3, bar_left + length_px, bottom - pad), fill=(0, 0, 0))
     return np.asarray(image)
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib; Pillow's own font has no µ."""
     return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -115,6 +115,56 @@ def quality_rows(quality: Mapping[str, Any]) -> list[tuple[str, str]]:
     known = [(name, quality[key]) for key, name in _QUALITY_NAMES.items() if key in quality]
     others = {key: value for key, value in quality.items() if key not in _QUALITY_NAMES and key not in _SHOWN_APART}
     return [(name, text_of(value)) for name, value in known] + list(flat(others))
+
+
+def guideline_rows(
+    guideline: Mapping[str, Any], hot_spots: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str, str]]:
+    """Guideline scores: what, its value, and how it came about."""
+    fields, diameter = guideline["fields"], guideline["field_diameter_um"] / 1000
+    counted = f"{len(fields)} fields of {guideline['field_cells']} tumour cells, high-power field {diameter:g} mm"
+    shares = ", ".join(
+        f"{name} {kind['area_share_percent']:.0f} % (from {kind['from_percent']:.1f} %)"
+        for name, kind in guideline["types"].items()
+    )
+    spot = f"{hot_spots[0]['cells']} tumour cells" if hot_spots else "too few tumour cells"
+    weighted = guideline["weighted_global"]
+    own, counter = (percent(weighted[key]) for key in ("index_percent", "counter_index_percent"))
+    how = shares if own == counter else f"{shares}; by the group's counter {counter}"
+    return [
+        ("Unweighted global", percent(guideline["unweighted_global"]["index_percent"]), counted),
+        ("Weighted global", own, how),
+        ("Hot spot", percent(guideline["hot_spot"]["index_percent"]), spot),
+    ]
+
+
+def edge_rows(edge: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Index at the invasive edge and further in."""
+    width = f"{edge['width_um']:g} µm along the outline"
+    return [
+        (f"Invasive edge ({width})", percent(edge["edge_index_percent"]), f"{edge['edge_cells']:,} tumour cells"),
+        ("Centre", percent(edge["centre_index_percent"]), f"{edge['centre_cells']:,} tumour cells"),
+    ]
+
+
+def heterogeneity_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Measures of how uneven the index is."""
+    quartiles = found["index_quartiles_percent"]
+    spread = "–" if quartiles is None else "{:.1f}, {:.1f}, {:.1f} %".format(*quartiles)
+    hexagons = f"{found['hexagons']:,} of {found['hexagon_side_um']:g} µm, {found['minimum_cells']} cells or more"
+    return [
+        ("Hexagons", hexagons),
+        ("Quartiles of their index", spread),
+        ("Entropy of their levels (bits)", text_of(found["entropy"])),
+        ("Haralick entropy of neighbours (bits)", text_of(found["haralick_entropy"])),
+        ("Moran's I (0 chance, 1 high and low apart)", text_of(found["moran_i"])),
+        ("Ashman's D (above 2: two populations)", text_of(found["ashman_d"])),
+    ]
+
+
+def percent(value: float | None) -> str:
+    """Return a percentage to one decimal, a dash for none."""
+    return "–" if value is None else f"{value:.1f} %"
 
 
 def card_rows(card: Mapping[str, Any]) -> list[tuple[str, str]]:

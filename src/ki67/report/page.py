@@ -19,7 +19,9 @@ from ki67.report import facts
 from ki67.report.data import ReportData, SlideLike
 from ki67.report.drawing import Picture, css_gradient, jpeg_uri
 from ki67.report.fields import OUTLINE_COLORS, Cells, Field, choose_fields, field_pictures
+from ki67.report.index_map import index_hexagons, index_picture, scale_end
 from ki67.report.overview import checkerboard_picture, detail_rect, heatmap_picture, slide_picture
+from ki67.scoring.local import HEXAGON_CELLS
 
 DISCLAIMER: Final = "For research use only. Not a medical device."
 
@@ -99,6 +101,7 @@ def render_report(data: ReportData, now: datetime | None = None) -> str:
         gradient=css_gradient(),
         registration=_registration(data),
         fields=_field_figures(data),
+        by_place=_by_place(data),
         colors={label: _css(color) for label, color in OUTLINE_COLORS.items()},
         legend=_legend(data),
         exclusions=_EXCLUSIONS,
@@ -226,6 +229,28 @@ def _checkerboards(data: ReportData) -> list[Figure]:
         text = f"The same, {detail.width_um / 1000:g} mm wide, at x {detail.x_um:.0f}, y {detail.y_um:.0f} µm"
         figures.append(_figure(draw(he, ki67, transform, detail), f"Checkerboard, detail. {text}", text))
     return figures
+
+
+def _by_place(data: ReportData) -> dict[str, Any] | None:
+    """What the index is where on the section; None where no index is given."""
+    score = data.score or {}
+    if data.ki67 is None or data.cells is None or not score.get("guideline") or score.get("index_percent") is None:
+        return None
+    hexagons = index_hexagons(data.cells, data.ki67, data.regions_ki67)
+    figure = None
+    if len(hexagons.cells):
+        text = f"Index in hexagons of {hexagons.side_um:g} µm with at least {HEXAGON_CELLS} tumour cells"
+        caption = f"{text}; red circles: hot spots by rank; black: fields of the guideline by type (N, L, M, H)"
+        figure = _figure(index_picture(data.ki67, data.regions_ki67, hexagons, score), text, caption)
+    return {
+        "figure": figure,
+        "scale_end": scale_end(hexagons) if figure else None,
+        "guideline": facts.guideline_rows(score["guideline"], score["hot_spots"]),
+        "hot_spots": score["hot_spots"],
+        "edge": facts.edge_rows(score["invasive_edge"]),
+        "heterogeneity": facts.heterogeneity_rows(score["heterogeneity"]),
+        "cut_offs": score["cut_offs"],
+    }
 
 
 def _field_figures(data: ReportData) -> list[FieldFigures]:

@@ -1,6 +1,7 @@
 """The Ki-67 index of a cell table, with its interval and the guard on the number of cells."""
 
 from ki67.scoring.intervals import wilson_interval
+from ki67.scoring.local import LOCAL_COLUMNS
 from ki67.scoring.score import (
     MINIMUM_CELLS,
     RECOMMENDED_CELLS,
@@ -9,16 +10,21 @@ from ki67.scoring.score import (
     Score,
     score_cells,
 )
+from ki67.scoring.section import SectionScores, cut_off_classes, section_scores
 from ki67.scoring.spread import SPREAD_COLUMNS, index_spread
 
 __all__ = [
+    "LOCAL_COLUMNS",
     "MINIMUM_CELLS",
     "RECOMMENDED_CELLS",
     "SCORE_COLUMNS",
     "SPREAD_COLUMNS",
     "RegionScore",
     "Score",
+    "SectionScores",
+    "cut_off_classes",
     "index_spread",
     "score_cells",
+    "section_scores",
     "wilson_interval",
 ]

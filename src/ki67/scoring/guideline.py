@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from ki67.scoring.local import FIELD_DIAMETER_UM, HexagonMap, Points, TumourCells, cover_points
+from ki67.scoring.local import FIELD_DIAMETER_UM, Points, TumourCells, cover_points
 
 TYPES: Final = ("negligible", "low", "medium", "high")
 FIELDS: Final = 4
@@ -32,7 +31,14 @@ TYPE_SHARES: Final = (0.1, 1 / 3, 2 / 3)
 """Limits between the types as shares of the section's own high end: our choice, since the names are relative."""
 
 HIGH_END_PERCENTILE: Final = 95.0
-_STEP_UM: Final = 100.0
+ESTIMATE_STEP_PERCENT: Final = 5
+"""Steps in which a scorer estimates shares of the area."""
+
+STEP_UM: Final = 100.0
+"""Distance of the high-power fields that tell the shares of the area."""
+
+_CANDIDATES: Final = 400
+"""Most places of a type that are tried, the most typical first."""
 
 
 def allocate_fields(shares_percent: Sequence[float]) -> tuple[int, int, int, int]:
@@ -100,7 +106,9 @@ class GlobalScores:
     limits_percent
         Limits of the index between the four types, on this section.
     shares_percent
-        Measured share of the area of each type; where too few cells were to judge a hexagon it is left out.
+        Measured share of the area of each type.
+    estimated_percent
+        The same in steps of 5 %, as a scorer would estimate them: these are what the counter is given.
     allocated
         Fields that each type should have had.
     fields
@@ -116,6 +124,7 @@ class GlobalScores:
 
     limits_percent: tuple[float, float, float]
     shares_percent: tuple[float, ...]
+    estimated_percent: tuple[int, ...]
     allocated: tuple[int, ...]
     fields: tuple[Field, ...]
     unweighted_percent: float | None
@@ -132,37 +141,56 @@ class GlobalScores:
 
 
 def global_scores(
-    cells: TumourCells, region: BaseGeometry, hexagons: HexagonMap, diameter_um: float = FIELD_DIAMETER_UM
+    cells: TumourCells, region: BaseGeometry, diameter_um: float = FIELD_DIAMETER_UM
 ) -> GlobalScores | None:
     """Choose fields across the spectrum of staining, count 100 nuclei in each, and score as the group does.
 
-    A field is taken where the index of its circle is nearest to the middle of its type's, so that it is typical of
-    it; fields do not overlap. Its nuclei are the 100 tumour cells nearest to its middle.
+    High-power fields all over the region, :data:`STEP_UM` apart, tell the shares of the area and the limits between
+    the types. A field is taken where its index is nearest to the middle of its type's, so that it is typical of it.
+    Its nuclei are the 100 tumour cells nearest to its middle; no nucleus is counted twice, and where there is room
+    the fields do not overlap.
 
     Parameters
     ----------
     cells, region
         Tumour cells of the region, and the region in µm.
-    hexagons
-        Index map of the section, for the shares of the area.
     diameter_um
         Diameter of a high-power field.
 
     Returns
     -------
     GlobalScores or None
-        None where no hexagon has cells enough.
+        None where no field has 100 tumour cells.
     """
-    judged = hexagons.judged()
-    if not len(judged.cells):
+    places, index = _fields_everywhere(cells, region, diameter_um / 2)
+    if not len(places):
         return None
-    limits = type_limits(judged.index_percent)
-    kinds = np.searchsorted(limits, judged.index_percent, side="right")
-    areas = np.bincount(kinds, weights=judged.area_um2, minlength=len(TYPES))
-    shares = tuple(float(share) for share in 100 * areas / areas.sum())
-    allocated = allocate_fields(shares)
-    fields = _choose(cells, region, limits, allocated, diameter_um / 2)
-    return GlobalScores(limits, shares, allocated, fields, *weigh(fields, shares))
+    limits = type_limits(index)
+    kinds = np.searchsorted(limits, index, side="right")
+    counts = np.bincount(kinds, minlength=len(TYPES))
+    shares = tuple(float(share) for share in 100 * counts / counts.sum())
+    estimated = in_steps(shares)
+    allocated = allocate_fields(estimated)
+    fields: list[Field] = []
+    for kind, wanted in enumerate(allocated):
+        own = np.flatnonzero(kinds == kind)
+        if wanted and len(own):
+            typical = own[np.argsort(np.abs(index[own] - np.median(index[own])), kind="stable")][:_CANDIDATES]
+            candidates = [_field(cells, places[place], TYPES[kind]) for place in typical]
+            fields += _choose(candidates, wanted, fields, diameter_um)
+    unweighted, weighted, _ = weigh(fields, shares)
+    counter = weigh(fields, estimated)[2]
+    return GlobalScores(limits, shares, estimated, allocated, tuple(fields), unweighted, weighted, counter)
+
+
+def in_steps(shares_percent: Sequence[float], step_percent: int = ESTIMATE_STEP_PERCENT) -> tuple[int, ...]:
+    """Shares in whole steps that add up to 100, by largest remainder."""
+    steps = np.asarray(shares_percent, np.float64) / step_percent
+    whole = np.floor(steps).astype(int)
+    missing = round(100 / step_percent) - int(whole.sum())
+    for place in np.argsort(whole - steps, kind="stable")[:missing]:
+        whole[place] += 1
+    return tuple(int(count) * step_percent for count in whole)
 
 
 def type_limits(index_percent: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -190,42 +218,34 @@ def weigh(
     return unweighted, 100 * weighted / total if total > 0 else None, weighted
 
 
-def _choose(
-    cells: TumourCells,
-    region: BaseGeometry,
-    limits: tuple[float, float, float],
-    allocated: Sequence[int],
-    radius_um: float,
-) -> tuple[Field, ...]:
-    places = cover_points(region, _STEP_UM)
-    places = places[_inside(places, region, radius_um)] if len(places) else places
+def _fields_everywhere(
+    cells: TumourCells, region: BaseGeometry, radius_um: float
+) -> tuple[Points, NDArray[np.float64]]:
+    """Middles of the fields with at least 100 tumour cells, and the index of each in percent."""
+    places = cover_points(region, STEP_UM)
     if not len(places) or len(cells) < FIELD_CELLS:
-        return ()
+        return np.empty((0, 2)), np.empty(0)
     total = cells.tree.query_ball_point(places, radius_um, return_length=True)
     hits = cells.part(cells.positive)
     positive = hits.tree.query_ball_point(places, radius_um, return_length=True) if len(hits) else 0 * total
     enough = total >= FIELD_CELLS
-    index = 100 * positive / np.maximum(total, 1)
-    kinds = np.searchsorted(limits, index, side="right")
-    fields: list[Field] = []
-    free = enough.copy()
-    for kind, wanted in enumerate(allocated):
-        own = np.flatnonzero(enough & (kinds == kind))
-        middle = float(np.median(index[own])) if len(own) else 0.0
-        for place in own[np.argsort(np.abs(index[own] - middle), kind="stable")]:
-            if sum(field.type == TYPES[kind] for field in fields) == wanted:
-                break
-            if free[place]:
-                fields.append(_field(cells, places[place], TYPES[kind]))
-                free &= np.hypot(*(places - places[place]).T) >= 2 * radius_um
-    return tuple(fields)
+    return places[enough], 100 * positive[enough] / total[enough]
 
 
-def _inside(places: Points, region: BaseGeometry, radius_um: float) -> NDArray[np.bool_]:
-    """Places whose field lies within the region; every place where none does."""
-    inner = shapely.buffer(region, -radius_um)
-    inside = np.asarray(shapely.contains_xy(inner, places), bool)
-    return inside if inside.any() else np.ones(len(places), bool)
+def _choose(candidates: Sequence[Field], wanted: int, others: Sequence[Field], diameter_um: float) -> list[Field]:
+    """First candidates that fit: fields apart if there is room, and else at least without a common nucleus."""
+    chosen: list[Field] = []
+    for least_um in (diameter_um, 0.0):
+        for candidate in candidates:
+            if len(chosen) < wanted and all(_apart(candidate, field, least_um) for field in (*others, *chosen)):
+                chosen.append(candidate)
+    return chosen
+
+
+def _apart(first: Field, second: Field, least_um: float) -> bool:
+    """Whether two fields share no nucleus and their middles are at least so far apart."""
+    distance = math.hypot(first.x_um - second.x_um, first.y_um - second.y_um)
+    return distance >= max(least_um, first.radius_um + second.radius_um)
 
 
 def _field(cells: TumourCells, place: NDArray[np.float64], kind: str) -> Field:

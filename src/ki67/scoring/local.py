@@ -173,14 +173,19 @@ def _covering(region: BaseGeometry, side_um: float) -> NDArray[np.int64]:
 
 
 def _areas(region: BaseGeometry, hexagons: NDArray[np.int64], side_um: float) -> NDArray[np.float64]:
-    angles = np.deg2rad(np.arange(30, 390, 60))
-    corners = side_um * np.column_stack([np.cos(angles), np.sin(angles)])
-    shapes = shapely.polygons(_middles(hexagons, side_um)[:, None, :] + corners)
+    shapes = shapely.polygons(hexagon_corners(_middles(hexagons, side_um), side_um))
     shapely.prepare(region)
     areas = shapely.area(shapes)
     cut = ~shapely.contains(region, shapes)
     areas[cut] = shapely.area(shapely.intersection(shapes[cut], region))
     return np.asarray(areas, np.float64)
+
+
+def hexagon_corners(centres_um: Points, side_um: float) -> NDArray[np.float64]:
+    """Corners (M, 6, 2) of pointy-topped hexagons around their middles (M, 2)."""
+    angles = np.deg2rad(np.arange(30, 390, 60))
+    corners: NDArray[np.float64] = side_um * np.column_stack([np.cos(angles), np.sin(angles)])
+    return np.asarray(centres_um)[:, None, :] + corners
 
 
 def cover_points(region: BaseGeometry, step_um: float) -> Points:

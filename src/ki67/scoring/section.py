@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,8 @@ class GuidelineScores(BaseModel):
     field_diameter_um: float
     field_cells: int
     types: dict[str, dict[str, float | int | None]]
-    """By type: ``from_percent`` (its lower limit on this section), ``area_share_percent``, ``fields_wanted``."""
+    """By type: ``from_percent`` (its lower limit on this section), ``area_share_percent`` as measured,
+    ``estimated_share_percent`` in steps of 5 % as the counter is given it, ``fields_wanted``."""
     fields: tuple[dict[str, Any], ...]
     """``type``, ``x_um``, ``y_um``, ``radius_um``, ``positive``, ``cells``, ``index_percent`` of each."""
 
@@ -93,7 +95,7 @@ def section_scores(
     """
     cells = TumourCells.of(table)
     hexagons = hexagon_map(cells, region)
-    fields = global_scores(cells, region, hexagons, field_diameter_um)
+    fields = global_scores(cells, region, field_diameter_um)
     spots = find_hot_spots(cells, region)
     interval = clustered_interval(hexagons.positive, hexagons.cells)
     return SectionScores(
@@ -117,10 +119,11 @@ def _guideline(fields: GlobalScores | None, spots: list[HotSpot], diameter_um: f
     if fields is not None:
         unweighted = both(fields.unweighted_percent, fields.unweighted_percent)
         weighted = both(fields.weighted_percent, fields.counter_weighted_percent)
-        rows = zip(TYPES, (0.0, *fields.limits_percent), fields.shares_percent, fields.allocated, strict=True)
+        columns = ((0.0, *fields.limits_percent), fields.shares_percent, fields.estimated_percent, fields.allocated)
+        keys = ("from_percent", "area_share_percent", "estimated_share_percent", "fields_wanted")
         types = {
-            name: {"from_percent": limit, "area_share_percent": share, "fields_wanted": wanted}
-            for name, limit, share, wanted in rows
+            name: dict(zip(keys, values, strict=True))
+            for name, values in zip(TYPES, zip(*columns, strict=True), strict=True)
         }
         counted = tuple(_field(field) for field in fields.fields)
     return GuidelineScores(
@@ -161,17 +164,23 @@ def _warnings(fields: GlobalScores | None) -> tuple[str, ...]:
     return (f"{text}: the guideline's global scores leave that part out",)
 
 
-def cut_off_classes(index_percent: float, interval_percent: tuple[float, float] | None) -> list[dict[str, Any]]:
-    """Class of an index at each published cut-off; ``equivocal`` where its interval holds a limit.
+def cut_off_classes(
+    index_percent: float | None, intervals_percent: Iterable[Sequence[float] | None]
+) -> list[dict[str, Any]]:
+    """Class of an index at each published cut-off, none where there is no index.
 
     Parameters
     ----------
-    index_percent, interval_percent
-        The index and its 95 % interval.
+    index_percent
+        The index.
+    intervals_percent
+        Its 95 % intervals as far as they are known; it is ``equivocal`` where one of them holds a limit.
     """
+    if index_percent is None:
+        return []
+    ends = [index_percent, *(end for interval in intervals_percent if interval is not None for end in interval)]
     rows = []
     for cut_off in CUT_OFFS:
-        ends = [index_percent, *(interval_percent or ())]
         kinds = cut_off.classify(np.array(ends))
         rows.append(
             {
