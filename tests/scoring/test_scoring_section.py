@@ -81,6 +81,15 @@ def test_shifting_the_slide_shifts_the_hot_spot_and_hardly_changes_it() -> None:
     assert np.hypot(other.x_um - 37 - first.x_um, other.y_um - 61 - first.y_um) < 120
 
 
+def test_a_place_below_the_index_of_the_section_is_no_hot_spot() -> None:
+    cells = cells_of(lambda points: np.where(points[:, 0] < 500, 0.9, 0.02))
+
+    spots = find_hot_spots(cells, REGION, spots=9)
+
+    assert 1 <= len(spots) < 9
+    assert all(spot.index_percent > (cells.index_percent() or 0) for spot in spots)
+
+
 def test_fewer_cells_than_a_spot_needs_give_none() -> None:
     assert find_hot_spots(cells_of(0.5, count=499), REGION) == []
 

@@ -125,7 +125,7 @@ def guideline_rows(
     counted = f"{len(fields)} fields of {guideline['field_cells']} tumour cells, high-power field {diameter:g} mm"
     shares = ", ".join(
         f"{name} {kind['area_share_percent']:.0f} % (from {kind['from_percent']:.1f} %)"
-        for name, kind in guideline["types"].items()
+        for name, kind in sorted(guideline["types"].items(), key=lambda entry: entry[1]["from_percent"])
     )
     spot = f"{hot_spots[0]['cells']} tumour cells" if hot_spots else "too few tumour cells"
     weighted = guideline["weighted_global"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ki67.annotations import Regions
+from ki67.geometry import polygons_of
 from ki67.report.data import SlideLike
 from ki67.report.drawing import Frame, Picture, draw_regions, draw_scale_bar, font, frame_of, viridis
 from ki67.report.overview import OVERVIEW_PX
@@ -60,7 +61,9 @@ def index_picture(
     corners = hexagon_corners(hexagons.centres_um, hexagons.side_um)
     for shape, color in zip(corners, viridis(hexagons.index_percent / scale_end(hexagons)), strict=True):
         cv2.fillPoly(colored, [np.rint(frame.to_px(shape)).astype(np.int32)], color.tolist(), cv2.LINE_AA)
-    picture = np.asarray(_OPACITY * colored + (1 - _OPACITY) * picture).astype(np.uint8)
+    counted = _inside(picture.shape[:2], frame, regions)
+    mixed = np.asarray(_OPACITY * colored + (1 - _OPACITY) * picture).astype(np.uint8)
+    picture = np.where(counted[:, :, None], mixed, picture)
     if regions is not None:
         draw_regions(picture, frame, regions, width_px=1)
     image = Image.fromarray(picture)
@@ -70,6 +73,18 @@ def index_picture(
     for number, spot in enumerate(score.get("hot_spots") or (), start=1):
         _circle(draw, frame, spot, _SPOT_COLOR, str(number))
     return draw_scale_bar(np.asarray(image), frame.mpp)
+
+
+def _inside(shape: tuple[int, int], frame: Frame, regions: Regions | None) -> NDArray[np.bool_]:
+    """Pixels of the region; all of them where there is none."""
+    if regions is None:
+        return np.ones(shape, bool)
+    mask = np.zeros(shape, np.uint8)
+    for polygon in polygons_of(regions.union()):
+        for ring, value in ((polygon.exterior, 1), *((hole, 0) for hole in polygon.interiors)):
+            corners = np.rint(frame.to_px(np.asarray(ring.coords)[:, :2])).astype(np.int32)
+            cv2.fillPoly(mask, [corners], value)
+    return mask.astype(bool)
 
 
 def _circle(

@@ -69,7 +69,8 @@ def find_hot_spots(
     number
         Tumour cells of a spot.
     spots
-        Most spots to return; fewer where no more fit, none where there are fewer cells than one spot needs.
+        Most spots to return; fewer where no more fit that are above the section's index, none where there are fewer
+        cells than one spot needs.
     """
     if len(cells) < number:
         return []
@@ -80,7 +81,7 @@ def find_hot_spots(
     compact = radius <= LARGEST_RADIUS_UM
     prior = _prior(share[compact], number, len(cells)) if compact.any() else (0.0, 0.0, 0.0)
     found: list[HotSpot] = []
-    free = compact.copy()
+    free = compact & (share > cells.positive.mean())
     while len(found) < spots and free.any():
         best = int(np.flatnonzero(free)[np.argmax(share[free])])
         spot = _spot(*_refined(cells, candidates[best], number, found), number, prior)
