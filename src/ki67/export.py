@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from shapely.geometry import Polygon
@@ -21,6 +22,9 @@ from ki67.slides import PixelFrame
 from ki67.stages import CELLS
 
 FORMATS = (".geojson", ".csv")
+
+_FORMULA = r"^(\s*[=+\-@＝＋－＠]|[\t\r\n])"
+"""Beginnings of what a spreadsheet takes for a formula."""
 
 _AGAIN = "Run 'ki67 score' or 'ki67 count' with this folder first."
 
@@ -80,8 +84,15 @@ def _write_csv(table: pq.ParquetFile, target: Path, _frame: PixelFrame) -> int:
     schema = pa.schema([table.schema_arrow.field(name) for name in names])
     with atomic_path(target) as path, pyarrow.csv.CSVWriter(path, schema) as writer:
         for batch in table.iter_batches(columns=names):
-            writer.write_batch(batch)
+            writer.write_batch(_as_text(batch))
     return int(table.metadata.num_rows)
+
+
+def _as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Keep a spreadsheet from running what a region is called: an apostrophe says that text follows."""
+    ids = batch["region_id"]
+    safe = pc.if_else(pc.match_substring_regex(ids, _FORMULA), pc.binary_join_element_wise("'", ids, ""), ids)
+    return batch.set_column(batch.schema.get_field_index("region_id"), batch.schema.field("region_id"), safe)
 
 
 def _write_geojson(table: pq.ParquetFile, target: Path, frame: PixelFrame) -> int:

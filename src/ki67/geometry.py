@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import shapely
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
@@ -80,6 +83,24 @@ def polygons_of(geometry: BaseGeometry) -> Iterator[Polygon]:
 def as_multipolygon(geometry: BaseGeometry) -> MultiPolygon:
     """Return the areal part of any geometry as one multipolygon (empty where there is none)."""
     return MultiPolygon(list(polygons_of(geometry)))
+
+
+def union_of(geometries: Iterable[BaseGeometry]) -> MultiPolygon:
+    """Area that polygons cover together; what overlaps counts once.
+
+    Only those that meet are joined: that takes a second for 100,000 polygons that lie apart, where
+    :func:`shapely.union_all` takes minutes without hearing Ctrl-C.
+    """
+    polygons = np.array([polygon for geometry in geometries for polygon in polygons_of(geometry)], dtype=object)
+    if len(polygons) < 2:
+        return MultiPolygon(polygons.tolist())
+    first, second = shapely.STRtree(polygons).query(polygons, predicate="intersects")
+    meet = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(polygons), len(polygons)))
+    count, group = connected_components(meet, directed=False)
+    order = np.argsort(group, kind="stable")
+    ends = np.cumsum(np.bincount(group, minlength=count))[:-1]
+    joined = [one[0] if len(one) == 1 else shapely.union_all(one) for one in np.split(polygons[order], ends)]
+    return MultiPolygon([polygon for geometry in joined for polygon in polygons_of(geometry)])
 
 
 def area_mm2(geometry: BaseGeometry) -> float:

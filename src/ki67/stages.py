@@ -208,7 +208,7 @@ def take_regions(case: Case, section: CaseSlide, options: Options, target: str) 
         }
 
     parameters = {"slide": section.identity, "regions": label_of}
-    case.run_stage(Stage("regions", 1, (target,)), parameters, (), work)
+    case.run_stage(Stage("regions", 2, (target,)), parameters, (), work)
 
 
 def register(

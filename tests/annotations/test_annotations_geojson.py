@@ -1,5 +1,6 @@
 """QuPath GeoJSON: what is read, what is repaired, what is refused, and round trips."""
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from shapely import affinity
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 
-from ki67.annotations import UNCLASSIFIED, Region, Regions, read_cells, read_regions, write_regions
+from ki67.annotations import UNCLASSIFIED, Region, Regions, qupath_objects, read_cells, read_regions, write_regions
 from ki67.errors import AnnotationError, PixelSizeError
 from ki67.slides import PixelFrame
 
@@ -70,11 +71,38 @@ def test_every_wrapping_that_qupath_writes_is_read(tmp_path: Path, document: Any
     assert regions[0].label == UNCLASSIFIED
 
 
-def test_a_byte_order_mark_is_no_obstacle(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_obstacle(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "regions.geojson"
-    path.write_text(json.dumps(feature()), encoding="utf-8-sig")
+    path.write_text(json.dumps(feature(name="Tumör")), encoding=encoding)
+
+    assert read_regions(path, PixelFrame(MPP))[0].name == "Tumör"
+
+
+def test_a_file_packed_with_gzip_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "regions.geojson.gz"
+    path.write_bytes(gzip.compress(json.dumps(feature()).encode()))
 
     assert len(read_regions(path, PixelFrame(MPP))) == 1
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(AnnotationError, match="is damaged"):
+        read_regions(path, PixelFrame(MPP))
+
+
+def test_a_file_larger_than_memory_allows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qupath_objects, "MAX_BYTES", 2**20)
+    path = tmp_path / "regions.geojson.gz"
+    path.write_bytes(gzip.compress(b" " * 2**21))
+
+    with pytest.raises(AnnotationError, match="holds more than 1 MB of text"):
+        read_regions(path, PixelFrame(MPP))
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "regions.geojson")
+
+    with pytest.raises(AnnotationError, match="no regular file"):
+        read_regions(tmp_path / "regions.geojson", PixelFrame(MPP))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +196,103 @@ def test_overlapping_parts_of_a_multipolygon_count_once(tmp_path: Path) -> None:
     assert "merged" in regions.notes[0]
 
 
+def test_parts_of_a_multipolygon_without_an_area_are_left_out_and_said_so(tmp_path: Path) -> None:
+    regions = read(tmp_path, feature([SQUARE, [[[0, 0], [5, 5], [0, 0]]]], "MultiPolygon"))
+
+    assert regions[0].geometry.equals(box(0, 0, 2.5, 2.5))
+    assert regions.notes[0].endswith("in the outline of the part 2, found 2: left out")
+
+
+@pytest.mark.parametrize(
+    ("hole", "said"),
+    [
+        ([[20, 20], [30, 20], [30, 30], [20, 30], [20, 20]], "a hole outside its outline: left out"),
+        ([[10, 0], [20, 0], [20, 10], [10, 10], [10, 0]], "a hole outside its outline: left out"),
+        ([[1, 1], [2, 2]], "hole 1 of the geometry has no area: left out"),
+        ([[1, 1], [2, 2], [3, 3], [1, 1]], "a hole without an area: left out"),
+    ],
+)
+def test_a_hole_that_takes_nothing_away_never_becomes_tissue(tmp_path: Path, hole: Any, said: str) -> None:
+    regions = read(tmp_path, feature([*SQUARE, hole]))
+
+    assert regions[0].geometry.area == pytest.approx(100 * MPP**2)
+    assert any(said in note for note in regions.notes)
+
+
+def test_holes_inside_one_another_take_away_what_the_outer_one_holds(tmp_path: Path) -> None:
+    holes = [[[step, step], [40 - step, step], [40 - step, 40 - step], [step, 40 - step]] for step in range(1, 19)]
+
+    regions = read(tmp_path, feature([[[0, 0], [40, 0], [40, 40], [0, 40]], *holes]))
+
+    assert regions[0].geometry.area == pytest.approx((40**2 - 38**2) * MPP**2)
+
+
+DEGENERATE: list[tuple[Any, str]] = [
+    (feature([[[0, 0], [1, 1], [0, 0]]]), "feature 2 needs three different points in the outline"),
+    (feature([[[0, 0], [1, 1], [2, 2], [0, 0]]]), "feature 2 has no area"),
+    (feature([[[5, 5], [5, 5], [5, 5], [5, 5]]]), "feature 2 needs three different points"),
+    (feature([]), "feature 2 holds no area"),
+    (feature([], "MultiPolygon"), "feature 2 holds no area"),
+    (feature([*SQUARE, SQUARE[0]]), "feature 2 has no area: its holes take all of it away"),
+    ({"type": "Feature", "geometry": None, "properties": {}}, "feature 2 has no geometry"),
+    ({"type": "Feature", "properties": {}}, "feature 2 has no geometry"),
+]
+
+
+@pytest.mark.parametrize(("degenerate", "said"), DEGENERATE)
+def test_a_feature_without_an_area_is_left_out_and_said_so(tmp_path: Path, degenerate: Any, said: str) -> None:
+    regions = read(tmp_path, collection(feature(), degenerate, feature()))
+
+    assert len(regions) == 2
+    assert len(regions.notes) == 1
+    assert regions.notes[0].startswith(f"regions.geojson: {said}")
+    assert regions.notes[0].endswith(": left out")
+
+
+@pytest.mark.parametrize(("degenerate", "said"), DEGENERATE)
+def test_a_file_with_nothing_else_is_refused_with_the_reasons(tmp_path: Path, degenerate: Any, said: str) -> None:
+    with pytest.raises(AnnotationError, match=f"no region with an area: {said.replace('2', '1', 1)}"):
+        read(tmp_path, collection(degenerate))
+
+
+def test_of_many_features_without_an_area_the_first_ones_are_named(tmp_path: Path) -> None:
+    regions = read(tmp_path, collection(feature(), *[feature([])] * 10))
+
+    assert regions.notes[0].endswith("feature 4 holds no area; and 7 more features: left out")
+
+
+def scribble(corners: int, seed: int = 0) -> list[Any]:
+    return [np.random.default_rng(seed).uniform(0, 4000, (corners, 2)).round(2).tolist()]
+
+
+def test_a_scribble_is_sorted_out_and_read_back_as_it_was_written(tmp_path: Path) -> None:
+    regions = read(tmp_path, feature(scribble(150)))
+
+    write_regions(tmp_path / "back.geojson", regions, PixelFrame(MPP))
+    back = read_regions(tmp_path / "back.geojson", PixelFrame(MPP))
+
+    assert back.notes == ()
+    assert back[0].geometry.area == pytest.approx(regions[0].geometry.area, rel=1e-6)
+
+
+def test_a_scribble_without_end_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match=r"feature 1 has more than 50,000 crossings of the outline.*scribble"):
+        read(tmp_path, feature(scribble(2000)))
+    with pytest.raises(AnnotationError, match="scribble"):
+        read(tmp_path, feature([[[0, 0], [4000, 1]] * 500 + [[9, 9]]]))
+
+
+def test_a_region_that_vanishes_in_the_file_is_not_written(tmp_path: Path) -> None:
+    speck = MultiPolygon([box(0, 0, 1, 1), box(5, 5, 5 + 1e-6, 5 + 1e-6)])
+    regions = Regions([Region("IDC", speck, "a"), Region("IDC", box(9, 9, 9 + 1e-6, 9 + 1e-6), "b")])
+
+    write_regions(tmp_path / "out.geojson", regions, PixelFrame(MPP))
+    back = read_regions(tmp_path / "out.geojson", PixelFrame(MPP))
+
+    assert [(region.region_id, region.geometry.area) for region in back] == [("a", pytest.approx(1.0))]
+    assert back.notes == ()
+
+
 def test_points_and_lines_beside_areas_are_left_out_with_a_note(tmp_path: Path) -> None:
     document = collection(feature(), feature([1, 2], "Point"), feature([[1, 2], [3, 4]], "LineString"))
 
@@ -244,16 +369,10 @@ def test_a_collection_without_features_holds_no_regions(tmp_path: Path) -> None:
         (feature([[[0, 0], [1], [1, 1]]]), r"no \[x, y\] at point 2"),
         (feature([[[0, 0], {}, [1, 1]]]), r"no \[x, y\] at point 2"),
         (feature([[0, 0], [1, 1]]), r"no \[x, y\] at point 1"),
-        (feature([[[0, 0], [1, 1], [0, 0]]]), "three different points in the outline of the geometry, found 2"),
-        (feature([*SQUARE, [[1, 1], [2, 2]]]), "three different points in hole 1"),
-        (feature([[[0, 0], [1, 1], [2, 2], [0, 0]]]), "has no area"),
-        (feature([]), "holds no area"),
         (feature({}), "no list of coordinates"),
         (feature(SQUARE, "Circle"), "type 'Circle'"),
         (feature(SQUARE, "MultiPolygon"), r"no \[x, y\]|no list"),
         ({"type": "GeometryCollection", "geometries": 3}, "without a list of geometries"),
-        ({"type": "Feature", "geometry": None, "properties": {}}, "no geometry"),
-        ({"type": "Feature", "properties": {}}, "no geometry"),
         (feature() | {"properties": [1]}, "properties that are no object"),
         ({"type": "Topology"}, "type 'Topology', expected Feature"),
         (17, "is no GeoJSON object but int"),
@@ -281,7 +400,8 @@ def test_what_cannot_be_repaired_is_refused_by_file_and_feature_number(
         (b'{"type":"FeatureCollection","features":[{"type":"Fea', "not valid JSON.*cut off"),
         (b'{"type":"FeatureCollection","features":[', "not valid JSON.*cut off"),
         (b"hello", "not valid JSON: Expecting value at line 1, column 1"),
-        (b'\xff\xfe{"a": 1}', "not UTF-8"),
+        (b'\xff\xfe{"a": 1}', "not valid JSON"),
+        (b'\xff\xfe{"a": 1}!', "not UTF-8"),
         (b'{"type":"Point\xe9"}', "not UTF-8 text"),
         (b"[" * 100_000, "not sensible JSON|not valid JSON"),
         (b"[" + b"9" * 10_000 + b"]", "not sensible JSON"),

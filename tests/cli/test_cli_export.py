@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from shapely.geometry import Point, shape
@@ -49,6 +50,20 @@ def test_the_table_is_written_for_a_spreadsheet(ki67: Run, case: Path) -> None:
     table = pq.read_table(case / "cells.parquet")
     assert [int(row["cell_id"]) for row in rows] == table["cell_id"].to_pylist()
     assert set(rows[0]) == {*table.column_names} - {"outline_um"}
+
+
+def test_what_a_region_is_called_is_never_run_by_a_spreadsheet(ki67: Run, case: Path) -> None:
+    table = pq.read_table(case / "cells.parquet")
+    names = ["=cmd|' /C calc'!A0", "+1", "-1", "@sum(a1)", "\tx", "\r=1", " =1", "＝1", 'left, "outer"', "a=1", None]
+    ids = pa.array([names[number % len(names)] for number in range(len(table))], pa.string())
+    place = table.column_names.index("region_id")
+    pq.write_table(table.set_column(place, table.schema.field(place), ids), case / "cells.parquet")
+
+    assert ki67("export", case, case.parent / "cells.csv", "--quiet").code == 0  # type: ignore[attr-defined]
+
+    with (case.parent / "cells.csv").open(newline="") as stream:
+        written = [row["region_id"] for row in csv.DictReader(stream)][: len(names)]
+    assert written == [*("'" + name for name in names[:8]), *names[8:10], ""]  # type: ignore[operator]
 
 
 def test_what_cannot_be_exported_is_said(ki67: Run, tmp_path: Path) -> None:

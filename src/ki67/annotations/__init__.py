@@ -1,6 +1,7 @@
 """Labelled regions and points: read from and written to the files of other programs, held in micrometres."""
 
 from ki67.annotations.cells import CELL_CLASSES, write_cells_geojson
+from ki67.annotations.choice import NOT_TUMOUR, choose_regions, is_not_tumour
 from ki67.annotations.formats import read_cells, read_regions, write_regions
 from ki67.annotations.regions import (
     LABEL_COLORS,
@@ -9,14 +10,15 @@ from ki67.annotations.regions import (
     Region,
     Regions,
     check_inside,
-    choose_regions,
     color_of,
+    shown,
     tumour_label,
 )
 
 __all__ = [
     "CELL_CLASSES",
     "LABEL_COLORS",
+    "NOT_TUMOUR",
     "TUMOUR_LABELS",
     "UNCLASSIFIED",
     "Region",
@@ -24,8 +26,10 @@ __all__ = [
     "check_inside",
     "choose_regions",
     "color_of",
+    "is_not_tumour",
     "read_cells",
     "read_regions",
+    "shown",
     "tumour_label",
     "write_cells_geojson",
     "write_regions",

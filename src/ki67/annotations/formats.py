@@ -39,7 +39,7 @@ def read_regions(path: str | Path, frame: PixelFrame) -> Regions:
     Parameters
     ----------
     path
-        The file; its suffix names the format.
+        The file; its suffix names the format, ``.gz`` behind it that it is packed.
     frame
         How other programs count pixels on the slide (``Slide.frame``).
 
@@ -55,7 +55,7 @@ def read_regions(path: str | Path, frame: PixelFrame) -> Regions:
     PixelSizeError
         Where the frame's ``mpp`` is not a positive number.
     """
-    return _format_of(path, frame).read_regions(Path(path), frame)
+    return _format_of(_unpacked(path), frame).read_regions(Path(path), frame)
 
 
 def read_cells(path: str | Path, frame: PixelFrame) -> dict[str, NDArray[np.float64]]:
@@ -72,7 +72,7 @@ def read_cells(path: str | Path, frame: PixelFrame) -> dict[str, NDArray[np.floa
     PixelSizeError
         Where the frame's ``mpp`` is not a positive number.
     """
-    return _format_of(path, frame).read_cells(Path(path), frame)
+    return _format_of(_unpacked(path), frame).read_cells(Path(path), frame)
 
 
 def write_regions(path: str | Path, regions: Regions, frame: PixelFrame) -> None:
@@ -95,6 +95,11 @@ def write_regions(path: str | Path, regions: Regions, frame: PixelFrame) -> None
         Where the file cannot be written.
     """
     _format_of(path, frame).write_regions(Path(path), regions, frame)
+
+
+def _unpacked(path: str | Path) -> Path:
+    """Name of a packed file without the suffix that says so."""
+    return Path(path).with_suffix("") if Path(path).suffix.lower() == ".gz" else Path(path)
 
 
 def _format_of(path: str | Path, frame: PixelFrame) -> Format:

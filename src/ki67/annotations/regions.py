@@ -12,7 +12,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from ki67.errors import RegionError
-from ki67.geometry import RectUm, area_mm2, as_multipolygon
+from ki67.geometry import RectUm, area_mm2, as_multipolygon, union_of
 
 Rgb = tuple[int, int, int]
 
@@ -48,6 +48,17 @@ MOSTLY_OUTSIDE_SHARE: Final = 0.5
 
 NEGLIGIBLE_OUTSIDE_SHARE: Final = 1e-6
 """Below this the share outside is rounding of coordinates, not a region that sticks out."""
+
+
+LONGEST_SHOWN: Final = 60
+"""Characters of a name from a file that a message shows."""
+
+
+def shown(text: str) -> str:
+    """Show a name from a file in a message: in one line, without marks that turn the text around, cut where long."""
+    plain = "".join(" " if char.isspace() else char for char in text if char.isprintable() or char.isspace())
+    line = " ".join(plain.split())
+    return line if len(line) <= LONGEST_SHOWN else line[: LONGEST_SHOWN - 1] + "…"
 
 
 def color_of(label: str) -> Rgb:
@@ -91,8 +102,8 @@ class Region:
 
     def describe(self) -> str:
         """Id, label and name, for messages."""
-        named = f" '{self.name}'" if self.name else ""
-        return f"region {self.region_id} ({self.label}){named}"
+        named = f" '{shown(self.name)}'" if self.name else ""
+        return f"region {shown(self.region_id)} ({shown(self.label)}){named}"
 
 
 class Regions(Sequence[Region]):
@@ -171,7 +182,7 @@ class Regions(Sequence[Region]):
 
     def union(self) -> MultiPolygon:
         """Return all regions as one valid multipolygon in µm; what overlaps counts once."""
-        return as_multipolygon(shapely.union_all([region.geometry for region in self._regions]))
+        return union_of(region.geometry for region in self._regions)
 
     @property
     def area_mm2(self) -> float:
@@ -204,42 +215,6 @@ def tumour_label(regions: Regions) -> str | None:
         if regions.with_label(name):
             return name
     return UNCLASSIFIED if set(regions.labels) == {UNCLASSIFIED} else None
-
-
-def choose_regions(regions: Regions, label: str | None, path: Path) -> tuple[Regions, list[str]]:
-    """Pick the regions of the invasive carcinoma, or of another label.
-
-    Parameters
-    ----------
-    regions
-        All regions of the file.
-    label
-        The label asked for; None takes :func:`tumour_label`.
-    path
-        Their file, for messages.
-
-    Returns
-    -------
-    tuple
-        The regions, and warnings on what was left out or taken without a label.
-
-    Raises
-    ------
-    RegionError
-        Where no region carries such a label.
-    """
-    name = tumour_label(regions) if label is None else label
-    chosen = Regions() if name is None else regions.with_label(name)
-    if not chosen:
-        found = ", ".join(repr(name) for name in sorted(regions.labels)) or "no region at all"
-        expected = repr(label) if label is not None else "'IDC'"
-        msg = f"{path}: no region is labelled {expected}, found {found}. Name the label to count with --label"
-        raise RegionError(msg)
-    if label is None and name == UNCLASSIFIED:
-        return chosen, [f"{path.name}: the regions carry no label; they were taken for invasive carcinoma"]
-    left_out = sorted(set(regions.labels) - set(chosen.labels))
-    note = f"{path.name}: counted '{name}'; left out {', '.join(map(repr, left_out))}"
-    return chosen, [note] if left_out else []
 
 
 def check_inside(regions: Regions, slide_bounds: RectUm) -> tuple[Regions, list[str]]:

@@ -8,15 +8,19 @@ from functools import cached_property
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry import Polygon
+from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from ki67.annotations import Regions
 from ki67.errors import RegionError
-from ki67.geometry import RectUm, area_mm2, polygons_of
+from ki67.geometry import RectUm, area_mm2, polygons_of, union_of
 
 # Segments per quarter circle of the margin's round corners: it only decides which extra cells are kept.
 _MARGIN_SEGMENTS = 4
+
+# An outline of more corners is drawn finer than a margin needs; simplified by a share of it, it still lies within.
+_MANY_CORNERS = 20_000
+_MARGIN_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,15 @@ class CountedRegion:
     region_ids: tuple[str, ...]
     kept: BaseGeometry
 
+    @cached_property
+    def whole(self) -> MultiPolygon:
+        """Area in which cells are counted."""
+        return union_of(self.polygons)
+
     @property
     def area_mm2(self) -> float:
-        """Area in which cells are counted."""
-        return area_mm2(shapely.union_all(self.polygons))
+        """Size of it."""
+        return area_mm2(self.whole)
 
     def locate(self, x_um: NDArray[np.float64], y_um: NDArray[np.float64]) -> NDArray[np.int32]:
         """Index of the first polygon that contains each point, -1 outside all."""
@@ -50,6 +59,13 @@ class CountedRegion:
         """Whether points lie in the region or its margin."""
         shapely.prepare(self.kept)
         return np.asarray(shapely.contains_xy(self.kept, x_um, y_um), np.bool_)
+
+
+def _widened(part: Polygon, margin_um: float) -> BaseGeometry:
+    if shapely.get_num_coordinates(part) > _MANY_CORNERS:
+        simpler = shapely.simplify(part, _MARGIN_TOLERANCE * margin_um, preserve_topology=False)
+        part = part if simpler.is_empty else simpler
+    return part.buffer(margin_um, quad_segs=_MARGIN_SEGMENTS)
 
 
 def counted_region(region: BaseGeometry | Regions, bounds_um: RectUm, margin_um: float) -> CountedRegion:
@@ -82,9 +98,8 @@ def counted_region(region: BaseGeometry | Regions, bounds_um: RectUm, margin_um:
         )
         raise RegionError(msg)
     polygons = tuple(polygon for polygon, _ in named)
-    kept = shapely.union_all(polygons)
-    if margin_um > 0:
-        kept = kept.buffer(margin_um, quad_segs=_MARGIN_SEGMENTS)
+    # Part by part, then together: of all at once, thousands of parts take more memory than there is.
+    kept = union_of(_widened(polygon, margin_um) if margin_um > 0 else polygon for polygon in polygons)
     counted = CountedRegion(polygons, tuple(name for _, name in named), kept.intersection(frame.buffer(1.0)))
     # GEOS indexes a geometry at the first question about it: asked here, before several threads ask at once.
     x_um, y_um = shapely.get_coordinates(shapely.point_on_surface(polygons)).T

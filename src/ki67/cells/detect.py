@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import shapely
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
@@ -149,7 +148,7 @@ def detect_cells(
     # Closed before the slide is: where the table cannot be written no tile goes on reading.
     with closing(_in_parallel(slide, tiles, job, workers)) as tables, atomic_path(path) as file:
         write_cells(file, zip(tops, track(tables, "Counting cells", len(tiles)), strict=True))
-    lost = exclusion.lost(shapely.union_all(counted.polygons)) if exclusion else dict(NOTHING_LOST)
+    lost = exclusion.lost(counted.whole) if exclusion else dict(NOTHING_LOST)
     warnings = (*(tissue.warnings if tissue else ()), *loss_warnings(lost, counted.area_mm2))
     area = usable_mm2(lost, counted.area_mm2)
     return CellDetection(Path(path), area, lost, stains, brown, warnings)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import cv2
 import matplotlib as mpl
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -57,8 +58,12 @@ def frame_of(rect_um: RectUm, longest_px: int, finest_mpp: float) -> Frame:
 
 def draw_regions(picture: Picture, frame: Frame, regions: Regions, width_px: int = 3) -> None:
     """Draw the outlines of regions in their colours, on a white halo that keeps them visible on any stain."""
+    reach_um = (width_px + 2) * frame.mpp
+    view = frame.rect_um.expanded(reach_um).polygon
+    shapely.prepare(view)
+    seen = [region for region in regions if shapely.intersects(view, region.geometry)]
     for color, extra in ((_HALO, 2), (None, 0)):
-        for region in regions:
+        for region in seen:
             rings = [
                 ring for polygon in polygons_of(region.geometry) for ring in (polygon.exterior, *polygon.interiors)
             ]
