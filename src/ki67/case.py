@@ -1,71 +1,37 @@
-"""A case's folder: its manifest ``run.json``, its lock, and stages that run once.
+"""A case's folder: its lock, its manifest, and stages that run once.
 
 A stage is current when its name, version, parameters and the content of everything it reads are what they were,
-and everything it wrote is still there unchanged. A current stage is not run again. The manifest is rewritten after
-every stage, whole or not at all, so that a killed run continues from the last finished stage.
+and everything it wrote is still there unchanged. A current stage is not run again. Before a stage runs, what it wrote
+earlier is taken away, and first of all what was made from that, the last things first: whatever stands in the folder
+belongs together, at every moment. The manifest is rewritten after every stage, whole or not at all, so that a killed
+run continues from the last finished stage. A run that is refused takes the results of earlier runs with it and leaves
+the reason in the manifest.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import platform
-import sys
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ki67 import __version__
-from ki67.errors import CaseError, Ki67Error
-from ki67.files import remove_leftovers, sha256_of, write_json
+from ki67.errors import BusyError, CaseError, Ki67Error, WriteError
+from ki67.files import json_text, read_json, remove_leftovers, sha256_of, write_json
+from ki67.manifest import FORMAT, MANIFEST, library_versions, peak_memory_mib, read_manifest, written_by
 
-MANIFEST = "run.json"
 _LOCK = ".lock"
-_FORMAT = 1
-_LIBRARIES = (
-    "imagecodecs",
-    "itk-elastix",
-    "numpy",
-    "onnxruntime",
-    "opencv-python-headless",
-    "openslide-bin",
-    "openslide-python",
-    "pyarrow",
-    "scikit-image",
-    "scipy",
-    "shapely",
-    "tifffile",
-)
+_OTHER_FOLDER = "Choose another folder with --out."
 
 Summary = dict[str, Any]
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the program, of Python and of every library that touches a pixel or a number."""
-    versions = {"ki67": __version__, "python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "missing"
-    return versions
-
-
-def peak_memory_mib() -> float | None:
-    """Peak resident memory of this process so far in MiB; None where the system does not tell (Windows)."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 @dataclass(frozen=True)
@@ -81,13 +47,21 @@ class Stage:
     outputs
         Files it always writes, relative to the case's folder.
     optional
-        Files it writes where there is something to write, and removes otherwise.
+        Files it writes where there is something to write.
+    result
+        Whether what it writes is a last word, which must not stay where a later run was refused.
     """
 
     name: str
     version: int
     outputs: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    result: bool = False
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """All files it may write."""
+        return (*self.outputs, *self.optional)
 
 
 @dataclass
@@ -105,7 +79,7 @@ class Case:
 
     def read_json(self, relative: str) -> Any:
         """Content of a JSON file of the case."""
-        return json.loads(self.path(relative).read_text(encoding="utf-8"))
+        return read_json(self.path(relative), CaseError, "Run the same command again.")
 
     def run_stage(
         self,
@@ -134,21 +108,30 @@ class Case:
         """
         self.used.append(stage.name)
         key = self._key(stage, parameters, reads)
-        known = self.manifest["stages"].get(stage.name)
-        if known and known["state"] == "done" and known["key"] == key and self._intact(known["outputs"]):
+        known = self._stages.get(stage.name)
+        if known and self._is_current(known, key):
             return dict(known["summary"])
+        last_words = [] if stage.result else self._results()
+        self._take_away([*last_words, stage.name, *self._made_from(stage.writes)])
+        self._remove(stage.writes)
         record: dict[str, Any] = {
             "state": "running",
             "key": key,
             "parameters": dict(parameters),
+            "reads": list(reads),
+            "writes": list(stage.writes),
+            "result": stage.result,
             "started": _now(),
         }
         self._record(stage.name, record)
         start = time.perf_counter()
         try:
             summary = work()
-        except Ki67Error as error:
-            self._record(stage.name, record | {"state": "failed", "error": str(error)})
+        except Exception as error:
+            self._remove(stage.writes)
+            # The reason that counts is the first one, even where the disk takes no more.
+            with contextlib.suppress(WriteError):
+                self._record(stage.name, record | {"state": "failed", "error": told(error)})
             raise
         missing = [name for name in stage.outputs if not self.path(name).is_file()]
         if missing:
@@ -158,35 +141,63 @@ class Case:
             "state": "done",
             "seconds": round(time.perf_counter() - start, 3),
             "peak_memory_mib": peak_memory_mib(),
-            "outputs": {
-                name: sha256_of(self.path(name))
-                for name in (*stage.outputs, *stage.optional)
-                if self.path(name).is_file()
-            },
+            "outputs": {name: sha256_of(self.path(name)) for name in stage.writes if self.path(name).is_file()},
             "summary": summary,
         }
-        self._record(stage.name, record)
+        self._record(stage.name, record | {"seal": _seal(record)})
         return dict(summary)
+
+    def keep_only_used(self, *coming: str) -> None:
+        """Take away what earlier runs left by stages that this run neither went through nor is coming to.
+
+        Such as the region of an earlier count, where this one counts all tissue.
+        """
+        others = [name for name in self._stages if name not in {*self.used, *coming}]
+        if others:
+            self._take_away(others)
+            self.update()
 
     def summaries(self) -> list[Summary]:
         """What the stages of this run said, in order."""
-        return [self.manifest["stages"][name]["summary"] for name in self.used]
+        return [self._stages[name]["summary"] for name in self.used]
 
     def seconds(self) -> float:
         """Time that the stages of this run took when they ran, in this run or an earlier one."""
-        return round(sum(float(self.manifest["stages"][name]["seconds"]) for name in self.used), 3)
+        return round(sum(float(self._stages[name]["seconds"]) for name in self.used), 3)
 
     def written(self) -> list[str]:
         """Files that the stages of this run wrote, by their names relative to the folder."""
-        return [path for name in self.used for path in self.manifest["stages"][name]["outputs"]]
+        return [path for name in self.used for path in self._stages[name]["outputs"]]
 
     def update(self, **entries: Any) -> None:
         """Change entries of the manifest and save it."""
         self.manifest.update(entries)
         write_json(self.path(MANIFEST), self.manifest)
 
+    def begin(self, head: Mapping[str, Any]) -> None:
+        """Begin a run; results of a run on other things, with other models or by another version go first."""
+        if any(_plain(self.manifest.get(name)) != _plain(entry) for name, entry in head.items()):
+            self._take_away(self._results())
+        self.manifest.pop("error", None)
+        self.update(**head, format=FORMAT, stages=self._stages, state="running")
+
+    def refuse(self, error: Exception) -> None:
+        """End a run without a result: those of earlier runs go, and the manifest says why."""
+        self._take_away(self._results())
+        with contextlib.suppress(WriteError):
+            self.update(state="failed", error=told(error))
+
+    @property
+    def _stages(self) -> dict[str, dict[str, Any]]:
+        stages: dict[str, dict[str, Any]] = self.manifest.setdefault("stages", {})
+        return stages
+
+    def _results(self) -> list[str]:
+        """Stages whose files are a last word; of an older version's record it is not known that they are none."""
+        return [name for name, record in self._stages.items() if record.get("result", "reads" not in record)]
+
     def _record(self, name: str, record: Mapping[str, Any]) -> None:
-        self.manifest["stages"][name] = dict(record)
+        self._stages[name] = dict(record)
         write_json(self.path(MANIFEST), self.manifest)
 
     def _key(self, stage: Stage, parameters: Mapping[str, Any], reads: Sequence[str]) -> str:
@@ -194,13 +205,50 @@ class Case:
         facts = [stage.name, stage.version, dict(parameters), content, list(stage.outputs)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def _intact(self, outputs: Mapping[str, str]) -> bool:
-        return all(self.path(name).is_file() and sha256_of(self.path(name)) == sha for name, sha in outputs.items())
+    def _is_current(self, known: Mapping[str, Any], key: str) -> bool:
+        if known["state"] != "done" or known.get("key") != key or known.get("seal") != _seal(known):
+            return False
+        return all(
+            self.path(name).is_file() and sha256_of(self.path(name)) == sha for name, sha in known["outputs"].items()
+        )
+
+    def _made_from(self, files: Iterable[str]) -> list[str]:
+        """Stages that read any of these files, or wrote one of them before; an older record does not say what."""
+        wanted = set(files)
+        return [
+            name
+            for name, record in self._stages.items()
+            if "reads" not in record or wanted & {*record["reads"], *written_by(record)}
+        ]
+
+    def _take_away(self, stages: Iterable[str], gone: set[str] | None = None) -> None:
+        """Remove what stages wrote and forget them, after all that was made from it."""
+        gone = set() if gone is None else gone
+        for name in stages:
+            if name in self._stages and name not in gone:
+                gone.add(name)
+                files = written_by(self._stages[name])
+                self._take_away(self._made_from(files), gone)
+                self._remove(files)
+                del self._stages[name]
+
+    def _remove(self, files: Iterable[str]) -> None:
+        paths = [self.path(name) for name in files]
+        for path in reversed(paths):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise CaseError(path, f"cannot be taken away ({error.strerror})", _OTHER_FOLDER) from error
+        remove_leftovers(paths)
 
 
 @contextmanager
 def open_case(
-    folder: str | Path, command: str, inputs: Mapping[str, Mapping[str, Any]], models: Mapping[str, str]
+    folder: str | Path,
+    command: str,
+    inputs: Mapping[str, Mapping[str, Any]],
+    models: Mapping[str, str],
+    files: Iterable[str] = (),
 ) -> Iterator[Case]:
     """Open or create a case's folder and hold its lock.
 
@@ -214,59 +262,67 @@ def open_case(
         For each input slide: ``path``, ``mpp``, ``fingerprint`` and what else the manifest shall tell.
     models
         Name and SHA-256 of each model that is used.
+    files
+        Names of all files that a run may write; one that is there, but not from a run, is another's.
 
     Raises
     ------
+    BusyError
+        Where another run holds the folder.
     CaseError
-        Where another run holds the folder, its manifest is damaged, or it holds another case.
+        Where it cannot be used, its manifest is damaged, or it holds another case or another's files.
     """
+    root = _made(folder)
+    with _locked(root):
+        case = Case(root, read_manifest(root))
+        _refuse_another_case(case, command, inputs)
+        _refuse_others_files(case, files)
+        remove_leftovers([root / name for name in (*files, MANIFEST)])
+        head: dict[str, Any] = {
+            "command": command,
+            "inputs": {name: dict(facts) for name, facts in inputs.items()},
+            "models": dict(models),
+            "versions": library_versions(),
+        }
+        case.begin(head)
+        try:
+            yield case
+        except Exception as error:
+            case.refuse(error)
+            raise
+        case.update(state="done")
+
+
+def told(error: Exception) -> str:
+    """What the manifest says of an error."""
+    return str(error) if isinstance(error, Ki67Error) else f"{type(error).__name__}: {error}"
+
+
+def _made(folder: str | Path) -> Path:
     root = Path(folder)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CaseError(root, f"cannot be made ({error.strerror})", "Choose another folder with --out.") from error
+        raise CaseError(root, f"cannot be made ({error.strerror})", _OTHER_FOLDER) from error
+    if root.resolve().parent == root.resolve():
+        raise CaseError(root, "is the root of the file system", _OTHER_FOLDER)
+    return root
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    lock = FileLock(root / _LOCK, timeout=0)
     try:
-        with FileLock(root / _LOCK, timeout=0):
-            remove_leftovers(root)
-            case = Case(root, read_manifest(root))
-            _refuse_another_case(case, command, inputs)
-            case.update(
-                format=_FORMAT,
-                command=command,
-                inputs={name: dict(facts) for name, facts in inputs.items()},
-                models=dict(models),
-                versions=library_versions(),
-                stages=case.manifest.get("stages", {}),
-            )
-            yield case
+        lock.acquire()
     except Timeout as error:
-        raise CaseError(
-            root, "is in use by another run", "Wait for it to end, or choose another folder with --out."
-        ) from error
-
-
-def read_manifest(
-    folder: Path, otherwise: str = "Delete it to begin afresh, or choose another folder with --out."
-) -> dict[str, Any]:
-    """The manifest of a case's folder; empty where there is none.
-
-    ``otherwise`` is what to do where it cannot be read.
-
-    Raises
-    ------
-    CaseError
-        Where it is damaged or of another version.
-    """
-    path = folder / MANIFEST
-    if not path.exists():
-        return {}
+        raise BusyError(root, "is in use by another run", f"Wait for it to end. {_OTHER_FOLDER}") from error
+    except (OSError, NotImplementedError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise CaseError(root / _LOCK, f"cannot be locked ({reason})", f"Remove it. {_OTHER_FOLDER}") from error
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["format"] != _FORMAT or not isinstance(manifest["stages"], dict):
-            raise CaseError(path, "was written by another version", otherwise)
-    except (ValueError, KeyError, TypeError) as error:
-        raise CaseError(path, f"is damaged ({error})", otherwise) from error
-    return dict(manifest)
+        yield
+    finally:
+        lock.release()
 
 
 def _refuse_another_case(case: Case, command: str, inputs: Mapping[str, Mapping[str, Any]]) -> None:
@@ -274,15 +330,38 @@ def _refuse_another_case(case: Case, command: str, inputs: Mapping[str, Mapping[
         return
     if case.manifest["command"] != command:
         held = case.manifest["command"]
-        raise CaseError(case.folder, f"holds results of 'ki67 {held}'", "Choose another folder with --out.")
+        raise CaseError(case.folder, f"holds results of 'ki67 {held}'", _OTHER_FOLDER)
     for name, facts in inputs.items():
         held = case.manifest["inputs"].get(name, {})
         if held.get("fingerprint") != facts["fingerprint"]:
             raise CaseError(
                 case.folder,
                 f"holds the results of another slide ({held.get('path')}, not {facts['path']})",
-                "Choose another folder with --out.",
+                _OTHER_FOLDER,
             )
+
+
+def _refuse_others_files(case: Case, files: Iterable[str]) -> None:
+    """Refuse to write over what no run of this program wrote."""
+    own = {name for record in case.manifest.get("stages", {}).values() for name in written_by(record)}
+    # Records of older versions name what they wrote only once they are done.
+    known = case.manifest and any("writes" not in record for record in case.manifest["stages"].values())
+    for name in files:
+        if not known and name not in own and os.path.lexists(case.path(name)):
+            raise CaseError(
+                case.path(name), "was not written by this program, which would write over it", _OTHER_FOLDER
+            )
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+    """Digest of what a finished stage said, so that a manifest changed by hand is not taken at its word."""
+    facts = [record.get(name) for name in ("key", "outputs", "summary", "seconds")]
+    return hashlib.sha256(_plain(facts).encode()).hexdigest()
+
+
+def _plain(value: Any) -> str:
+    """One text for what is equal in the manifest."""
+    return json_text(value, sort_keys=True)
 
 
 def _now() -> str:

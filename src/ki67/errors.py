@@ -12,6 +12,9 @@ from pathlib import Path
 class Ki67Error(Exception):
     """Root of all known errors; its text is shown to the user as it is."""
 
+    exit_code = 1
+    """Of the command that ends with it."""
+
 
 class FileError(Ki67Error):
     """A problem with one file.
@@ -71,6 +74,12 @@ class ScoreError(Ki67Error):
 
 class CaseError(FileError):
     """A case folder that cannot be used."""
+
+
+class BusyError(CaseError):
+    """A case folder that another run holds; it passes by itself, so the same command may be tried again."""
+
+    exit_code = 75
 
 
 class DataSetError(FileError):

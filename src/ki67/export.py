@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 from shapely.geometry import Polygon
 
 from ki67.annotations import write_cells_geojson
-from ki67.case import Summary, read_manifest
+from ki67.case import Summary
 from ki67.errors import CaseError, WriteError
-from ki67.files import atomic_path
+from ki67.files import atomic_path, sha256_of
+from ki67.manifest import read_manifest
+from ki67.parquet import parquet_file
 from ki67.slides import PixelFrame
 from ki67.stages import CELLS
 
@@ -51,7 +53,7 @@ def export_cells(folder: str | Path, out: str | Path) -> Summary:
     Raises
     ------
     CaseError
-        Where the folder holds no counted cells.
+        Where the folder holds no counted cells, its last run was refused or did not end, or the table was changed.
     WriteError
         Where the suffix is another, or the file cannot be written.
     """
@@ -59,30 +61,43 @@ def export_cells(folder: str | Path, out: str | Path) -> Summary:
     if target.suffix.lower() not in FORMATS:
         raise WriteError(target, "says no format that cells are written in", f"End it in {' or '.join(FORMATS)}.")
     manifest = read_manifest(case, _AGAIN)
-    counted = manifest.get("stages", {}).get("cells", {}).get("state") == "done"
-    if not counted or not (case / CELLS).is_file():
-        raise CaseError(case, "holds no counted cells", _AGAIN)
+    _require_counted(case, manifest)
     write = _write_csv if target.suffix.lower() == ".csv" else _write_geojson
     try:
-        with pq.ParquetFile(case / CELLS) as table:
+        with parquet_file(case / CELLS) as stream, pq.ParquetFile(stream) as table:
             return {"cells": write(table, target, _frame_of(case, manifest)), "file": str(target)}
     except pa.ArrowInvalid as error:
         raise CaseError(case / CELLS, "is damaged", _AGAIN) from error
 
 
+def _require_counted(case: Path, manifest: Mapping[str, Any]) -> None:
+    if manifest.get("state") == "failed":
+        raise CaseError(case, f"holds no result, its last run was refused: {manifest.get('error')}", _AGAIN)
+    if manifest.get("state") == "running":
+        raise CaseError(case, "holds a run that has not ended", _AGAIN)
+    record = manifest.get("stages", {}).get("cells", {})
+    if record.get("state") != "done" or not (case / CELLS).is_file():
+        raise CaseError(case, "holds no counted cells", _AGAIN)
+    if sha256_of(case / CELLS) != record.get("outputs", {}).get(CELLS):
+        raise CaseError(case / CELLS, "is damaged, or was changed after the count", _AGAIN)
+
+
 def _frame_of(case: Path, manifest: Mapping[str, Any]) -> PixelFrame:
     """How other programs count pixels on the Ki-67 slide of a case."""
-    ki67 = manifest["inputs"]["ki67"]
+    ki67 = manifest["inputs"].get("ki67", {})
     if "origin_px" not in ki67:
         raise CaseError(case, "was made by a version that did not note where QuPath counts pixels from", _AGAIN)
-    x_px, y_px = ki67["origin_px"]
-    return PixelFrame(float(ki67["mpp"]), (float(x_px), float(y_px)))
+    try:
+        x_px, y_px = ki67["origin_px"]
+        return PixelFrame(float(ki67["mpp"]), (float(x_px), float(y_px)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CaseError(case, f"holds a manifest with a malformed slide ({error})", _AGAIN) from error
 
 
 def _write_csv(table: pq.ParquetFile, target: Path, _frame: PixelFrame) -> int:
     names = [name for name in table.schema_arrow.names if name != "outline_um"]
     schema = pa.schema([table.schema_arrow.field(name) for name in names])
-    with atomic_path(target) as path, pyarrow.csv.CSVWriter(path, schema) as writer:
+    with atomic_path(target) as path, parquet_file(path, "wb") as out, pyarrow.csv.CSVWriter(out, schema) as writer:
         for batch in table.iter_batches(columns=names):
             writer.write_batch(_as_text(batch))
     return int(table.metadata.num_rows)

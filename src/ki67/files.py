@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and text and JSON that are read as a known error where they are damaged."""
 
 from __future__ import annotations
 
@@ -7,14 +7,29 @@ import errno
 import hashlib
 import json
 import os
+import re
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from ki67.errors import WriteError
+from ki67.errors import FileError, WriteError
 
 _TEMPORARY_PREFIX = ".part-"
+_TEMPORARY_NAME = re.compile(r"\.part-[a-z0-9_]{8}-(.+)", re.DOTALL)
+_LONGEST_NAME_BYTES = 200
+"""Of a target, that its temporary name stays within the 255 bytes that file systems allow."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE_IN_JSON = re.compile(r"\\u[dD][89a-fA-F]")
+
+MOST_TEXT_BYTES = 1 << 30
+"""A text file beyond this is none that a person or a program made for this one."""
+
+DEEPEST_JSON = 64
+"""Levels of nesting in a JSON file of the program's own kinds; they have fewer than ten."""
+
 _CANNOT_BE_WRITTEN = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EFBIG}
 )
@@ -36,9 +51,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_TEMPORARY_PREFIX, suffix="-" + target.name, dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=_TEMPORARY_PREFIX, suffix="-" + _short(target.name), dir=target.parent)
         os.close(handle)
         temporary = Path(name)
+        _unfinished.add(temporary)
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
@@ -54,6 +70,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+            _unfinished.discard(temporary)
+
+
+_unfinished: set[Path] = set()
+
+
+def remove_unfinished() -> None:
+    """Remove what is being written at this moment, where the process ends without the writers being asked."""
+    for path in list(_unfinished):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def make_folder(path: str | Path) -> Path:
@@ -72,6 +99,13 @@ def make_folder(path: str | Path) -> Path:
     return folder
 
 
+def _short(name: str) -> str:
+    """Return a name's end, suffixes included, where the whole of it leaves no room for more."""
+    while len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
+        name = name[1:]
+    return name
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
@@ -88,14 +122,147 @@ def _fsync_folder(folder: Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    """Write UTF-8 text atomically; what is no Unicode is written as :func:`printable` shows it."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(printable(text), encoding="utf-8")
 
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write JSON atomically: sorted keys, two spaces, a newline at the end, so that equal data is equal bytes."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value, indent=2, sort_keys=True) + "\n")
+
+
+def printable(text: str) -> str:
+    r"""Return text as Unicode that every program can read.
+
+    File names that are not UTF-8 reach Python with their bytes as lone surrogates, which no file and no terminal
+    takes: such a byte is shown as ``\xfc``, any other lone surrogate as ``\ud800``.
+    """
+    return _SURROGATE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False, ascii_only: bool = False) -> str:
+    """JSON that every reader takes: no NaN, and text as :func:`printable` shows it."""
+    text = json.dumps(value, indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+    # In JSON text surrogates stand in strings only; a backslash in a string is written twice.
+    text = _SURROGATE.sub(lambda match: "\\" + _escaped(match), text)
+    if not ascii_only:
+        return text
+    return json.dumps(json.loads(text), indent=indent, sort_keys=sort_keys)
+
+
+def read_text(path: str | Path, error: type[FileError], way_out: str, what: str = "text") -> str:
+    """Read UTF-8 text, with or without its mark at the beginning.
+
+    Parameters
+    ----------
+    path
+        The file.
+    error
+        What is raised where it cannot be read, with ``way_out``.
+    what
+        What the file should be, for the message.
+
+    Raises
+    ------
+    FileError
+        Of the kind ``error``: the file is missing, no regular file (a pipe would hang), too large or no text.
+    """
+    source = Path(path)
+    try:
+        facts = source.stat()
+        if stat.S_ISDIR(facts.st_mode):
+            raise error(source, f"is a folder, not {what}", way_out)
+        if not stat.S_ISREG(facts.st_mode):
+            raise error(source, f"is no regular file, so no {what}", way_out)
+        if facts.st_size > MOST_TEXT_BYTES:
+            raise error(source, f"is {facts.st_size / 1e9:.1f} GB large, too large for {what}", way_out)
+        return source.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as fault:
+        raise error(source, "does not exist", way_out) from fault
+    except UnicodeDecodeError as fault:
+        raise error(source, f"is not UTF-8 text (byte {fault.start}), so no {what}", way_out) from fault
+    except (OSError, ValueError) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else str(fault)
+        raise error(source, f"cannot be read ({reason})", way_out) from fault
+
+
+def read_json(path: str | Path, error: type[FileError], way_out: str, what: str = "JSON") -> Any:
+    """Read JSON from a file of the program's own kinds; parameters and errors as :func:`read_text`."""
+    return parse_json(read_text(path, error, way_out, what), path, error, way_out)
+
+
+def parse_json(text: str, path: str | Path, error: type[FileError], way_out: str, *, strict: bool = True) -> Any:
+    """Parse the JSON text of a file.
+
+    Parameters
+    ----------
+    text
+        Content of the file.
+    path, error, way_out
+        As in :func:`read_text`.
+    strict
+        Refuse NaN and infinities, which are no JSON, and more than :data:`DEEPEST_JSON` levels of nesting.
+
+    Raises
+    ------
+    FileError
+        Of the kind ``error``, with line and column.
+    """
+    if not text.strip():
+        raise error(path, "is empty", way_out)
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant if strict else None)
+        if strict and _deeper_than(value, DEEPEST_JSON):
+            raise RecursionError
+    except json.JSONDecodeError as fault:
+        where = f"line {fault.lineno}, column {fault.colno}"
+        at_the_end = fault.pos >= len(text.rstrip()) - 1 or fault.msg.startswith("Unterminated string")
+        cut = " (the file seems to be cut off)" if at_the_end else ""
+        raise error(path, f"is not valid JSON: {fault.msg} at {where}{cut}", way_out) from fault
+    except _ConstantError as fault:
+        raise error(path, f"is not valid JSON: {fault} stands for a number", way_out) from fault
+    except (RecursionError, ValueError) as fault:
+        raise error(path, "is not sensible JSON (nested too deep or a number too long)", way_out) from fault
+    return _without_surrogates(value) if _SURROGATE_IN_JSON.search(text) else value
+
+
+class _ConstantError(ValueError):
+    """NaN or an infinity in JSON, which has none."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _ConstantError(name)
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    """Whether JSON is nested deeper; level by level, so that no depth is too much for it."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            entry
+            for holder in layer
+            if isinstance(holder, dict | list)
+            for entry in (holder.values() if isinstance(holder, dict) else holder)
+        ]
+        if not layer:
+            return False
+    return any(isinstance(entry, dict | list) for entry in layer)
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_without_surrogates(entry) for entry in value]
+    if isinstance(value, dict):
+        return {printable(name): _without_surrogates(entry) for name, entry in value.items()}
+    return value
 
 
 def sha256_of(path: str | Path) -> str:
@@ -104,7 +271,14 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def remove_leftovers(folder: str | Path) -> None:
-    """Remove what writers that were killed left behind in a folder and those below it."""
-    for path in Path(folder).rglob(f"{_TEMPORARY_PREFIX}*"):
-        path.unlink(missing_ok=True)
+def remove_leftovers(targets: Iterable[str | Path]) -> None:
+    """Remove what writers of these files left behind when they were killed; nothing else, however it is called."""
+    names: dict[Path, set[str]] = {}
+    for target in map(Path, targets):
+        names.setdefault(target.parent, set()).add(_short(target.name))
+    for folder, own in names.items():
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+            for entry in list(entries):
+                match = _TEMPORARY_NAME.fullmatch(entry.name)
+                if match and match[1] in own and entry.is_file(follow_symlinks=False):
+                    Path(entry.path).unlink(missing_ok=True)

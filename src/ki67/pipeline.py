@@ -58,7 +58,7 @@ def run_score(
     ):
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
         models = _model_hashes(options, with_idc=options.regions is None)
-        with open_case(out, "score", {"he": he.facts, "ki67": ki67.facts}, models) as case:
+        with open_case(out, "score", {"he": he.facts, "ki67": ki67.facts}, models, stages.FILES) as case:
             stages.judge(case, ki67, he)
             stages.require_usable(case, ki67, options)
             stages.find_region(case, he, options)
@@ -93,7 +93,7 @@ def run_count(
     options = options or Options()
     with _section(ki67_path, mpp, overrides_file=mpp_overrides_file) as ki67:
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
-        with open_case(out, "count", {"ki67": ki67.facts}, _model_hashes(options)) as case:
+        with open_case(out, "count", {"ki67": ki67.facts}, _model_hashes(options), stages.FILES) as case:
             return _count(case, ki67, options)
 
 
@@ -125,9 +125,10 @@ def run_idc(
     dict
         ``area_mm2``, ``tissue_mm2``, ``polygons``, ``regions``, ``heatmap``, ``warnings``.
     """
+    models = {"idc": idc.load_model(model).sha256}
     with (
         _section(he_path, mpp, overrides_file=mpp_overrides_file) as he,
-        open_case(out, "idc predict", {"he": he.facts}, {"idc": idc.load_model(model).sha256}) as case,
+        open_case(out, "idc predict", {"he": he.facts}, models, stages.FILES) as case,
     ):
         summary = stages.predict_idc(case, he, model, stride_px) | {"warnings": stages.warnings_of(case)}
         return summary | {"regions": str(case.path(stages.REGIONS_HE)), "heatmap": str(case.path(stages.HEATMAP))}
@@ -156,7 +157,7 @@ def run_register(
         _section(ki67_path, ki67_mpp, overrides_file=mpp_overrides_file) as ki67,
     ):
         facts = {"he": he.facts, "ki67": ki67.facts}
-        with open_case(out, "register", facts, {}) as case:
+        with open_case(out, "register", facts, {}, stages.FILES) as case:
             stages.register(case, he, ki67, mode, adjustment)
             told = {"warnings": stages.warnings_of(case), "seconds": case.seconds()}
             return _quality(case) | {"transform": str(case.path(stages.TRANSFORM)), **told}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,9 +20,10 @@ from ki67.annotations import Region, Regions, check_inside, choose_regions, read
 from ki67.case import Case, Stage, Summary
 from ki67.domain import Check, Verdict, checks_of, checks_part, domain_part, doubts, insist
 from ki67.errors import RegionError, RegistrationError, StainError
-from ki67.files import atomic_path, sha256_of, write_json
+from ki67.files import atomic_path, printable, sha256_of, write_json
 from ki67.geometry import RectUm
 from ki67.options import Adjustment, Options
+from ki67.parquet import parquet_file
 from ki67.progress import message
 from ki67.slides import Slide, TissueMask, tissue_mask
 from ki67.slides.frame import CORNER
@@ -41,6 +42,20 @@ REPORT = "report.html"
 
 JUDGED = "domain"
 """Stage that judges the slides themselves."""
+
+FILES = (
+    HEATMAP,
+    REGIONS_HE,
+    TRANSFORM,
+    DISPLACEMENT,
+    QUALITY,
+    REGIONS_KI67,
+    CELLS,
+    EXCLUDED,
+    SCORE,
+    REPORT,
+)
+"""All that is written into a case's folder, beside its manifest."""
 
 EXCLUSION_LABELS = {"pen": "Pen", "fold": "Fold", "focus": "Out of focus"}
 """What the parts that are not counted are called in region files and in the report."""
@@ -63,7 +78,7 @@ class CaseSlide:
         """What the manifest tells of the slide."""
         own = self.slide.pixel_size.own
         return {
-            "path": str(self.slide.path.resolve()),
+            "path": printable(str(self.slide.path.resolve())),
             "reader": self.slide.reader,
             "size_px": list(self.slide.size_px),
             "mpp": self.slide.mpp,
@@ -325,7 +340,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
 
     def work() -> Summary:
         columns = {*scoring.SCORE_COLUMNS, *scoring.SPREAD_COLUMNS, *scoring.LOCAL_COLUMNS}
-        table = pq.read_table(case.path(CELLS), columns=sorted(columns))
+        table = _cells(case.path(CELLS), sorted(columns))
         score = scoring.score_cells(
             table,
             area_mm2,
@@ -361,7 +376,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
         "warnings": warnings,
         "domain": domain_part(checks),
     }
-    case.run_stage(Stage("score", 6, (SCORE,)), parameters, reads, work)
+    case.run_stage(Stage("score", 6, (SCORE,), result=True), parameters, reads, work)
 
 
 def _counted_region(case: Case, ki67: CaseSlide, *, has_region: bool) -> BaseGeometry:
@@ -407,7 +422,9 @@ def _spread(case: Case, table: pa.Table, ki67: CaseSlide) -> tuple[float, float]
 
 
 def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Options) -> None:
-    """Write the report of what is there."""
+    """Write the report of what is there; what earlier runs left and this one does not use goes before."""
+    report_stage = Stage("report", 4, (REPORT,), result=True)
+    case.keep_only_used(report_stage.name)
     present = case.written()
 
     def work() -> Summary:
@@ -422,7 +439,7 @@ def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Opti
             transform=registration.read_transform(case.path(TRANSFORM)) if TRANSFORM in present else None,
             quality=case.read_json(QUALITY) if QUALITY in present else None,
             excluded=read_regions(case.path(EXCLUDED), ki67.slide.frame) if _anything_lost(case) else None,
-            cells=pq.read_table(case.path(CELLS), columns=[*report.CELL_COLUMNS]),
+            cells=_cells(case.path(CELLS), report.CELL_COLUMNS),
             cells_within=partial(_cells_within, case.path(CELLS)),
             score=case.read_json(SCORE),
             run=case.manifest,
@@ -431,14 +448,19 @@ def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Opti
         report.write_report(case.path(REPORT), data)
         return {"warnings": []}
 
-    case.run_stage(Stage("report", 4, (REPORT,)), {}, tuple(present), work)
+    case.run_stage(report_stage, {}, tuple(present), work)
+
+
+def _cells(path: Path, columns: Sequence[str], filters: pc.Expression | None = None) -> pa.Table:
+    with parquet_file(path) as stream:
+        return pq.read_table(stream, columns=[*columns], filters=filters)
 
 
 def _cells_within(path: Path, rect_um: RectUm) -> pa.Table:
     """Cells centred in a rectangle; the table is sorted by y, so most of it is passed over."""
     x, y = pc.field("x_um"), pc.field("y_um")
     inside = (x >= rect_um.x_um) & (x < rect_um.right_um) & (y >= rect_um.y_um) & (y < rect_um.bottom_um)
-    return pq.read_table(path, columns=[*report.CELL_COLUMNS, report.OUTLINE], filters=inside)
+    return _cells(path, [*report.CELL_COLUMNS, report.OUTLINE], inside)
 
 
 def _model_cards(models: Mapping[str, str], options: Options) -> dict[str, Mapping[str, Any]]:

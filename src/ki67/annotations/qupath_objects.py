@@ -23,6 +23,7 @@ from typing import Any, Final
 from ki67.annotations.coordinates import NOT_AREAS, short
 from ki67.annotations.regions import UNCLASSIFIED, Rgb
 from ki67.errors import AnnotationError
+from ki67.files import parse_json
 
 WAY_OUT: Final = "Export the regions again from QuPath with File > Export objects as GeoJSON."
 
@@ -131,17 +132,7 @@ def _load(path: Path) -> Any:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise AnnotationError(path, f"is not UTF-8 text (byte {error.start}), so no GeoJSON", WAY_OUT) from error
-    if not text.strip():
-        raise AnnotationError(path, "is empty", WAY_OUT)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        at_the_end = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated string")
-        cut = " (the file seems to be cut off)" if at_the_end else ""
-        raise AnnotationError(path, f"is not valid JSON: {error.msg} at {where}{cut}", WAY_OUT) from error
-    except (RecursionError, ValueError) as error:
-        raise AnnotationError(path, "is not sensible JSON (nested too deep or a number too long)", WAY_OUT) from error
+    return parse_json(text, path, AnnotationError, WAY_OUT, strict=False)
 
 
 def _bytes(path: Path) -> bytes:

@@ -31,6 +31,7 @@ from ki67.cells.table import CellRows, cell_schema, make_table, write_cells
 from ki67.cells.tiling import CORE_PX, GRID_PX, Tile, plan_tiles
 from ki67.files import atomic_path
 from ki67.geometry import area_mm2
+from ki67.parquet import parquet_file
 from ki67.progress import track
 from ki67.slides import Slide, TissueMask
 
@@ -63,7 +64,8 @@ class CellDetection:
 
     def read_table(self) -> pa.Table:
         """All of the cell table (see :func:`ki67.cells.table.cell_schema`), read from its file."""
-        return pq.read_table(self.path).cast(cell_schema())
+        with parquet_file(self.path) as stream:
+            return pq.read_table(stream).cast(cell_schema())
 
     @property
     def area_lost_mm2(self) -> dict[str, float]:

@@ -28,6 +28,7 @@ from ki67.cells.labelled_area import AREA_SUFFIX, LabelledArea, read_labelled_ar
 from ki67.cells.qupath_classes import cell_class
 from ki67.errors import DataSetError
 from ki67.layouts import Layout
+from ki67.parquet import parquet_file
 from ki67.slides import PixelFrame, Slide, open_slide
 
 Points = NDArray[np.float64]
@@ -273,7 +274,8 @@ def _simulated_sections(folder: Path) -> list[Path]:
 def _simulated_points(_folder: Path, image: Path, _frame: PixelFrame) -> dict[str, Points]:
     path = image.with_name(_SECTION_CELLS)
     try:
-        table = pq.read_table(path, columns=["x_um", "y_um", "label"])
+        with parquet_file(path) as stream:
+            table = pq.read_table(stream, columns=["x_um", "y_um", "label"])
     except (OSError, pa.ArrowException) as error:
         raise DataSetError(path, f"is no table of simulated cells ({error})", "Simulate the pair again.") from error
     places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
@@ -292,7 +294,7 @@ def _deepliif_mask(image: Path) -> Path:
 
 def _deepliif_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
     path = _deepliif_mask(image)
-    mask = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    mask = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     if mask is None:
         raise DataSetError(path, "is no picture", "Expected nuclei in red and blue with green edges.")
     blue, green, red = (mask[..., channel] > _FULL_COLOUR / 2 for channel in range(3))

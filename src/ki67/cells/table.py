@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ki67.cells.card import CLASSES, OTHER, POSITIVE
 from ki67.cells.exclusion import EXCLUSIONS
 from ki67.cells.measurements import MEASUREMENT_UNITS, column
+from ki67.parquet import parquet_file
 
 _FIXED_UNITS = {"x_um": "um", "y_um": "um", "area_um2": "um2", "dab_od_mean": "OD", "outline_um": "um"}
 
@@ -133,7 +134,10 @@ def write_cells(path: Path, tables: Iterable[tuple[int, pa.Table]]) -> None:
         first = 1
         # Measurements hardly repeat: a dictionary of them costs time and room.
         words = [field.name for field in cell_schema() if pa.types.is_string(field.type)]
-        with pq.ParquetWriter(path, cell_schema(), compression="zstd", use_dictionary=words) as out:
+        with (
+            parquet_file(path, "wb") as stream,
+            pq.ParquetWriter(stream, cell_schema(), compression="zstd", use_dictionary=words) as out,
+        ):
             for top in sorted(rows):
                 row = pa.Table.from_batches([reader.get_batch(number) for number in rows[top]])
                 out.write_table(_in_order(row, first))

@@ -72,7 +72,7 @@ def start_folder(folder: Path, facts: dict[str, Any], lines: Sequence[dict[str, 
     for path in files:
         if path.name not in {INDEX_FILE, UNFINISHED_FILE, FACTS_FILE}:
             path.unlink()
-    remove_leftovers(folder)
+    remove_leftovers([*files, folder / FACTS_FILE, folder / INDEX_FILE, folder / UNFINISHED_FILE])
     for place in sorted(
         {parent for path in files for parent in path.parents if folder in parent.parents}, reverse=True
     ):

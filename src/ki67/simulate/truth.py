@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from ki67.annotations import Region, Regions, write_regions
 from ki67.files import atomic_path, write_json, write_text
 from ki67.geometry import as_multipolygon
+from ki67.parquet import parquet_file
 from ki67.simulate.cells import Kind, Label
 from ki67.simulate.deformation import SectionMap
 from ki67.simulate.options import SimulationOptions
@@ -155,8 +156,8 @@ def write_truth(out_dir: Path, he: Section, ki67: Section, truth: SimulationTrut
     """Write every truth file of a pair into its folder; ``truth.json`` comes last."""
     for section, name in ((he, "he"), (ki67, "ki67")):
         write_regions(out_dir / f"{name}_regions.geojson", section_regions(section), PixelFrame(section.mpp))
-        with atomic_path(out_dir / f"{name}_cells.parquet") as temporary:
-            pq.write_table(cell_table(section), temporary)
+        with atomic_path(out_dir / f"{name}_cells.parquet") as temporary, parquet_file(temporary, "wb") as stream:
+            pq.write_table(cell_table(section), stream)
     points = landmarks(he.scene, truth.options.seed)
     write_landmarks(out_dir / "landmarks_he.csv", points / he.mpp)
     write_landmarks(out_dir / "landmarks_ki67.csv", truth.map_points(points) / ki67.mpp)
