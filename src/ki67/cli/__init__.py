@@ -1,21 +1,17 @@
-"""The command line: one thin module per command.
-
-Exit codes: 0 done; 1 a known error, in one line on stderr; 2 wrong usage; 130 interrupted by the user.
-"""
+"""The command line: one thin module per command."""
 
 from __future__ import annotations
 
-import errno
 import sys
 from typing import Annotated
 
 import typer
 
 from ki67 import __version__
-from ki67.cli import cells, compete, count, demo, doctor, evaluate, export, idc, register, score, simulate
-from ki67.errors import Ki67Error
+from ki67.cli import cells, compete, count, demo, doctor, ending, evaluate, export, idc, register, score, simulate
+from ki67.cli.common import App
 
-app = typer.Typer(
+app = App(
     name="ki67",
     help="Ki-67 index of invasive breast carcinoma from an H&E and a Ki-67 whole-slide image. "
     "For research use only; not a medical device.",
@@ -32,11 +28,18 @@ def _tell_version(wanted: bool) -> None:
 
 
 VersionOption = typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+DebugOption = typer.Option(
+    ending.DEBUG, help="Show the traceback of whatever goes wrong; may also stand after the command."
+)
 
 
 @app.callback()
-def _for_all(*, version: Annotated[bool, VersionOption] = False) -> None:
-    """Take what goes with every command: nothing but the version."""
+def _for_all(
+    *,
+    version: Annotated[bool, VersionOption] = False,
+    debug: Annotated[bool, DebugOption] = False,
+) -> None:
+    """Show in the help what goes with every command; both are dealt with before."""
 
 
 app.command("demo")(demo.demo)
@@ -53,22 +56,5 @@ app.add_typer(evaluate.app, name="evaluate")
 
 
 def main() -> None:
-    """Run a command; a known error is told in one line, without a traceback."""
-    try:
-        app()
-    except Ki67Error as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command continues from the last finished stage", code=130)
-    except MemoryError:
-        _fail("out of memory; close other programs and run the same command again")
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE}:
-            raise
-        _fail(f"{error.filename or 'writing'}: {error.strerror}. Mend that and run the same command again")
-
-
-def _fail(text: str, code: int = 1) -> None:
-    one_line = " ".join(text.split())
-    sys.stderr.write(f"ki67: error: {one_line}\n")
-    sys.exit(code)
+    """Run the command that the words of the command line name; see :mod:`ki67.cli.ending` for how it ends."""
+    ending.run(lambda words: app(words, prog_name="ki67"), sys.argv[1:])

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ki67.cli.common import (
+    App,
     Engine,
     EngineOption,
     FieldMpp,
@@ -32,7 +33,7 @@ class PatientOf(StrEnum):
     field = "field"
 
 
-app = typer.Typer(help="Cells: train on your own labelled fields.", no_args_is_help=True)
+app = App(help="Cells: train on your own labelled fields.", no_args_is_help=True)
 
 
 @app.callback()

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from ki67 import progress
 from ki67.domain import checks_of
 from ki67.errors import MissingExtraError
+from ki67.files import json_text, printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no messages on stderr.")]
@@ -32,6 +33,42 @@ MppOverridesFile = Annotated[
 ]
 Ki67Mpp = Annotated[float | None, typer.Option("--ki67-mpp", help="Pixel size in µm of the Ki-67 slide.")]
 Label = Annotated[str | None, typer.Option("--label", help="Label of the regions to count (default: IDC).")]
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MAY_BE_EMPTY = frozenset({"--rest", "--images"})
+"""Options for which an empty text says something: no such class, all fields."""
+
+
+class Command(TyperCommand):
+    """A command that refuses what no option means: an empty name (of a file, a label) and a number that is none."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Check the words before and the numbers after they are taken apart."""
+        for before, word in zip(["", *args], args, strict=False):
+            if before == "--":
+                break
+            name, given, value = word.partition("=") if word.startswith("--") else (before, "=", word)
+            if given and not value and name not in MAY_BE_EMPTY:
+                hint = name if name.startswith("-") else None
+                raise typer.BadParameter("is empty; name a file, a folder or a value", ctx=ctx, param_hint=hint)
+        rest: list[str] = super().parse_args(ctx, args)
+        for name, value in ctx.params.items():
+            for number in value if isinstance(value, tuple | list) else [value]:
+                if isinstance(number, float):
+                    hint = "--" + name.replace("_", "-")
+                    if not math.isfinite(number):
+                        raise typer.BadParameter(f"must be a finite number, found {number}", ctx, param_hint=hint)
+        return rest
+
+
+class App(typer.Typer):
+    """A group of such commands."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
+        """Register a command."""
+        return super().command(name, **{"cls": Command, **settings})
 
 
 class Engine(StrEnum):
@@ -58,20 +95,12 @@ CellModel = Annotated[
 ]
 
 
-def finite(value: float | None) -> float | None:
-    """Refuse what is no number; the bounds of an option let it pass."""
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"must be a finite number, found {value}")
-    return value
-
-
 DabThreshold = Annotated[
     float | None,
     typer.Option(
         "--dab-threshold",
         min=0,
         max=3,
-        callback=finite,
         help="Mean DAB density (OD) from which a tumour nucleus is positive; default: any brown, however pale.",
     ),
 ]
@@ -109,9 +138,9 @@ def require_training(what: str) -> None:
 def emit(result: Mapping[str, Any], *, as_json: bool, lines: list[str]) -> None:
     """Print a result: the JSON object, or the lines for people."""
     if as_json:
-        sys.stdout.write(json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n")
-    else:
-        sys.stdout.write("\n".join(lines) + "\n")
+        unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+        lines = [json_text(result, ascii_only=not unicode)]
+    sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
 
 
 def index_line(result: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ki67.cli.common import (
+    App,
     Engine,
     EngineOption,
     FieldMpp,
@@ -24,7 +25,7 @@ from ki67.cli.common import (
 from ki67.cli.score import Mode, ModeOption
 from ki67.layouts import Layout
 
-app = typer.Typer(help="Compare with a gold standard.", no_args_is_help=True)
+app = App(help="Compare with a gold standard.", no_args_is_help=True)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ki67.cli.common import (
+    App,
     Json,
     Mpp,
     MppOverridesFile,
@@ -17,7 +18,6 @@ from ki67.cli.common import (
     Quiet,
     begin,
     emit,
-    finite,
     require_training,
     warning_lines,
 )
@@ -32,7 +32,7 @@ class AdaptMethod(StrEnum):
     dann = "dann"
 
 
-app = typer.Typer(help="Find invasive ductal carcinoma (IDC) on H&E slides.", no_args_is_help=True)
+app = App(help="Find invasive ductal carcinoma (IDC) on H&E slides.", no_args_is_help=True)
 
 
 @app.callback()
@@ -143,7 +143,6 @@ def train(
             "--mpp",
             min=0.05,
             max=50,
-            callback=finite,
             help="µm per pixel of the patches, where 'ki67 idc sample' did not say it.",
         ),
     ] = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -77,10 +76,7 @@ def adjustment_of(
         if as_given:
             raise typer.BadParameter("--as-given needs --landmarks, --shift or --rotate")
         return None
-    values = (*(shift or (0.0, 0.0)), rotate or 0.0)
-    if not all(map(math.isfinite, values)):
-        raise typer.BadParameter("--shift and --rotate need finite numbers")
-    return Adjustment(landmarks, (values[0], values[1]), values[2], as_given)
+    return Adjustment(landmarks, shift or (0.0, 0.0), rotate or 0.0, as_given)
 
 
 def score(
