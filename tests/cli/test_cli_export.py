@@ -78,4 +78,4 @@ def test_a_damaged_table_is_named(ki67: Run, case: Path) -> None:
     (case / "cells.parquet").write_bytes((case / "cells.parquet").read_bytes()[:1000])
     outcome = ki67("export", case, case.parent / "cells.csv")
     assert outcome.code == 1  # type: ignore[attr-defined]
-    assert "cells.parquet: is damaged. Run 'ki67 score' or 'ki67 count'" in outcome.stderr  # type: ignore[attr-defined]
+    assert "cells.parquet: is damaged, or was changed after the count. Run 'ki67" in outcome.stderr  # type: ignore[attr-defined]
