@@ -194,7 +194,9 @@ def read_text(path: str | Path, error: type[FileError], way_out: str, what: str 
 
 def read_json(path: str | Path, error: type[FileError], way_out: str, what: str = "JSON") -> Any:
     """Read JSON from a file of the program's own kinds; parameters and errors as :func:`read_text`."""
-    return parse_json(read_text(path, error, way_out, what), path, error, way_out)
+    text = read_text(path, error, way_out, what)
+    value = parse_json(text, path, error, way_out)
+    return _without_surrogates(value) if _SURROGATE_IN_JSON.search(text) else value
 
 
 def parse_json(text: str, path: str | Path, error: type[FileError], way_out: str, *, strict: bool = True) -> Any:
@@ -229,7 +231,7 @@ def parse_json(text: str, path: str | Path, error: type[FileError], way_out: str
         raise error(path, f"is not valid JSON: {fault} stands for a number", way_out) from fault
     except (RecursionError, ValueError) as fault:
         raise error(path, "is not sensible JSON (nested too deep or a number too long)", way_out) from fault
-    return _without_surrogates(value) if _SURROGATE_IN_JSON.search(text) else value
+    return value
 
 
 class _ConstantError(ValueError):
