@@ -25,7 +25,7 @@ from ki67.geometry import RectUm
 from ki67.options import Adjustment, Options
 from ki67.parquet import parquet_file
 from ki67.progress import message
-from ki67.slides import Slide, TissueMask, tissue_mask
+from ki67.slides import Slide, TissueMask, same_picture, tissue_mask
 from ki67.slides.frame import CORNER
 from ki67.slides.pixel_size import size_text
 
@@ -107,18 +107,22 @@ def judge_slides(ki67: CaseSlide | None, he: CaseSlide | None = None) -> tuple[C
         Where one shows no tissue.
     """
     checks: tuple[Check, ...] = ()
-    if ki67 and he:
-        checks += (_judge_pair(ki67, he),)
     if ki67:
         checks += cells.judge_ki67(ki67.slide, None if cells.is_field(ki67.slide) else ki67.tissue)
-    return checks
+    if he:
+        checks += cells.judge_he(he.slide, None if cells.is_field(he.slide) else he.tissue)
+    return (_judge_pair(ki67, he, checks), *checks) if ki67 and he else checks
 
 
-def _judge_pair(ki67: CaseSlide, he: CaseSlide) -> Check:
-    if ki67.facts["fingerprint"] != he.facts["fingerprint"]:
-        return Check("two_slides", Verdict.usual)
-    text = "the H&E and the Ki-67 slide are one and the same: the file given twice, or a copy of it"
-    return Check("two_slides", Verdict.unusable, text)
+def _judge_pair(ki67: CaseSlide, he: CaseSlide, checks: tuple[Check, ...]) -> Check:
+    text = ""
+    if ki67.facts["fingerprint"] == he.facts["fingerprint"]:
+        text = "the H&E and the Ki-67 slide are one and the same: the file given twice, or a copy of it"
+    elif same_picture(ki67.slide, he.slide):
+        text = "the H&E and the Ki-67 slide show the same picture, saved twice"
+    elif cells.wrong_order(checks):
+        text = "the slides seem to be swapped: the one given as H&E looks like Ki-67, the other like H&E"
+    return Check("two_slides", Verdict.unusable if text else Verdict.usual, text)
 
 
 def refusal(checks: Iterable[Check], path: Path) -> StainError | None:
@@ -142,7 +146,7 @@ def judge(case: Case, ki67: CaseSlide, he: CaseSlide | None = None) -> None:
         return {"checks": checks_part(judge_slides(ki67, he)), "warnings": []}
 
     parameters = {"he": he.identity if he else None, "ki67": ki67.identity}
-    case.run_stage(Stage(JUDGED, 1, ()), parameters, (), work)
+    case.run_stage(Stage(JUDGED, 2, ()), parameters, (), work)
 
 
 def require_usable(case: Case, ki67: CaseSlide, options: Options) -> None:

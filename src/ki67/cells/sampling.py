@@ -34,7 +34,7 @@ _CHECK = "Check that this is the Ki-67 slide and that it is in focus."
 
 @dataclass(frozen=True)
 class Sample:
-    """Blocks (H, W, 3) of a slide at the working resolution."""
+    """Blocks (H, W, 3) of a slide."""
 
     blocks: tuple[NDArray[np.uint8], ...]
 
@@ -56,8 +56,8 @@ def is_field(slide: Slide) -> bool:
     return bounds.width_um * bounds.height_um <= FIELD_AREA_MM2 * 1e6
 
 
-def sample_slide(slide: Slide, tissue: TissueMask | None) -> Sample:
-    """Read the blocks; without a tissue mask (a field) the whole picture is one block.
+def sample_slide(slide: Slide, tissue: TissueMask | None, mpp: float = WORKING_MPP) -> Sample:
+    """Read the blocks at ``mpp``; without a tissue mask (a field) the whole picture is one block.
 
     The choice depends on the slide alone, never on the region that is counted, so a moved region is counted alike.
 
@@ -67,7 +67,7 @@ def sample_slide(slide: Slide, tissue: TissueMask | None) -> Sample:
         Where the mask holds no tissue.
     """
     if tissue is None:
-        pixels = slide.read(slide.bounds_um, WORKING_MPP)
+        pixels = slide.read(slide.bounds_um, mpp)
         if grey_range(pixels) < _BLANK_RANGE:
             raise TissueError(slide.path, "shows no tissue, only an even background", _CHECK)
         return Sample((pixels,))
@@ -82,4 +82,4 @@ def sample_slide(slide: Slide, tissue: TissueMask | None) -> Sample:
     if fractions.max() <= 0:
         raise TissueError(slide.path, "shows no tissue", _CHECK)
     chosen = found[np.unique(np.linspace(0, len(found) - 1, min(_BLOCKS, len(found))).astype(int))]
-    return Sample(tuple(slide.read(rects[index], WORKING_MPP) for index in chosen.tolist()))
+    return Sample(tuple(slide.read(rects[index], mpp) for index in chosen.tolist()))

@@ -36,9 +36,6 @@ _PURE_SHARE = 0.30
 _MAXIMUM_TURN = np.cos(np.deg2rad(25.0))
 # Two vectors closer than this cannot be told apart in 8-bit pixels (cosine of 12 degrees).
 _MINIMUM_SEPARATION = np.cos(np.deg2rad(12.0))
-# A pixel is pink where its green density lies above the mean of red and blue by this share of the sum: pure eosin has
-# 0.77, haematoxylin 0.14, DAB 0.03 (reference vectors); mixtures with eosin lie between.
-_PINK = 0.25
 # The lightest pixels that stand for glass or empty tissue, and the channel value below which there is none of it.
 _BACKGROUND_SHARE = 0.03
 _DARK_BACKGROUND = 120.0
@@ -48,6 +45,11 @@ _BROWN_PIXEL_OD = 0.10
 _STRONG_PERCENTILE = 95.0
 _BROWN_SHARE = 0.18
 _LEAST_BROWN_OD = 0.15
+# How strong a stain is told to be: this percentile of the pixels that are mostly of it, where they are more than a
+# few. Blue pixels beyond what haematoxylin reaches are black ones, whose colour is noise.
+_STRENGTH_PERCENTILE = 90.0
+_STRENGTH_SHARE = 0.002
+_FAINT_OD, _BLACK_OD = 0.05, 0.8
 # Every so many of the sampled pixels are enough for a percentile.
 _EVERY = 4
 
@@ -58,7 +60,6 @@ class Stains:
 
     ``background_rgb`` is the light that passes where nothing is stained (0 to 255); the vectors are unit vectors of
     decadic optical density (red, green, blue). ``*_estimated`` is False where the reference vector had to be used.
-    ``eosin_share`` is the share of pink pixels among the stained ones.
     """
 
     background_rgb: tuple[float, float, float]
@@ -68,8 +69,6 @@ class Stains:
     dab_estimated: bool
     dab_share: float
     hematoxylin_share: float
-    eosin_share: float
-    colour_spread: float
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a manifest."""
@@ -109,6 +108,28 @@ def brown_density(pixels: NDArray[np.uint8], stains: Stains) -> float:
     return ground + max(_LEAST_BROWN_OD, _BROWN_SHARE * (strong - ground))
 
 
+@dataclass(frozen=True, slots=True)
+class StainStrength:
+    """Optical density of each stain where it is strong; None where there is hardly any of it."""
+
+    hematoxylin: float | None
+    dab: float | None
+
+
+def stain_strength(pixels: NDArray[np.uint8], stains: Stains) -> StainStrength:
+    """How strong haematoxylin and DAB are on sampled tissue pixels (N, 3)."""
+    amounts = stain_amounts(optical_density(pixels.reshape(-1, 3)[::_EVERY], stains.background_rgb), stains)
+    blue, brown = amounts.T
+    return StainStrength(
+        _strong(blue, (blue > brown) & (blue > _FAINT_OD) & (blue < _BLACK_OD)),
+        _strong(brown, (brown > blue) & (brown > _BROWN_PIXEL_OD)),
+    )
+
+
+def _strong(amounts: FloatArray, own: NDArray[np.bool_]) -> float | None:
+    return float(np.percentile(amounts[own], _STRENGTH_PERCENTILE)) if own.mean() > _STRENGTH_SHARE else None
+
+
 def estimate_background(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
     """Colour of the lightest few percent of the sampled pixels (N, 3).
 
@@ -142,7 +163,6 @@ def estimate_stains(pixels: NDArray[np.uint8]) -> Stains:
     if len(usable) < _MINIMUM_PIXELS:
         return _reference_stains(background)
     red, green, blue = usable.T
-    pink = (green - (red + blue) / 2) > _PINK * (red + green + blue)
     unit = usable / np.sqrt(red * red + green * green + blue * blue)[:, None]
     references = np.array([REFERENCE_HEMATOXYLIN, REFERENCE_DAB, REFERENCE_EOSIN])
     likeness = unit @ (references / np.linalg.norm(references, axis=1, keepdims=True)).T
@@ -153,7 +173,6 @@ def estimate_stains(pixels: NDArray[np.uint8]) -> Stains:
     if hematoxylin is not None and dab is not None and float(np.dot(hematoxylin, dab)) > _MINIMUM_SEPARATION:
         dab = None
     share = np.bincount(nearest, minlength=3) / len(nearest)
-    red, green, blue = np.abs(unit - np.median(unit, axis=0)).T
     return Stains(
         background,
         _as_vector(hematoxylin if hematoxylin is not None else REFERENCE_HEMATOXYLIN),
@@ -162,14 +181,12 @@ def estimate_stains(pixels: NDArray[np.uint8]) -> Stains:
         dab is not None,
         float(share[1]),
         float(share[0]),
-        float(pink.mean()),
-        float(np.median(red + green + blue)),
     )
 
 
 def _reference_stains(background: tuple[float, float, float]) -> Stains:
     hematoxylin, dab = _as_vector(REFERENCE_HEMATOXYLIN), _as_vector(REFERENCE_DAB)
-    return Stains(background, hematoxylin, dab, False, False, 0.0, 0.0, 0.0, 0.0)
+    return Stains(background, hematoxylin, dab, False, False, 0.0, 0.0)
 
 
 def _pure_vector(

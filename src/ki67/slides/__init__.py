@@ -3,7 +3,18 @@
 from ki67.slides.frame import PixelFrame
 from ki67.slides.opening import open_slide
 from ki67.slides.pyramid import write_pyramid
+from ki67.slides.sameness import same_picture
 from ki67.slides.slide import Level, Slide, read_ahead
 from ki67.slides.tissue import TissueMask, tissue_mask
 
-__all__ = ["Level", "PixelFrame", "Slide", "TissueMask", "open_slide", "read_ahead", "tissue_mask", "write_pyramid"]
+__all__ = [
+    "Level",
+    "PixelFrame",
+    "Slide",
+    "TissueMask",
+    "open_slide",
+    "read_ahead",
+    "same_picture",
+    "tissue_mask",
+    "write_pyramid",
+]
