@@ -104,7 +104,7 @@ class Bare:
     def __init__(self, slide: Slide, engine: NetworkEngine, tiles: list[Tile]) -> None:
         background = estimate_stains(sample_slide(slide, slides.tissue_mask(slide)).pixels).background_rgb
         ready: dict[tuple[int, ...], list[np.ndarray]] = defaultdict(list)
-        self._session = engine.model.session
+        self._session = engine.model.runner.session
         self._inputs: list[np.ndarray] = []
         for number, tile in enumerate(tiles):
             pixels = slide.read(tile.rect, WORKING_MPP)[engine.seen(tile.core)]

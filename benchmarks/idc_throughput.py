@@ -36,7 +36,7 @@ def bare(model: IdcModel, ready: np.ndarray, count: int) -> float:
     while done < count:
         first = done % READY
         batch = ready[first : first + min(BATCH, count - done)]
-        model.session.run([OUTPUT_NAME], {INPUT_NAME: batch})
+        model.runner.session.run([OUTPUT_NAME], {INPUT_NAME: batch})
         done += len(batch)
     return time.monotonic() - start
 

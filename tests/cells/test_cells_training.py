@@ -228,7 +228,7 @@ def test_going_on_from_the_shipped_network_starts_where_it_stands(fields):
             return torch.sigmoid(network(torch.from_numpy(light))).numpy()
 
     crop = read[0].light[:128, :128]
-    graph = maps_of(crop, lambda light: shipped.session.run(None, {"light": light})[0])
+    graph = maps_of(crop, shipped.run)
     np.testing.assert_allclose(maps_of(crop, run), graph, atol=1e-4)
 
 

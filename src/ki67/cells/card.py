@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import onnxruntime
 
 from ki67.cells.channels import WORKING_MPP
 from ki67.errors import ModelError
-from ki67.model_files import card_fields, checked, open_session
+from ki67.model_files import CardFields, Runner, Signature, checked, read_fields
 
 CARD_SCHEMA = 2
 """Version of the card's fields; since 2 a curve takes the score of its class alone."""
@@ -75,39 +76,43 @@ def checked_card(graph: Path, engine: str) -> CellCard:
 
 
 def _read(path: Path) -> CellCard:
-    with card_fields(path, REINSTALL) as fields:
-        card = CellCard(
-            name=str(fields["name"]),
-            sha256=str(fields["sha256"]),
-            engine=str(fields["engine"]),
-            mpp=float(fields["mpp"]),
-            positive_threshold=float(fields["positive_threshold"]),
-            negative_threshold=float(fields["negative_threshold"]),
-            curves={
-                CLASSES.index(label): (float(slope), float(intercept))
-                for label, (slope, intercept) in fields.get("calibration", {}).items()
-            },
-            details=fields,
-        )
-        schema, classes = int(fields["schema"]), tuple(fields["classes"])
-    if schema != CARD_SCHEMA:
-        raise ModelError(path, f"has schema {schema}, this program reads {CARD_SCHEMA}", REINSTALL)
-    if classes != CLASSES or card.mpp != WORKING_MPP:
+    fields = read_fields(path, REINSTALL, CARD_SCHEMA)
+    curves = fields.part("calibration", {})
+    card = CellCard(
+        name=fields.text("name"),
+        sha256=fields.text("sha256"),
+        engine=fields.text("engine"),
+        mpp=fields.number("mpp", 0, math.inf),
+        positive_threshold=fields.number("positive_threshold", 0, 1),
+        negative_threshold=fields.number("negative_threshold", 0, 1),
+        curves={CLASSES.index(label): _curve(curves, label) for label in TUMOUR_CLASSES if label in curves},
+        details=fields.fields,
+    )
+    # Later they are taken as they are.
+    fields.texts("fields", ())
+    if fields.texts("classes") != CLASSES or card.mpp != WORKING_MPP:
         raise ModelError(path, "belongs to another version: other classes or another resolution", REINSTALL)
     return card
 
 
-def run_session(graph: Path) -> onnxruntime.InferenceSession:
+def _curve(curves: CardFields, label: str) -> tuple[float, float]:
+    pair = curves.fields[label]
+    numbers = pair if isinstance(pair, list) and len(pair) == 2 else [None, None]
+    each = CardFields(curves.path, dict(zip(("slope", "intercept"), numbers, strict=True)), REINSTALL, f"{label}.")
+    return each.number("slope", -math.inf, math.inf), each.number("intercept", -math.inf, math.inf)
+
+
+def run_graph(graph: Path, sha256: str, signature: Signature) -> Runner:
     """Load a graph into ONNX Runtime, on one thread, because tiles are what runs side by side.
 
     Raises
     ------
     ModelError
-        Where the graph cannot be run.
+        Where the graph cannot be run, or takes or gives something else.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     # Memory is planned anew for each tile: planned by the shape of the input it is kept for every shape seen. Without
     # the arena every layer's maps are fresh pages, which costs a third more time and no less memory.
     options.enable_mem_pattern = False
-    return open_session(graph, options, ["CPUExecutionProvider"], REINSTALL)
+    return Runner(graph, sha256, signature, options, ["CPUExecutionProvider"], REINSTALL)

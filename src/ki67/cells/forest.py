@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from ki67.cells.candidates import FEATURE_NAMES
-from ki67.cells.card import CLASSES, REINSTALL, CellCard, checked_card, run_session
+from ki67.cells.card import CLASSES, REINSTALL, CellCard, checked_card, run_graph
 from ki67.errors import ModelError
+from ki67.model_files import CardFields, Runner, Signature, try_once
 
 SHIPPED_MODEL = Path(__file__).parent.parent / "weights" / "cells_forest.onnx"
 """The model that comes with the package."""
@@ -41,16 +41,18 @@ class ForestModel:
     overlap: float
 
     @cached_property
-    def session(self) -> onnxruntime.InferenceSession:
-        """The ONNX Runtime session."""
-        return run_session(self.path)
+    def runner(self) -> Runner:
+        """The graph in ONNX Runtime."""
+        signature = Signature(INPUT_NAME, OUTPUT_NAME, "tensor(float)", (None, len(FEATURE_NAMES)), (None, 2))
+        return run_graph(self.path, self.card.sha256, signature)
+
+    def try_out(self) -> None:
+        """Run it once on candidates without any feature."""
+        self.runner.run_alone(np.zeros((3, len(FEATURE_NAMES)), np.float32), (3, 2))
 
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities (N, 3), in the order of :data:`CLASSES`, of candidates with features (N, F)."""
-        found = [
-            self.session.run([OUTPUT_NAME], {INPUT_NAME: features[start : start + _BATCH]})[0]
-            for start in range(0, len(features), _BATCH)
-        ]
+        found = [self.runner.run(features[start : start + _BATCH]) for start in range(0, len(features), _BATCH)]
         if not found:
             return np.empty((0, len(CLASSES)))
         tumour = np.round(np.concatenate(found).astype(np.float64), _PROBABILITY_DECIMALS)
@@ -73,6 +75,9 @@ def load_model(path: str | Path | None = None) -> ForestModel:
     """
     graph = SHIPPED_MODEL if path is None else Path(path)
     card = checked_card(graph, "forest")
-    if tuple(card.details.get("features", ())) != FEATURE_NAMES or "overlap" not in card.details:
+    fields = CardFields(graph.with_suffix(".json"), card.details, REINSTALL)
+    if fields.texts("features", ()) != FEATURE_NAMES or "overlap" not in fields:
         raise ModelError(graph, "belongs to another version: its features are not those measured here", REINSTALL)
-    return ForestModel(graph, card, float(card.details["overlap"]))
+    model = ForestModel(graph, card, fields.number("overlap", 0, 2))
+    try_once(("forest", card.sha256), model.try_out)
+    return model

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from ki67.cells.card import NEGATIVE, POSITIVE, REINSTALL, CellCard, checked_card, run_session
+from ki67.cells.card import CLASSES, NEGATIVE, POSITIVE, REINSTALL, CellCard, checked_card, run_graph
 from ki67.cells.tiling import GRID_PX
 from ki67.errors import ModelError
+from ki67.model_files import Runner, Signature, try_once
 
 SHIPPED_NETWORK = Path(__file__).parent.parent / "weights" / "cells_network.onnx"
 """The network that comes with the package."""
@@ -37,14 +37,21 @@ class NetworkModel:
     card: CellCard
 
     @cached_property
-    def session(self) -> onnxruntime.InferenceSession:
-        """The ONNX Runtime session."""
-        return run_session(self.path)
+    def runner(self) -> Runner:
+        """The graph in ONNX Runtime."""
+        takes, gives = (1, 3, None, None), (1, len(CLASSES), None, None)
+        signature = Signature(INPUT_NAME, OUTPUT_NAME, "tensor(float)", takes, gives)
+        return run_graph(self.path, self.card.sha256, signature)
 
     def run(self, light: NDArray[np.float32]) -> NDArray[np.float32]:
         """Proximity maps (1, 3, H/2, W/2) of light (1, 3, H, W) of a size that the network takes."""
-        found: NDArray[np.float32] = self.session.run([OUTPUT_NAME], {INPUT_NAME: light})[0]
-        return found
+        return self.runner.run(light)
+
+    def try_out(self) -> None:
+        """Run it once on a little glass, of other height than width."""
+        height, width = 4 * GRID_PX, 6 * GRID_PX
+        glass = np.ones((1, 3, height, width), np.float32)
+        self.runner.run_alone(glass, (1, len(CLASSES), height // STRIDE, width // STRIDE))
 
     def maps(self, rgb: NDArray[np.uint8], background_rgb: tuple[float, float, float]) -> NDArray[np.float32]:
         """Proximity maps (3, ⌈H/2⌉, ⌈W/2⌉), in the order of the classes, of pixels (H, W, 3)."""
@@ -85,10 +92,12 @@ def load_network(path: str | Path | None = None) -> NetworkModel:
     Raises
     ------
     ModelError
-        Where the graph or the card is missing or damaged, or the two do not belong together.
+        Where the graph or the card is missing, damaged or no network, or the two do not belong together.
     """
     graph = SHIPPED_NETWORK if path is None else Path(path)
     card = checked_card(graph, "network")
     if set(card.curves) != {POSITIVE, NEGATIVE}:
         raise ModelError(graph.with_suffix(".json"), "lacks the calibration of both classes", REINSTALL)
-    return NetworkModel(graph, card)
+    model = NetworkModel(graph, card)
+    try_once(("network", card.sha256), model.try_out)
+    return model

@@ -20,6 +20,7 @@ from ki67.cells.network import load_network
 from ki67.cells.network_training import NetworkOptions, draw_batch
 from ki67.cells.unet import CellNetwork
 from ki67.errors import ModelError
+from ki67.model_files import taking_apart
 
 _STATISTICS_BATCHES = 6
 
@@ -66,9 +67,10 @@ def start_from(path: str | Path | None, crops: Crops, options: NetworkOptions) -
 
 def _convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
     """Weights and biases of the graph's convolutions, in the order in which they are computed."""
-    graph = onnx.load(str(path)).graph
-    known = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
-    return [(known[node.input[1]], known[node.input[2]]) for node in graph.node if node.op_type == "Conv"]
+    with taking_apart(path, "Train from scratch, or start from another model."):
+        graph = onnx.load(str(path)).graph
+        known = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
+        return [(known[node.input[1]], known[node.input[2]]) for node in graph.node if node.op_type == "Conv"]
 
 
 def _normalised(offset: Tensor) -> Callable[[nn.BatchNorm2d, tuple[Tensor, ...]], None]:

@@ -32,6 +32,7 @@ from ki67.idc.export import export
 from ki67.idc.model import MARKS_BEFORE, IdcModel, ModelCard, patient_mark
 from ki67.idc.network import InceptionV1, NetworkOptions, normalise
 from ki67.idc.training import PatchSet, draw_weights
+from ki67.model_files import taking_apart
 from ki67.progress import track
 from ki67.slides import Slide, TissueMask, open_slide, read_ahead, tissue_mask
 
@@ -105,13 +106,14 @@ def load_network(model: IdcModel) -> InceptionV1:
     try:
         fields = model.card.details["training"]["options"]["network"]
         network = InceptionV1(NetworkOptions(**fields))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(model.path, f"its card does not say how it was built ({error})", RETRAIN) from error
-    stored = {
-        tensor.name.removesuffix(HALF_SUFFIX).removeprefix(GRAPH_PREFIX): numpy_helper.to_array(tensor)
-        for tensor in onnx.load(str(model.path)).graph.initializer
-        if tensor.name.startswith(GRAPH_PREFIX)
-    }
+    with taking_apart(model.path, RETRAIN):
+        stored = {
+            tensor.name.removesuffix(HALF_SUFFIX).removeprefix(GRAPH_PREFIX): numpy_helper.to_array(tensor)
+            for tensor in onnx.load(str(model.path)).graph.initializer
+            if tensor.name.startswith(GRAPH_PREFIX)
+        }
     state = network.state_dict()
     for name, value in state.items():
         if name.startswith(HEADS) or name.endswith("num_batches_tracked"):

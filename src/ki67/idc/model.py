@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from ki67.errors import ModelError
 from ki67.idc.surroundings import Surroundings
-from ki67.model_files import card_fields, checked, open_session
+from ki67.model_files import CardFields, Runner, Signature, checked, read_fields, try_once
 
 SHIPPED_MODEL = Path(__file__).parent.parent / "weights" / "idc_inception_v1.onnx"
 """The model that comes with the package."""
@@ -36,6 +37,15 @@ PUBLIC_CLASSES = ("other", TUMOUR_CLASS)
 
 BATCH = 64
 """Patches the runtime takes at a time; more does not run faster on a CPU and costs memory."""
+
+MOST_PATCH_PX = 1024
+"""Edge of the largest patch; patches of 200 µm have 50 to 800 px."""
+
+COARSEST_MPP = 50.0
+"""No slide is scanned, and no tissue told, beyond this."""
+
+SUM_ROUNDING = 0.01
+"""Probabilities of all classes sum to 1 but for the rounding of half precision."""
 
 REINSTALL = "Reinstall the package, or train and export the model again."
 
@@ -112,11 +122,22 @@ class IdcModel:
         return self.card.sha256
 
     @cached_property
-    def session(self) -> onnxruntime.InferenceSession:
-        """The ONNX Runtime session, opened when first used."""
+    def runner(self) -> Runner:
+        """The graph in ONNX Runtime, loaded when first used."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
-        return open_session(self.path, options, _providers(), REINSTALL)
+        edge, classes = self.card.patch_px, len(self.card.classes)
+        signature = Signature(INPUT_NAME, OUTPUT_NAME, "tensor(uint8)", (None, edge, edge, 3), (None, classes))
+        return Runner(self.path, self.sha256, signature, options, _providers(), REINSTALL)
+
+    def try_out(self) -> None:
+        """Run it once, on a black patch and a white one."""
+        edge, classes = self.card.patch_px, len(self.card.classes)
+        patches = np.zeros((2, edge, edge, 3), np.uint8)
+        patches[1] = 255
+        sums = self.runner.run_alone(patches, (2, classes)).sum(axis=1)
+        if np.abs(sums - 1).max() > SUM_ROUNDING:
+            raise ModelError(self.path, f"gives probabilities that sum to {sums[0]:.3g}, expected 1", REINSTALL)
 
     def probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of invasive carcinoma for each patch.
@@ -147,7 +168,7 @@ class IdcModel:
             float32 (N, classes), in the order of the card's classes.
         """
         found = [
-            self.session.run([OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(patches[start : start + BATCH])})[0]
+            self.runner.run(np.ascontiguousarray(patches[start : start + BATCH]))
             for start in range(0, len(patches), BATCH)
         ]
         if not found:
@@ -168,16 +189,18 @@ def load_model(path: str | Path | None = None, *, threads: int | None = None) ->
     Returns
     -------
     IdcModel
-        The session is opened at the first prediction.
+        Tried once in this process.
 
     Raises
     ------
     ModelError
-        Where the graph or the card is missing or damaged, or the two do not belong together.
+        Where the graph or the card is missing, damaged or no such model, or the two do not belong together.
     """
     graph = SHIPPED_MODEL if path is None else Path(path)
     card = checked(graph, read_card, REINSTALL)
-    return IdcModel(graph, card, threads or len(os.sched_getaffinity(0)))
+    model = IdcModel(graph, card, threads or len(os.sched_getaffinity(0)))
+    try_once(("idc", card.sha256, card.patch_px, card.classes), model.try_out)
+    return model
 
 
 def read_card(path: str | Path) -> ModelCard:
@@ -186,51 +209,43 @@ def read_card(path: str | Path) -> ModelCard:
     Raises
     ------
     ModelError
-        Where it is missing, is no JSON, or lacks a field.
+        Where it is missing, is no JSON, lacks a field or holds one of another kind or size.
     """
-    source = Path(path)
-    with card_fields(source, REINSTALL) as fields:
-        card = ModelCard(
-            name=str(fields["name"]),
-            architecture=str(fields["architecture"]),
-            licence=str(fields["licence"]),
-            patch_px=int(fields["patch_px"]),
-            mpp=float(fields["mpp"]),
-            classes=tuple(str(name) for name in fields["classes"]),
-            threshold=float(fields["threshold"]),
-            threshold_alone=float(fields.get("threshold_alone", fields["threshold"])),
-            surroundings=_surroundings(fields.get("surroundings")),
-            sha256=str(fields["sha256"]),
-            details=fields,
+    fields = read_fields(Path(path), REINSTALL, CARD_SCHEMA)
+    threshold = fields.number("threshold", 0, 1)
+    card = ModelCard(
+        name=fields.text("name"),
+        architecture=fields.text("architecture"),
+        licence=fields.text("licence"),
+        patch_px=fields.whole("patch_px", 1, MOST_PATCH_PX),
+        mpp=fields.number("mpp", 0, COARSEST_MPP),
+        classes=fields.texts("classes"),
+        threshold=threshold,
+        threshold_alone=fields.number("threshold_alone", 0, 1, default=threshold),
+        surroundings=_surroundings(fields.part("surroundings")) if "surroundings" in fields else None,
+        sha256=fields.text("sha256"),
+        details=fields.fields,
+    )
+    if TUMOUR_CLASS not in card.classes or len(set(card.classes)) < max(2, len(card.classes)):
+        found = (
+            f"has the classes {', '.join(card.classes)}; expected two or more, each once, and a class {TUMOUR_CLASS}"
         )
-        schema = int(fields["schema"])
-    _check_card(source, card, schema)
+        raise ModelError(path, found, REINSTALL)
+    # Later they are taken as they are.
+    fields.number("temperature", 0, math.inf, default=1.0)
+    fields.part("split", {}).part("training", {}).texts("patient_marks", ())
+    fields.texts(MARKS_BEFORE, ())
     return card
 
 
-def _surroundings(fields: dict[str, Any] | None) -> Surroundings | None:
-    if fields is None:
-        return None
-    sizes = {name: float(fields[name]) for name in ("reach_um", "weight", "prior", "scale")}
-    return Surroundings(int(fields["neighbours"]), **sizes)
-
-
-def _check_card(source: Path, card: ModelCard, schema: int) -> None:
-    if schema != CARD_SCHEMA:
-        raise ModelError(
-            source, f"has schema {schema}, this program reads {CARD_SCHEMA}", "Export the model with this version."
-        )
-    around = card.surroundings
-    sizes: list[float] = [card.patch_px, card.mpp]
-    sizes += [around.neighbours, around.reach_um, around.prior, around.scale] if around else []
-    thresholds = (card.threshold, card.threshold_alone)
-    if min(sizes) <= 0 or not all(0 < value < 1 for value in thresholds) or TUMOUR_CLASS not in card.classes:
-        found = f"patch_px {card.patch_px}, mpp {card.mpp}, thresholds {thresholds}, {around}, classes {card.classes}"
-        raise ModelError(
-            source,
-            f"holds {found}",
-            f"Expected sizes above 0, a threshold between 0 and 1, and a class {TUMOUR_CLASS}.",
-        )
+def _surroundings(fields: CardFields) -> Surroundings:
+    return Surroundings(
+        neighbours=fields.whole("neighbours", 1, 1000),
+        reach_um=fields.number("reach_um", 0, math.inf),
+        weight=fields.number("weight", -math.inf, math.inf),
+        prior=fields.number("prior", 0, math.inf),
+        scale=fields.number("scale", 0, math.inf),
+    )
 
 
 def _providers() -> list[str]:
