@@ -107,7 +107,7 @@ def element(model: ModelProto) -> None:
         (length("patches", 1, 30), "cannot be run|takes patches: "),
         (
             lambda model: model.graph.node[5].input.append("tumour"),
-            "cannot be run|gives probabilities: .* x 3, expected",
+            "gives 2 x 3 for 2 x 20 x 20 x 3, expected 2 x 2",
         ),
         (lambda model: model.graph.input[0].type.tensor_type.shape.dim.pop(), "cannot be run|takes patches: "),
         (white(float("nan")), "gives numbers that are none"),
