@@ -48,6 +48,10 @@ class TissueError(SlideError):
     """A slide on which no tissue, or no usable tissue, can be found."""
 
 
+class NoTissueError(TissueError):
+    """A bright-field slide on which nothing can be told from empty glass."""
+
+
 class StainError(SlideError):
     """A slide whose stain or colours are not what the program can measure, or that is given twice."""
 

@@ -59,9 +59,12 @@ def run_score(
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
         models = _model_hashes(options, with_idc=options.regions is None)
         with open_case(out, "score", {"he": he.facts, "ki67": ki67.facts}, models, stages.FILES) as case:
+            if options.regions is not None:
+                stages.take_regions(case, he, options, stages.REGIONS_HE)
             stages.judge(case, ki67, he)
             stages.require_usable(case, ki67, options)
-            stages.find_region(case, he, options)
+            if options.regions is None:
+                stages.find_region(case, he)
             stages.register(case, he, ki67, options.mode, options.adjustment)
             stages.require_believable(case, options)
             stages.map_region(case, he, ki67)
@@ -98,9 +101,9 @@ def run_count(
 
 
 def _count(case: Case, ki67: stages.CaseSlide, options: Options) -> Summary:
-    stages.judge(case, ki67)
     if options.regions is not None:
         stages.take_regions(case, ki67, options, stages.REGIONS_KI67)
+    stages.judge(case, ki67)
     stages.count(case, ki67, stages.REGIONS_KI67 if options.regions is not None else None, options)
     stages.score(case, ki67, replace(options, allow_few_cells=True), zero_cells_allowed=True)
     stages.report_case(case, None, ki67, options)

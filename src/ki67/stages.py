@@ -19,7 +19,7 @@ from ki67 import cells, idc, registration, report, scoring
 from ki67.annotations import Region, Regions, check_inside, choose_regions, read_regions, write_regions
 from ki67.case import Case, Stage, Summary
 from ki67.domain import Check, Verdict, checks_of, checks_part, domain_part, doubts, insist
-from ki67.errors import RegionError, RegistrationError, StainError
+from ki67.errors import NoTissueError, RegionError, RegistrationError, StainError
 from ki67.files import atomic_path, printable, sha256_of, write_json
 from ki67.geometry import RectUm
 from ki67.options import Adjustment, Options
@@ -28,6 +28,7 @@ from ki67.progress import message
 from ki67.slides import Slide, TissueMask, same_picture, tissue_mask
 from ki67.slides.frame import CORNER
 from ki67.slides.pixel_size import size_text
+from ki67.slides.tissue import mask_of
 
 HEATMAP = "idc/heatmap.tif"
 REGIONS_HE = "idc/regions.geojson"
@@ -66,12 +67,19 @@ class CaseSlide:
     """One open slide of a case, with its tissue found once and only when it is needed."""
 
     slide: Slide
+    drawn: Path | None = None
+    """File of the regions that a person drew on it: where no tissue can be told from glass, they are the tissue."""
 
     @cached_property
     def tissue(self) -> TissueMask:
         """Tissue mask; found at the first use."""
         message(f"finding the tissue on {self.slide.path.name}")
-        return tissue_mask(self.slide)
+        try:
+            return tissue_mask(self.slide)
+        except NoTissueError:
+            if self.drawn is None:
+                raise
+            return mask_of(read_regions(self.drawn, self.slide.frame).union(), self.slide)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -145,7 +153,8 @@ def judge(case: Case, ki67: CaseSlide, he: CaseSlide | None = None) -> None:
         message("judging stain and colours")
         return {"checks": checks_part(judge_slides(ki67, he)), "warnings": []}
 
-    parameters = {"he": he.identity if he else None, "ki67": ki67.identity}
+    drawn = [sha256_of(section.drawn) if section and section.drawn else None for section in (he, ki67)]
+    parameters = {"he": he.identity if he else None, "ki67": ki67.identity, "drawn": drawn}
     case.run_stage(Stage(JUDGED, 2, ()), parameters, (), work)
 
 
@@ -162,17 +171,14 @@ def require_usable(case: Case, ki67: CaseSlide, options: Options) -> None:
         raise error
 
 
-def find_region(case: Case, he: CaseSlide, options: Options) -> None:
-    """Take the region given, or find the invasive carcinoma on the H&E slide.
+def find_region(case: Case, he: CaseSlide) -> None:
+    """Find the invasive carcinoma on the H&E slide.
 
     Raises
     ------
     RegionError
         Where none is found.
     """
-    if options.regions is not None:
-        take_regions(case, he, options, REGIONS_HE)
-        return
     summary = predict_idc(case, he)
     if summary["polygons"] == 0:
         msg = (
@@ -205,7 +211,7 @@ def predict_idc(
     around = None if card.surroundings is None else asdict(card.surroundings)
     parameters = {"he": he.identity, "model": model.sha256, "threshold": card.threshold, "surroundings": around}
     parameters |= {"stride_px": stride_px} if stride_px else {}
-    return case.run_stage(Stage("idc", 2, (HEATMAP, REGIONS_HE)), parameters, (), work)
+    return case.run_stage(Stage("idc", 3, (HEATMAP, REGIONS_HE)), parameters, (), work)
 
 
 def take_regions(case: Case, section: CaseSlide, options: Options, target: str) -> None:
@@ -228,6 +234,7 @@ def take_regions(case: Case, section: CaseSlide, options: Options, target: str) 
 
     parameters = {"slide": section.identity, "regions": label_of}
     case.run_stage(Stage("regions", 2, (target,)), parameters, (), work)
+    section.drawn = case.path(target)
 
 
 def register(
@@ -248,7 +255,7 @@ def register(
     parameters = {"he": he.identity, "ki67": ki67.identity, "mode": mode}
     if adjustment:
         parameters["adjustment"] = adjustment.identity
-    return case.run_stage(Stage("registration", 3, (TRANSFORM, QUALITY), (DISPLACEMENT,)), parameters, (), work)
+    return case.run_stage(Stage("registration", 4, (TRANSFORM, QUALITY), (DISPLACEMENT,)), parameters, (), work)
 
 
 def require_believable(case: Case, options: Options) -> None:
@@ -323,7 +330,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         "region": region_file,
     }
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage("cells", 11, (CELLS, EXCLUDED)), parameters, reads, work)
+    case.run_stage(Stage("cells", 12, (CELLS, EXCLUDED)), parameters, reads, work)
 
 
 def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
@@ -77,3 +79,26 @@ def test_swapped_slides_are_refused_before_anything_is_searched(ki67: Run, pair:
     assert "--use-unusable-stain" in outcome.stderr
     assert not (tmp_path / "case" / "score.json").exists()
     assert not (tmp_path / "case" / "idc").exists()
+
+
+def test_one_slide_given_twice_is_refused(ki67: Run, pair: Path, tmp_path: Path) -> None:
+    outcome = ki67("score", pair / "he.tif", pair / "he.tif", "--out", tmp_path / "case", "--quiet")
+
+    assert outcome.code == 1
+    assert "one and the same" in outcome.stderr
+
+
+def test_regions_are_counted_in_where_no_tissue_can_be_told_from_glass(ki67: Run, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(238, 1.5, (1100, 1200, 3))
+    Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(tmp_path / "pale.png")
+    square = [[100, 100], [500, 100], [500, 500], [100, 500], [100, 100]]
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [square]}}
+    (tmp_path / "drawn.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    words = ("count", tmp_path / "pale.png", "--mpp", 1.0, "--quiet", "--out")
+
+    refused = ki67(*words, tmp_path / "all")
+    counted = ki67(*words, tmp_path / "drawn", "--regions", tmp_path / "drawn.geojson")
+
+    assert (refused.code, counted.code) == (1, 0)
+    assert "no tissue" in refused.stderr
+    assert counted.stdout.startswith("no index, because")

@@ -4,13 +4,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import shapely
 from PIL import Image
 
 from ki67.errors import TissueError
 from ki67.geometry import RectUm
 from ki67.slides import TissueMask, open_slide, tissue_mask
 from ki67.slides.outline import outline_um
-from ki67.slides.tissue import find_tissue
+from ki67.slides.tissue import find_tissue, mask_of
 
 SLIDES = Path(os.environ.get("KI67_DATA", Path(__file__).parents[3] / "shared" / "data")) / "slides"
 needs_data = pytest.mark.skipif(not SLIDES.is_dir(), reason="the real slides (KI67_DATA) are not here")
@@ -130,3 +131,49 @@ def test_a_slide_that_is_mostly_black_is_refused(tmp_path):
     Image.fromarray(np.full((300, 300, 3), (2, 1, 30), np.uint8)).save(tmp_path / "dark.png")
     with open_slide(tmp_path / "dark.png", 4.0) as slide, pytest.raises(TissueError, match="bright-field"):
         tissue_mask(slide)
+
+
+def field(path, density, mpp=1.0, glass=(240, 241, 243), seed=5):
+    """A field (H, W) filled with pale stroma and a few nuclei, without glass; ``density`` of its ground (OD)."""
+    rng = np.random.default_rng(seed)
+    side = 1200
+    waves = cv2.GaussianBlur(rng.normal(0, 1, (side, side)), (0, 0), 6 / mpp)
+    amount = 1 + 0.5 * waves / waves.std()
+    nuclei = np.zeros((side, side))
+    for _ in range(600):
+        centre = (int(rng.integers(side)), int(rng.integers(side)))
+        cv2.ellipse(nuclei, centre, (round(6 / mpp), round(3 / mpp)), float(rng.integers(180)), 0, 360, 0.25, -1)
+    od = amount[..., None] * np.array(density) + nuclei[..., None] * np.array([0.65, 0.70, 0.29])
+    light = np.array(glass) * 10**-od + rng.normal(0, 1.2, od.shape)
+    Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("density", "glass"),
+    [
+        pytest.param((0.030, 0.026, 0.015), (240, 241, 243), id="pale stroma"),
+        pytest.param((0.010, 0.011, 0.008), (240, 241, 243), id="palest stroma"),
+        pytest.param((0.020, 0.014, 0.024), (240, 241, 243), id="mucin"),
+        pytest.param((0.030, 0.026, 0.015), (238, 228, 190), id="yellow light"),
+        pytest.param((0.030, 0.026, 0.015), (150, 150, 150), id="dim light"),
+    ],
+)
+def test_a_field_without_glass_is_tissue_however_pale(tmp_path, density, glass):
+    with open_slide(field(tmp_path / "field.png", density, glass=glass), 1.0) as slide:
+        assert tissue_mask(slide).mask.mean() > 0.95
+
+
+@pytest.mark.parametrize("light", [(1.0, 0.97, 0.8), (0.6, 0.6, 0.6)], ids=["yellow", "dim"])
+def test_glass_is_told_from_tissue_in_yellow_and_dim_light(light):
+    pixels, truth = scene()
+    mask, _ = find_tissue((pixels * np.array(light)).astype(np.uint8), 8.0)
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.96
+
+
+def test_what_a_person_drew_is_tissue_where_none_can_be_told_from_glass(tmp_path):
+    Image.fromarray(np.full((400, 500, 3), 240, np.uint8)).save(tmp_path / "even.png")
+    with open_slide(tmp_path / "even.png", 4.0) as slide:
+        tissue = mask_of(shapely.box(400, 400, 1200, 1000), slide)
+    assert tissue.area_mm2 == pytest.approx(0.48, rel=0.02)
+    assert "taken for tissue" in tissue.warnings[0]

@@ -47,6 +47,9 @@ pictures at hand; YCbCr read as RGB has 0.3 and -0.1 to -0.17."""
 _HUE_OF_GREY = 0.08
 """Distance from grey of the most coloured pixels: 0.13 and more, and 0 to 0.03 on grey and tinted grey pictures."""
 
+_LEAST_STAINED = 0.002
+"""Share of the pixels below which what is stained is dust, whose hue says nothing."""
+
 _GREEN_SHARE = 0.04
 """Share of green pixels: 0.009 at most; mostly 0.1 and more where green and another channel are exchanged."""
 
@@ -201,6 +204,8 @@ def fault_of_light(colours: Colours) -> str:
             f"what is not stained is strongly coloured (red, green, blue {levels}), where glass is nearly white: the "
             "picture seems to be saved as YCbCr and read as RGB, or the other way round"
         )
+    if len(colours.hue[0]) < _LEAST_STAINED * len(colours.pixels):
+        return ""
     if colours.chroma < _HUE_OF_GREY:
         return "the picture is grey: it has no colour by which stains are told apart"
     if colours.green_share > _GREEN_SHARE or colours.dense_green_share > _DENSE_GREEN_SHARE:
