@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from ki67 import cells, idc, registration, stages
 from ki67.case import Case, Summary, open_case
-from ki67.errors import SlideError
+from ki67.checking import section
 from ki67.options import Adjustment, Options
-from ki67.slides import open_slide
-
-LEAST_SIDE_UM = 20.0
-"""Smaller than two tumour cells side by side, a picture is no section: a broken file or a wrong pixel size."""
-
-
-@contextmanager
-def _section(path: str | Path, mpp: float | None, *, overrides_file: bool) -> Iterator[stages.CaseSlide]:
-    with open_slide(path, mpp, overrides_file=overrides_file) as slide:
-        bounds = slide.bounds_um
-        if min(bounds.width_um, bounds.height_um) < LEAST_SIDE_UM:
-            size = f"{bounds.width_um:.1f} x {bounds.height_um:.1f} µm"
-            found = f"is {size}, expected at least {LEAST_SIDE_UM:.0f} µm a side"
-            raise SlideError(path, found, "Check the pixel size, or give it with --mpp (--he-mpp, --ki67-mpp).")
-        yield stages.CaseSlide(slide)
 
 
 def run_score(
@@ -53,8 +36,8 @@ def run_score(
     """
     options = options or Options()
     with (
-        _section(he_path, he_mpp, overrides_file=mpp_overrides_file) as he,
-        _section(ki67_path, ki67_mpp, overrides_file=mpp_overrides_file) as ki67,
+        section(he_path, he_mpp, overrides_file=mpp_overrides_file) as he,
+        section(ki67_path, ki67_mpp, overrides_file=mpp_overrides_file) as ki67,
     ):
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
         models = _model_hashes(options, with_idc=options.regions is None)
@@ -94,7 +77,7 @@ def run_count(
         ``other``, ``area_mm2`` (counted), ``area_lost_mm2`` (``pen``, ``fold``, ``focus``), ``warnings``, ``report``.
     """
     options = options or Options()
-    with _section(ki67_path, mpp, overrides_file=mpp_overrides_file) as ki67:
+    with section(ki67_path, mpp, overrides_file=mpp_overrides_file) as ki67:
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
         with open_case(out, "count", {"ki67": ki67.facts}, _model_hashes(options), stages.FILES) as case:
             return _count(case, ki67, options)
@@ -130,7 +113,7 @@ def run_idc(
     """
     models = {"idc": idc.load_model(model).sha256}
     with (
-        _section(he_path, mpp, overrides_file=mpp_overrides_file) as he,
+        section(he_path, mpp, overrides_file=mpp_overrides_file) as he,
         open_case(out, "idc predict", {"he": he.facts}, models, stages.FILES) as case,
     ):
         summary = stages.predict_idc(case, he, model, stride_px) | {"warnings": stages.warnings_of(case)}
@@ -156,8 +139,8 @@ def run_register(
         The quality (``ncc``, ``ncc_before``, ``accepted``, ``reasons``, …) and ``transform``, the file's place.
     """
     with (
-        _section(he_path, he_mpp, overrides_file=mpp_overrides_file) as he,
-        _section(ki67_path, ki67_mpp, overrides_file=mpp_overrides_file) as ki67,
+        section(he_path, he_mpp, overrides_file=mpp_overrides_file) as he,
+        section(ki67_path, ki67_mpp, overrides_file=mpp_overrides_file) as ki67,
     ):
         facts = {"he": he.facts, "ki67": ki67.facts}
         with open_case(out, "register", facts, {}, stages.FILES) as case:

@@ -4,7 +4,7 @@ from ki67.cells.card import CLASSES
 from ki67.cells.channels import check_resolution
 from ki67.cells.detect import CellDetection, detect_cells
 from ki67.cells.engine import DEFAULT_ENGINE, Engine, EngineName, load_engine
-from ki67.cells.quality import judge_he, judge_ki67, wrong_order
+from ki67.cells.quality import Appearance, appearance, judge_he, judge_ki67, wrong_order
 from ki67.cells.sampling import is_field
 from ki67.cells.stains import Stains
 from ki67.cells.table import cell_schema
@@ -12,10 +12,12 @@ from ki67.cells.table import cell_schema
 __all__ = [
     "CLASSES",
     "DEFAULT_ENGINE",
+    "Appearance",
     "CellDetection",
     "Engine",
     "EngineName",
     "Stains",
+    "appearance",
     "cell_schema",
     "check_resolution",
     "detect_cells",

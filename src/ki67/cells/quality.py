@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ki67.cells.channels import DENSITY_SCALE, WORKING_MPP, TilePixels
@@ -90,6 +92,37 @@ def judge_he_sample(sample: Sample, mpp: float) -> tuple[Check, ...]:
     if fault:
         return (Check("he_colours", Verdict.unusable, f"the H&E slide: {fault}"),)
     return (Check("he_colours", Verdict.usual), Check("he_stain", Verdict.usual, "", pink, usual))
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """What sampled tissue looks like: the stain in words, whether that is H&E, and how sharp its edges are (OD)."""
+
+    stain: str
+    is_he: bool
+    sharpness: float
+
+
+def appearance(slide: Slide, tissue: TissueMask | None) -> Appearance:
+    """Look at the stain and the focus of any slide; ``tissue`` None takes all of a field.
+
+    Raises
+    ------
+    TissueError
+        Where it shows no tissue.
+    """
+    mpp = max(WORKING_MPP, slide.mpp)
+    sample = sample_slide(slide, tissue, mpp)
+    stains, pink = estimate_stains(sample.pixels), Colours(sample.blocks, mpp).pink_share
+    if pink > EOSIN_SHARE:
+        stain = f"H&E ({pink:.0%} of what is stained is pink)"
+    elif stains.dab_estimated and stains.hematoxylin_estimated:
+        stain = f"DAB and haematoxylin ({stains.dab_share:.0%} of what is stained is brown)"
+    elif stains.dab_estimated or stains.hematoxylin_estimated:
+        stain = "DAB, hardly any haematoxylin" if stains.dab_estimated else "haematoxylin, hardly any DAB"
+    else:
+        stain = "not recognised"
+    return Appearance(stain, pink > EOSIN_SHARE, edge_sharpness(sample, stains))
 
 
 def wrong_order(checks: tuple[Check, ...]) -> bool:

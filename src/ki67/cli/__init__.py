@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from ki67 import __version__
-from ki67.cli import cells, compete, count, demo, doctor, ending, evaluate, export, idc, register, score, simulate
+from ki67.cli import (
+    cells,
+    check,
+    compete,
+    count,
+    demo,
+    doctor,
+    ending,
+    evaluate,
+    export,
+    idc,
+    register,
+    score,
+    simulate,
+)
 from ki67.cli.common import App
 
 app = App(
@@ -43,6 +57,7 @@ def _for_all(
 
 
 app.command("demo")(demo.demo)
+app.command("check")(check.check)
 app.command("score")(score.score)
 app.command("count")(count.count)
 app.command("compete")(compete.compete)

@@ -7,7 +7,7 @@ from ki67.idc.dataset import PatchRow, load_pixels, read_patches
 from ki67.idc.heatmap import HeatMap, read_heatmap, write_heatmap
 from ki67.idc.model import SHIPPED_MODEL, IdcModel, ModelCard, load_model, read_card
 from ki67.idc.outline import OutlineOptions, outline
-from ki67.idc.prediction import predict
+from ki67.idc.prediction import check_resolution, predict
 
 __all__ = [
     "SHIPPED_MODEL",
@@ -16,6 +16,7 @@ __all__ = [
     "ModelCard",
     "OutlineOptions",
     "PatchRow",
+    "check_resolution",
     "load_model",
     "load_pixels",
     "outline",

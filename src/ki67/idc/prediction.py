@@ -10,20 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ki67.errors import TissueError
+from ki67.errors import PixelSizeError, TissueError
 from ki67.geometry import RectUm
 from ki67.idc.heatmap import HeatMap
-from ki67.idc.model import IdcModel
+from ki67.idc.model import IdcModel, ModelCard
 from ki67.progress import track
 from ki67.slides import Slide, TissueMask, read_ahead
 
 BLOCK_PATCHES = 10
 """Patch lengths along a block's edge: at 50 px of 4 µm a block is 2 mm or 500 px wide, 0.75 MB."""
+
+FINEST_SHARE: Final = 0.9
+"""A slide may be this much coarser than the model, for scanners' odd pixel sizes; beyond, its detail is made up."""
 
 CUT_PATCHES = 512
 """Patches cut at once: 4 MB at 50 px, 25 MB at 128 px."""
@@ -88,11 +93,14 @@ def predict(slide: Slide, tissue: TissueMask, model: IdcModel, *, stride_px: int
 
     Raises
     ------
+    PixelSizeError
+        Where the slide is coarser than what the model looks at.
     TissueError
         Where the slide is smaller than a patch, or no patch holds enough tissue.
     ValueError
         Where the stride does not divide the patch.
     """
+    check_resolution(slide.path, slide.mpp, model.card)
     grid = make_grid(slide, model, stride_px)
     # The border patches start outside the slide on the left and above, so that edges are judged as often as the rest.
     share = tissue_share(tissue, grid)
@@ -109,6 +117,23 @@ def predict(slide: Slide, tissue: TissueMask, model: IdcModel, *, stride_px: int
     if model.card.surroundings is not None:
         scores = model.card.surroundings.on_grid(scores, grid.stride_um, grid.cover)
     return HeatMap(spread(scores, share, grid.cover), grid.stride_um)
+
+
+def check_resolution(path: str | Path, mpp: float, card: ModelCard) -> None:
+    """Refuse a slide that does not show what a model looks at.
+
+    Raises
+    ------
+    PixelSizeError
+        Where its pixels are larger than the model's.
+    """
+    if mpp * FINEST_SHARE > card.mpp:
+        raise PixelSizeError(
+            path,
+            f"has pixels of {mpp:g} µm, too large to find invasive carcinoma by; the model looks at {card.mpp:g} µm",
+            "Scan or export it finer, correct the pixel size with --mpp (--he-mpp), or outline the carcinoma by hand "
+            "and give it with --regions",
+        )
 
 
 def make_grid(slide: Slide, model: IdcModel, stride_px: int | None = None) -> Grid:

@@ -28,6 +28,7 @@ from ki67.geometry import RectUm, as_multipolygon
 from ki67.idc.dataset import FACTS_SCHEMA
 from ki67.idc.model import TUMOUR_CLASS
 from ki67.idc.patch_folder import SAMPLED_COLUMNS, earlier_files, finish_folder, start_folder, table1
+from ki67.idc.prediction import FINEST_SHARE
 from ki67.idc.slide_list import SlideEntry
 from ki67.progress import message, track
 from ki67.slides import Slide, TissueMask, open_slide, read_ahead, tissue_mask
@@ -35,9 +36,6 @@ from ki67.slides.pixel_size import OVERRIDE
 
 MINIMUM_TISSUE = 0.1
 """A patch with less tissue is left out, as it is when a slide is predicted."""
-
-FINEST_SHARE = 0.9
-"""Patches may be this much finer than the slide, for scanners' odd pixel sizes; beyond, their detail is made up."""
 
 BAND_PLACES = 100_000
 """Places that are held against the regions at a time; a box and its share take about 600 bytes."""
