@@ -224,7 +224,7 @@ def take_regions(case: Case, section: CaseSlide, options: Options, target: str) 
 
     def work() -> Summary:
         chosen, warnings = choose_regions(regions, options.label, path)
-        inside, clipped = check_inside(chosen, section.slide.bounds_um)
+        inside, clipped = check_inside(chosen, section.slide.shown_um)
         write_regions(case.path(target), inside, section.slide.frame)
         return {
             "area_mm2": inside.area_mm2,
@@ -285,7 +285,7 @@ def map_region(case: Case, he: CaseSlide, ki67: CaseSlide) -> None:
         transform = registration.read_transform(case.path(TRANSFORM))
         regions = read_regions(case.path(REGIONS_HE), he.slide.frame)
         mapped = regions.map_geometry(transform.map_geometry)
-        inside, clipped = check_inside(mapped, ki67.slide.bounds_um)
+        inside, clipped = check_inside(mapped, ki67.slide.shown_um)
         write_regions(case.path(REGIONS_KI67), inside, ki67.slide.frame)
         return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": clipped}
 

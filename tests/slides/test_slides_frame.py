@@ -11,7 +11,7 @@ from ki67.annotations import Region, Regions, read_regions, write_cells_geojson,
 from ki67.geometry import RectUm
 from ki67.registration import read_landmark_pairs
 from ki67.slides import PixelFrame, open_slide, write_pyramid
-from ki67.slides.frame import bounds_corner
+from ki67.slides.frame import shown_part
 from ki67.stages import CaseSlide
 
 MPP = 0.25
@@ -39,7 +39,8 @@ def framed(request, tmp_path):
 
 def test_other_programs_count_from_the_corner_of_what_was_scanned(framed):
     with open_slide(framed) as slide:
-        assert slide.frame == PixelFrame(MPP, OFFSET)
+        assert slide.frame == PixelFrame(MPP, OFFSET, (768, 768))
+        assert slide.shown_um == RectUm(OFFSET[0] * MPP, OFFSET[1] * MPP, 768 * MPP, 768 * MPP)
         place = slide.frame.to_um([60, 60])
         scanned = slide.read(RectUm(*place, 1, 1), MPP)
         empty = slide.read(RectUm(0, 0, OFFSET[0] * MPP, OFFSET[1] * MPP), MPP)
@@ -81,6 +82,16 @@ def test_a_region_drawn_in_qupath_and_the_files_for_qupath_lie_in_place(framed, 
     assert min(row["y_um"] for row in rows) > OFFSET[1] * MPP
 
 
+def test_a_region_counted_from_the_corner_of_the_canvas_is_seen_to_stick_out(framed, tmp_path, ki67):
+    # All of the scan, in pixels of the canvas: half of it lies where nothing was scanned.
+    left, top, right, bottom = 256, 128, 256 + 768, 128 + 768
+    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+    (tmp_path / "canvas.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    outcome = ki67("count", framed, "--out", tmp_path / "case", "--regions", tmp_path / "canvas.geojson", "--json")
+    told = outcome.stderr if outcome.code else " ".join(outcome.json["warnings"])
+    assert "outside the slide" in told
+
+
 def test_landmarks_are_read_off_in_the_same_program(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("he_x,he_y,ki67_x,ki67_y\n0,0,10,20\n100,50,30,40\n")
@@ -103,10 +114,10 @@ def test_a_round_trip_through_a_file_for_other_programs_changes_nothing(tmp_path
 @pytest.mark.parametrize("missing", ["x", "y", "width", "height"])
 def test_only_whole_bounds_move_the_origin(missing):
     bounds = {f"openslide.bounds-{name}": "7" for name in ("x", "y", "width", "height")}
-    assert bounds_corner(bounds) == (7, 7)
-    assert bounds_corner(bounds | {f"openslide.bounds-{missing}": "7.5"}) == (0, 0)
+    assert shown_part(bounds) == (7, 7, 7, 7)
+    assert shown_part(bounds | {f"openslide.bounds-{missing}": "7.5"}) is None
     del bounds[f"openslide.bounds-{missing}"]
-    assert bounds_corner(bounds) == (0, 0)
+    assert shown_part(bounds) is None
 
 
 def test_a_slide_that_is_shown_whole_keeps_its_corner_and_its_stages(tmp_path):

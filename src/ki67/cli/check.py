@@ -57,7 +57,7 @@ def _screen(result: Mapping[str, Any], width: int) -> list[str]:
 def _slide_lines(slide: Mapping[str, Any], width: int) -> list[str]:
     rows = [
         ("reader", f"{slide['reader']}, {_size(slide['size_px'])} px, {_levels(slide)}"),
-        ("pixel", _pixel(slide)),
+        ("pixel size", _pixel(slide)),
         ("tissue", _tissue(slide)),
         ("looks like", slide["stain"] or "not known"),
         ("sharpness", "not known" if slide["focus"] is None else f"{slide['focus']:.2f} OD (sharp from 0.15 on)"),

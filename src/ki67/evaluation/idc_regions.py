@@ -81,7 +81,7 @@ def _read(path: Path, slide: Slide, label: str | None, *, may_be_empty: bool = F
     if may_be_empty and not regions:
         return regions, [f"{path.name}: holds no region"]
     chosen, notes = choose_regions(regions, label, path)
-    inside, clipped = check_inside(chosen, slide.bounds_um)
+    inside, clipped = check_inside(chosen, slide.shown_um)
     return inside, [*notes, *clipped]
 
 

@@ -39,10 +39,13 @@ class PixelFrame:
         µm per pixel of level 0.
     origin_px
         Where their (0, 0) lies, in pixels of level 0 from its top left.
+    shown_px
+        Width and height of what they show; None: all of level 0.
     """
 
     mpp: float
     origin_px: Px = CORNER
+    shown_px: Px | None = None
 
     def to_um(self, xy_px: ArrayLike) -> NDArray[np.float64]:
         """Places (..., 2) in another program's pixels, in µm in the slide's own frame."""
@@ -53,8 +56,8 @@ class PixelFrame:
         return np.asarray(xy_um, np.float64) / self.mpp - self.origin_px
 
 
-def foreign_origin(path: Path, size_px: tuple[int, int]) -> Px:
-    """Where QuPath's (0, 0) lies on a slide, in pixels of level 0.
+def foreign_frame(path: Path, size_px: tuple[int, int], mpp: float) -> PixelFrame:
+    """How QuPath counts pixels on a slide.
 
     Parameters
     ----------
@@ -62,30 +65,36 @@ def foreign_origin(path: Path, size_px: tuple[int, int]) -> Px:
         The slide's file, whatever reads its pixels here: QuPath asks OpenSlide.
     size_px
         Width and height of level 0 as read here. Where OpenSlide sees another level 0 its bounds say nothing of ours.
+    mpp
+        µm per pixel of level 0.
 
     Returns
     -------
-    tuple
-        (0, 0) where OpenSlide does not read the file or states no bounds.
+    PixelFrame
+        From the top left of level 0 where OpenSlide does not read the file or states no bounds.
     """
+    whole = PixelFrame(mpp)
     try:
         if openslide.OpenSlide.detect_format(path) is None:
-            return CORNER
+            return whole
         with openslide.OpenSlide(path) as handle:
-            same = tuple(handle.dimensions) == tuple(size_px)
-            return bounds_corner(handle.properties) if same else CORNER
+            shown = shown_part(handle.properties)
+            if shown is None or tuple(handle.dimensions) != tuple(size_px):
+                return whole
     except openslide.OpenSlideError:
-        return CORNER
+        return whole
+    left, top, width, height = shown
+    return PixelFrame(mpp, (left, top), (width, height))
 
 
-def bounds_corner(properties: Mapping[str, str]) -> Px:
-    """Corner of the scanned part by OpenSlide's properties.
+def shown_part(properties: Mapping[str, str]) -> tuple[float, float, float, float] | None:
+    """Left, top, width and height of the scanned part by OpenSlide's properties, in pixels of level 0.
 
-    QuPath moves its origin only where all four bounds are there and whole numbers
-    (``OpenslideImageServer``, unless opened with ``--no-crop``).
+    QuPath crops only where all four bounds are there and whole numbers (``OpenslideImageServer``, unless a slide was
+    imported with ``--no-crop``); None where it does not.
     """
     try:
-        left, top, _, _ = (int(properties[name]) for name in _BOUNDS)
+        left, top, width, height = (float(int(properties[name])) for name in _BOUNDS)
     except (KeyError, ValueError):
-        return CORNER
-    return float(left), float(top)
+        return None
+    return (left, top, width, height) if width > 0 and height > 0 else None

@@ -16,7 +16,7 @@ import openslide
 import tifffile
 
 from ki67.errors import SlideError
-from ki67.slides.frame import PixelFrame, foreign_origin
+from ki67.slides.frame import foreign_frame
 from ki67.slides.image_source import is_plain_image, open_image
 from ki67.slides.openslide_source import OpenSlideSource, detect_vendor, one_line, open_handle
 from ki67.slides.pixel_size import Found, chosen_size, mpp_of_ome, mpp_of_resolution_tags, mpp_of_text
@@ -75,7 +75,7 @@ def open_slide(path: str | Path, mpp: float | None = None, *, overrides_file: bo
     except SlideError:
         source.close()
         raise
-    return Slide(path, source, size, PixelFrame(size.mpp, foreign_origin(file, source.level_sizes_px[0])))
+    return Slide(path, source, size, foreign_frame(file, source.level_sizes_px[0], size.mpp))
 
 
 def _head_of(path: Path) -> bytes:

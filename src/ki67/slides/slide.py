@@ -129,6 +129,14 @@ class Slide:
         """The whole slide, in µm."""
         return RectUm(0.0, 0.0, self.size_px[0] * self.mpp, self.size_px[1] * self.mpp)
 
+    @property
+    def shown_um(self) -> RectUm:
+        """The part that was scanned and that other programs show, in µm; outside it lies nothing."""
+        if self.frame.shown_px is None:
+            return self.bounds_um
+        (x_px, y_px), (width_px, height_px) = self.frame.origin_px, self.frame.shown_px
+        return RectUm(x_px * self.mpp, y_px * self.mpp, width_px * self.mpp, height_px * self.mpp)
+
     def read(self, region_um: RectUm, mpp: float) -> RgbImage:
         """Read a rectangle at a resolution, averaged from the nearest finer level.
 
