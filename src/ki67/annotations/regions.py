@@ -264,6 +264,6 @@ def _outside_message(region: Region, share_outside: float, slide: RectUm, source
         f"{prefix}{region.describe()} lies outside the slide ({100 * share_outside:.0f} % of its area): it spans "
         f"x {left:.0f} to {right:.0f} µm and y {top:.0f} to {bottom:.0f} µm, the slide x {slide.x_um:.0f} to "
         f"{slide.right_um:.0f} µm and y {slide.y_um:.0f} to {slide.bottom_um:.0f} µm. Coordinates in the file must "
-        "be pixels of the slide's level 0 as QuPath counts them, not µm and not pixels of a smaller level; check that the file belongs "
-        "to this slide and that the pixel size is right"
+        "be pixels of the slide's level 0 as QuPath counts them, not µm and not pixels of a smaller level; check "
+        "that the file belongs to this slide and that the pixel size is right"
     )
