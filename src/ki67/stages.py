@@ -25,7 +25,7 @@ from ki67.geometry import RectUm
 from ki67.options import Adjustment, Options
 from ki67.parquet import parquet_file
 from ki67.progress import message
-from ki67.slides import Slide, TissueMask, same_picture, tissue_mask
+from ki67.slides import READING_VERSION, Slide, TissueMask, same_picture, tissue_mask
 from ki67.slides.frame import CORNER
 from ki67.slides.pixel_size import size_text
 from ki67.slides.tissue import mask_of
@@ -101,7 +101,7 @@ class CaseSlide:
     @property
     def identity(self) -> dict[str, Any]:
         """What of the slide decides a stage's result; the origin of other programs where it is not the corner."""
-        known = {"fingerprint": self.facts["fingerprint"], "mpp": self.slide.mpp}
+        known = {"fingerprint": self.facts["fingerprint"], "mpp": self.slide.mpp, "reading": READING_VERSION}
         origin_px = self.slide.frame.origin_px
         return known if origin_px == CORNER else known | {"origin_px": list(origin_px)}
 

@@ -124,7 +124,7 @@ def test_a_slide_that_is_shown_whole_keeps_its_corner_and_its_stages(tmp_path):
     write_pyramid(tmp_path / "whole.tif", [nuclei(256)], (256, 256), MPP)
     with open_slide(tmp_path / "whole.tif") as slide:
         assert slide.frame == PixelFrame(MPP)
-        assert set(CaseSlide(slide).identity) == {"fingerprint", "mpp"}
+        assert set(CaseSlide(slide).identity) == {"fingerprint", "mpp", "reading"}
 
 
 def test_stages_of_a_slide_that_is_shown_cropped_run_again_where_the_origin_was_not_known(framed):

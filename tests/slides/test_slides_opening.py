@@ -1,5 +1,6 @@
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import imagecodecs
@@ -213,9 +214,74 @@ def test_damage_inside_the_file_is_named_when_it_is_read(tmp_path):
     path = tmp_path / "a.tif"
     write_pyramid(path, [noise], (640, 640), 0.25, tile_px=128)
     with tifffile.TiffFile(path) as tiff:
-        offset = tiff.pages[0].dataoffsets[6]
+        offset = tiff.pages[0].dataoffsets[3]  # none of those looked at when opening
     with path.open("r+b") as stream:
         stream.seek(offset)
         stream.write(b"\0" * 2000)
     with open_slide(path) as slide, pytest.raises(SlideError, match="tile"):
         slide.read(slide.bounds_um, 0.25)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()])
+def test_what_is_no_file_is_told_and_not_waited_for(tmp_path, make):
+    make(tmp_path / "a.tif")
+    refusal(tmp_path / "a.tif", 0.25)
+
+
+def test_a_socket_is_no_slide(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the name of a socket must be short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("a.tif")
+        assert "socket" in refusal(Path("a.tif"))
+
+
+@pytest.mark.parametrize(("bits", "named"), [(10, "12-bit"), (12, "12-bit"), (14, "14-bit")])
+@pytest.mark.parametrize("tile", [None, (64, 64)])
+def test_fewer_bits_than_sixteen_are_told(tmp_path, bits, named, tile):
+    values = np.random.default_rng(0).integers(2 ** (bits - 1), 2**bits, (128, 128, 3)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", tile=tile)
+    assert named in refusal(tmp_path / "a.tif", 0.25)
+
+
+def test_twelve_bits_packed_as_such_have_their_white_at_4095(tmp_path):
+    values = np.full((64, 64, 3), 4095, np.uint16)
+    values[:32] = 2047
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", bitspersample=12)
+    with open_slide(tmp_path / "a.tif", 0.25) as slide:
+        pixels = slide.read(slide.bounds_um, 0.25)
+    assert (pixels[:32] == 127).all()
+    assert (pixels[32:] == 255).all()
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int16, np.uint32])
+@pytest.mark.parametrize("tile", [None, (64, 64)])
+def test_samples_that_are_no_colours_are_named(tmp_path, kind, tile):
+    tifffile.imwrite(tmp_path / "a.tif", colours().astype(kind), photometric="rgb", tile=tile)
+    text = refusal(tmp_path / "a.tif", 0.25)
+    assert np.dtype(kind).name in text
+    assert "8-bit RGB" in text
+
+
+def test_premultiplied_colours_are_laid_over_white(tmp_path):
+    rgb, alpha = colours(), np.full((96, 128), 128, np.uint8)
+    straight = (rgb.astype(int) * 128 + 255 * 127 + 127) // 255
+    for kind, stored in (("unassalpha", rgb), ("assocalpha", (rgb.astype(int) * 128 // 255).astype(np.uint8))):
+        tifffile.imwrite(tmp_path / "a.tif", np.dstack([stored, alpha]), photometric="rgb", extrasamples=[kind])
+        with open_slide(tmp_path / "a.tif", 1.0) as slide:
+            assert np.abs(slide.read(slide.bounds_um, 1.0).astype(int) - straight).max() <= 2
+
+
+def test_jpeg_tiles_whose_colours_contradict_the_directory_are_not_guessed(tmp_path):
+    import io
+
+    stream = io.BytesIO()
+    Image.fromarray(colours(64, 64)).save(stream, "JPEG", subsampling=2)
+    jpeg = stream.getvalue()
+    bare = jpeg[:2] + jpeg[4 + int.from_bytes(jpeg[4:6], "big") :]  # without the JFIF marker that tells
+    tifffile.imwrite(
+        tmp_path / "a.tif", iter([bare]), shape=(64, 64, 3), dtype=np.uint8, tile=(64, 64), photometric="rgb",
+        compression=7, metadata=None,
+    )  # fmt: skip
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tiff:
+        tiff.pages[0].tags["PhotometricInterpretation"].overwrite(2)
+    assert "YCbCr" in refusal(tmp_path / "a.tif", 0.25)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import mmap
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +10,21 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from ki67.errors import SlideError
-from ki67.slides.sources import REPAIR, ArraySource, RgbImage, check_field_size, over_white
+from ki67.slides.openslide_source import one_line
+from ki67.slides.sources import REPAIR, ArraySource, Opened, RgbImage, check_field_size, over_white
 
 PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC: Final = b"\xff\xd8\xff"
 SIXTEEN_TO_EIGHT_BIT: Final = 257  # 65535 / 255
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+ROWS_AT_ONCE: Final = 256
+# What Pillow holds for a pixel; of JPEGs in several scans libjpeg keeps the coefficients of all three colours too.
+PILLOW_BYTES: Final = 4
+COEFFICIENT_BYTES: Final = 6
+START_OF_SCAN: Final = b"\xff\xda"
+# Encoders write about ten scans; thousands of them over a large picture keep a decoder busy for hours.
+MOST_SCANS: Final = 100
+EXIF_ORIENTATION: Final = 0x0112
+UPRIGHT: Final = 1
 
 
 def is_plain_image(head: bytes) -> bool:
@@ -24,7 +32,7 @@ def is_plain_image(head: bytes) -> bool:
     return head.startswith((PNG_MAGIC, JPEG_MAGIC))
 
 
-def open_image(path: Path) -> ArraySource:
+def open_image(path: Path) -> Opened:
     """Decode a PNG or JPEG to 8-bit RGB; transparency becomes white.
 
     Raises
@@ -41,19 +49,65 @@ def open_image(path: Path) -> ArraySource:
                 PngImagePlugin.PngImageFile(stream) if png else JpegImagePlugin.JpegImageFile(stream)
             )
             with opened as image:
-                check_field_size(path, *image.size)
+                _check_size(path, image)
+                warnings = _warnings(image)
                 image.load()
                 pixels = _to_rgb(image)
-    except _DECODER_ERRORS as error:
-        raise SlideError(path, f"is a picture that cannot be decoded: {error}", REPAIR) from error
-    return ArraySource("png" if png else "jpeg", pixels)
+    except SlideError:
+        raise
+    except Exception as error:  # what decoders raise on hostile bytes has no end
+        raise SlideError(path, f"is a picture that cannot be decoded: {one_line(error)}", REPAIR) from error
+    return Opened(ArraySource("png" if png else "jpeg", pixels), warnings=warnings)
+
+
+def _check_size(path: Path, image: Image.Image) -> None:
+    in_scans = bool(image.info.get("progressive") or image.info.get("progression"))
+    check_field_size(path, *image.size, decoder_bytes_px=PILLOW_BYTES + (COEFFICIENT_BYTES if in_scans else 0))
+    if in_scans:
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            at, scans = data.find(START_OF_SCAN), 0
+            while at >= 0 and scans <= MOST_SCANS:
+                at, scans = data.find(START_OF_SCAN, at + 2), scans + 1
+        if scans > MOST_SCANS:
+            found = f"is a JPEG in more than {MOST_SCANS} scans, expected about ten"
+            raise SlideError(path, found, "Save it anew, as a PNG or a baseline JPEG")
+
+
+def _warnings(image: Image.Image) -> list[str]:
+    warnings = []
+    orientation = image.getexif().get(EXIF_ORIENTATION, UPRIGHT)
+    if orientation not in {0, UPRIGHT}:
+        warnings.append(turned_warning(f"EXIF orientation {orientation}"))
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        warnings.append(f"it holds {frames} pictures: the first is read, the others are not")
+    return warnings
+
+
+def turned_warning(tag: str) -> str:
+    """What to say of a picture that asks to be shown turned or mirrored."""
+    return (
+        f"it asks to be shown turned or mirrored ({tag}) and is read as it is stored, as QuPath does: regions and "
+        "coordinates are those of the stored picture"
+    )
 
 
 def _to_rgb(image: Image.Image) -> RgbImage:
-    if image.mode.startswith("I"):
-        grey = np.clip(np.rint(np.asarray(image, dtype=np.float32) / SIXTEEN_TO_EIGHT_BIT), 0, 255)
+    """Convert band by band, so that the picture is held twice (by Pillow and as the result) and no third time."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    for top in range(0, height, ROWS_AT_ONCE):
+        bottom = min(top + ROWS_AT_ONCE, height)
+        pixels[top:bottom] = _band_to_rgb(image.crop((0, top, width, bottom)), image)
+    return pixels
+
+
+def _band_to_rgb(band: Image.Image, image: Image.Image) -> RgbImage:
+    if band.mode.startswith("I"):
+        grey = np.clip(np.rint(np.asarray(band, dtype=np.float32) / SIXTEEN_TO_EIGHT_BIT), 0, 255)
         return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
     if image.has_transparency_data:
-        rgba = np.asarray(image.convert("RGBA"))
+        band.info = dict(image.info)
+        rgba = np.asarray(band.convert("RGBA"))
         return over_white(rgba[..., :3], rgba[..., 3])
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(band.convert("RGB"))

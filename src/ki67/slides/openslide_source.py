@@ -9,7 +9,8 @@ import numpy as np
 import openslide
 
 from ki67.errors import SlideError
-from ki67.slides.sources import REPAIR, WHITE, RgbImage, over_white
+from ki67.slides.sources import REPAIR, WHITE, Opened, RgbImage, over_white
+from ki67.slides.stated_sizes import sizes_of_properties
 
 CACHE_BYTES: Final = 64 * 2**20  # a few rows of tiles of a large slide
 PROBE_PX: Final = 16
@@ -38,6 +39,27 @@ def open_handle(path: Path) -> openslide.OpenSlide:
     except (openslide.OpenSlideError, OSError) as error:
         raise SlideError(path, f"is a slide that cannot be opened: {one_line(error)}", REPAIR) from error
     return handle
+
+
+def open_with_openslide(path: Path) -> Opened:
+    """Open a file of a format that OpenSlide knows, and look for damage.
+
+    Raises
+    ------
+    SlideError
+        With OpenSlide's own reason.
+    """
+    handle = open_handle(path)
+    try:
+        # Of a damaged file OpenSlide names properties that it then does not hand out.
+        properties = {name: text for name in handle.properties if (text := handle.properties.get(name)) is not None}
+        source = OpenSlideSource(path, handle)
+        source.probe()
+    except SlideError:
+        handle.close()
+        raise
+    vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
+    return Opened(source, sizes_of_properties(properties, vendor))
 
 
 def one_line(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -24,9 +23,6 @@ INSIST: Final = (
     f"with {OVERRIDE}"
 )
 UM_PER_RESOLUTION_UNIT: Final = {2: 25400.0, 3: 10000.0, 4: 1000.0, 5: 1.0}  # inch, cm, and tifffile's mm, µm
-UM_PER_OME_UNIT: Final = {
-    "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "in": 25400.0,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +96,14 @@ def chosen_size(path: Path, given: float | None, found: Found | None, *, overrid
     if given is not None:
         if not _plausible(given):
             raise PixelSizeError(path, f"was given a pixel size of {given:g} µm, {span}", WAY_OUT)
-        contradicts = found is not None and _believable(found) and not _agree(given, found)
+        contradicts = found is not None and believable(found) and not _agree(given, found)
         if contradicts and found is not None and not overrides_file:
             text = f"was given a pixel size of {given:g} µm, but the file itself says {size_text(found)}"
             raise PixelSizeError(path, text, INSIST)
         return PixelSize(float(given), "given", found, contradicts)
     if found is None:
         raise PixelSizeError(path, "does not say how large its pixels are", WAY_OUT)
-    if not _believable(found):
+    if not believable(found):
         raise PixelSizeError(path, f"says its pixels are {size_text(found)}, {span}", WAY_OUT)
     if abs(found.x_um - found.y_um) > SAME_SIZE * min(found.x_um, found.y_um):
         found_text = f"says its pixels are {size_text(found)}, expected them to be square within 2 %"
@@ -115,7 +111,8 @@ def chosen_size(path: Path, given: float | None, found: Found | None, *, overrid
     return PixelSize((found.x_um + found.y_um) / 2, "file", found)
 
 
-def _believable(found: Found) -> bool:
+def believable(found: Found) -> bool:
+    """Whether what a file says can be the size of a pixel of a slide at all."""
     return _plausible(found.x_um) and _plausible(found.y_um)
 
 
@@ -147,23 +144,3 @@ def mpp_of_resolution_tags(page: tifffile.TiffPage) -> Found | None:
             return None
         sizes.append(unit * value[1] / value[0])
     return Found(sizes[0], sizes[1], "resolution tags")
-
-
-def mpp_of_ome(xml: str) -> Found | None:
-    """Pixel size from the first ``Pixels`` element of OME-XML, None where it gives none.
-
-    Two attributes of one element are wanted, and a regular expression cannot be made to expand entities.
-    """
-    element = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", xml)
-    if element is None:
-        return None
-    sizes = []
-    for axis in "XY":
-        value = re.search(rf'\bPhysicalSize{axis}="([^"]+)"', element[0])
-        unit = re.search(rf'\bPhysicalSize{axis}Unit="([^"]*)"', element[0])
-        scale = UM_PER_OME_UNIT.get(unit[1]) if unit else 1.0  # OME: the default unit is µm
-        number = mpp_of_text(value[1], value[1], "") if value else None
-        if scale is None or number is None:
-            return None
-        sizes.append(number.x_um * scale)
-    return Found(sizes[0], sizes[1], "OME-XML")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -9,14 +11,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.errors import SlideError
+from ki67.slides.pixel_size import Found
 
 RgbImage = NDArray[np.uint8]
 
 WHITE: Final = 255
-# A plain picture is held in memory whole: 400 Mpx are 1.2 GB, more than any camera field or stitched field seen.
-LARGEST_FIELD_PX: Final = 400_000_000
+# A plain picture is held in memory whole; what its decoder holds beside it counts too. 300 Mpx (17,000 x 17,000 px,
+# more than any camera field or stitched field seen) come to this.
+LARGEST_FIELD_BYTES: Final = 2 * 2**30
+RGB_BYTES: Final = 3
 REPAIR: Final = "The file is damaged or incomplete: copy it again from the scanner"
 CONVERT: Final = "Save it as a tiled pyramidal TIFF (for example with 'vips tiffsave --tile --pyramid')"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a reader made of a file.
+
+    Attributes
+    ----------
+    source
+        Its pixels.
+    stated
+        Every statement of the file on its pixel size, the most trusted first; empty where there is none.
+    warnings
+        What of the file a user should know before trusting a number from it, as clauses ("it holds two pictures …").
+    doubt
+        Why what the file says of its pixel size cannot be believed, as a clause ("has OME-XML about …"); None where
+        it can.
+    """
+
+    source: Source
+    stated: Sequence[Found] = ()
+    warnings: Sequence[str] = ()
+    doubt: str | None = None
 
 
 class Source(Protocol):
@@ -51,6 +79,11 @@ class ArraySource:
         self._pixels = pixels
         self.level_sizes_px: tuple[tuple[int, int], ...] = ((pixels.shape[1], pixels.shape[0]),)
 
+    @property
+    def brightest(self) -> int:
+        """Return the brightest value of the picture, of 255."""
+        return int(self._pixels.max(initial=0))
+
     def read(self, level: int, left_px: int, top_px: int, width_px: int, height_px: int) -> RgbImage:
         """Read a rectangle that lies inside the picture."""
         if level:
@@ -64,18 +97,26 @@ class ArraySource:
         """Nothing to release: the file was closed after decoding."""
 
 
-def check_field_size(path: Path, width_px: int, height_px: int) -> None:
+def check_field_size(path: Path, width_px: int, height_px: int, decoder_bytes_px: int = 0) -> None:
     """Refuse a picture that is too large to be held in memory.
+
+    Parameters
+    ----------
+    path, width_px, height_px
+        The picture.
+    decoder_bytes_px
+        What its decoder holds for each pixel beside the 3 bytes of the result.
 
     Raises
     ------
     SlideError
-        Above ``LARGEST_FIELD_PX``.
+        Above ``LARGEST_FIELD_BYTES``.
     """
-    if width_px * height_px > LARGEST_FIELD_PX:
+    needed = width_px * height_px * (RGB_BYTES + decoder_bytes_px)
+    if needed > LARGEST_FIELD_BYTES:
         found = (
-            f"is a plain picture of {width_px} x {height_px} px; without tiles at most "
-            f"{LARGEST_FIELD_PX // 1_000_000} million pixels can be read"
+            f"is a plain picture of {width_px} x {height_px} px: decoding it would hold {needed / 2**30:.1f} GB, "
+            f"at most {LARGEST_FIELD_BYTES // 2**30} GB are held for a picture without tiles"
         )
         raise SlideError(path, found, CONVERT)
 
