@@ -1,14 +1,18 @@
 """The figures show the right pixels in the right place."""
 
+import base64
+import io
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 from shapely.geometry import box
 
 from ki67.annotations import Region, Regions
 from ki67.geometry import RectUm
 from ki67.report import ReportData
-from ki67.report.drawing import Frame, draw_outline, draw_regions, draw_scale_bar, round_length, viridis
+from ki67.report.drawing import Frame, draw_outline, draw_regions, draw_scale_bar, jpeg_uri, round_length, viridis
 from ki67.report.fields import FIELD_UM, OUTLINE_COLORS, Cells, choose_fields, field_pictures
 from ki67.report.overview import detail_rect, heatmap_picture, resample, warped_he
 
@@ -168,3 +172,16 @@ def test_cells_are_outlined_where_they_are(data: ReportData) -> None:
         )
         assert rows.mean() == pytest.approx((x_um - 1050) / 0.4, abs=3)
         assert columns.mean() == pytest.approx((x_um - 1050) / 0.4, abs=3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 300), (600, 900), (1400, 1400)])
+def test_a_picture_of_noise_is_encoded_in_full_colour(height: int, width: int) -> None:
+    noise = np.random.default_rng(16).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+    data = base64.b64decode(jpeg_uri(noise).partition(",")[2])
+
+    decoded = Image.open(io.BytesIO(data))
+    assert decoded.size == (width, height)
+    assert [component[1:3] for component in decoded.layer] == [(1, 1)] * 3  # type: ignore[attr-defined]
+    plain = Image.open(io.BytesIO(base64.b64decode(jpeg_uri(np.full((8, 8, 3), (200, 10, 60), np.uint8))[23:])))
+    np.testing.assert_allclose(np.asarray(plain)[4, 4], (200, 10, 60), atol=4)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
-import matplotlib as mpl
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -117,8 +116,13 @@ def draw_scale_bar(picture: Picture, mpp: float) -> Picture:
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib; Pillow's own font has no µ."""
-    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+    """DejaVu Sans, which comes with matplotlib; Pillow's own font has no µ.
+
+    It is found without loading matplotlib, which asks for a home or a temporary folder to write to.
+    """
+    found = find_spec("matplotlib")
+    places = list(found.submodule_search_locations or ()) if found else []
+    return ImageFont.truetype(Path(places[0]) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def round_length(length_um: float) -> float:
@@ -143,9 +147,13 @@ def css_gradient(steps: int = 9) -> str:
 
 def jpeg_uri(picture: Picture) -> str:
     """Encode a picture as a data URI; full colour resolution, or else thin red and green lines go grey."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    # Not through Pillow: what it keeps ready for the encoder is too small for noise in full colour.
+    settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), settings)
+    if not done:
+        raise MemoryError("no room for a picture of the report")
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
 def _css(color: Iterable[int]) -> str:
