@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ki67.errors import WriteError
+from ki67.errors import DataSetError, WriteError
 
 torch = pytest.importorskip("torch")
 
@@ -43,3 +43,36 @@ def test_what_does_not_fit_on_the_disk_leaves_the_last_checkpoint(tmp_path: Path
 
     assert load_checkpoint(path, ("step",))["step"] == 1
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("stored", [7, [1, 2], {"weights": "x"}, None])
+def test_what_is_no_checkpoint_is_told_as_such(tmp_path: Path, stored: object) -> None:
+    from ki67.checkpoints import load_checkpoint
+
+    path = tmp_path / "c.pt"
+    torch.save(stored, path)
+    with pytest.raises(DataSetError, match=r"c\.pt: (is damaged|lacks)"):
+        load_checkpoint(path, ("step",))
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    from ki67.checkpoints import load_checkpoint
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    path = tmp_path / "c.pt"
+    torch.save({"step": Trap()}, path)
+    with pytest.raises(DataSetError, match="is damaged"):
+        load_checkpoint(path, ("step",))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_weights_of_another_shape_are_told_of_the_checkpoint(tmp_path: Path) -> None:
+    from ki67.checkpoints import refuse_another, restoring
+
+    with pytest.raises(DataSetError, match=r"c\.pt: is damaged .*size mismatch"), restoring(tmp_path / "c.pt"):
+        torch.nn.Linear(2, 2).load_state_dict({"weight": torch.zeros(3, 3), "bias": torch.zeros(2)})
+    with pytest.raises(DataSetError, match=r"c\.pt: is damaged"):
+        refuse_another(tmp_path / "c.pt", {"inputs": 3, "options": {}}, {"fields": "00"}, {})

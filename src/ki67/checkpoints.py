@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,8 +19,27 @@ from torch import nn
 from ki67.errors import DataSetError
 from ki67.files import atomic_path
 
-# What torch raises on cut, empty and foreign files.
-_DAMAGED = (OSError, EOFError, RuntimeError, ValueError, KeyError, UnpicklingError)
+_ANEW = "Remove it to start the training anew."
+
+# What torch raises on cut, empty and foreign files, and on weights of other shapes; attribute and index errors come
+# of values of another kind.
+_DAMAGED = (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, UnpicklingError)
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """While a training is taken from its checkpoint: whatever does not fit is told of the checkpoint.
+
+    Raises
+    ------
+    DataSetError
+        With the reason.
+    """
+    try:
+        yield
+    except _DAMAGED as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DataSetError(path, f"is damaged ({reason})", _ANEW) from error
 
 
 def load_checkpoint(path: Path, needed: Iterable[str]) -> dict[str, Any]:
@@ -30,15 +50,15 @@ def load_checkpoint(path: Path, needed: Iterable[str]) -> dict[str, Any]:
     DataSetError
         Where it is damaged, or lacks what is needed.
     """
-    try:
+    if not path.is_file():
+        raise DataSetError(path, "is no file", _ANEW)
+    with restoring(path):
         stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        missing = [name for name in needed if name not in stored]
-    except _DAMAGED as error:
-        raise DataSetError(path, "is damaged", "Remove it to start the training anew.") from error
+    if not isinstance(stored, dict):
+        raise DataSetError(path, "is damaged (it holds no names)", _ANEW)
+    missing = [name for name in needed if name not in stored]
     if missing:
-        raise DataSetError(
-            path, f"lacks {', '.join(missing)}; another version wrote it", "Remove it to start the training anew."
-        )
+        raise DataSetError(path, f"lacks {', '.join(missing)}; another version wrote it", _ANEW)
     return stored
 
 
@@ -63,9 +83,10 @@ def refuse_another(
     DataSetError
         Where anything differs; says what.
     """
-    other = [name for name in inputs if stored["inputs"].get(name) != inputs[name]]
-    if stored["options"] != options:
-        other.append("options")
+    with restoring(path):
+        other = [name for name in inputs if stored["inputs"].get(name) != inputs[name]]
+        if stored["options"] != options:
+            other.append("options")
     if other:
         raise DataSetError(
             path,

@@ -179,14 +179,14 @@ def read_text(path: str | Path, error: type[FileError], way_out: str, what: str 
         if stat.S_ISDIR(facts.st_mode):
             raise error(source, f"is a folder, not {what}", way_out)
         if not stat.S_ISREG(facts.st_mode):
-            raise error(source, f"is no regular file, so no {what}", way_out)
+            raise error(source, f"is no regular file, so not {what}", way_out)
         if facts.st_size > MOST_TEXT_BYTES:
             raise error(source, f"is {facts.st_size / 1e9:.1f} GB large, too large for {what}", way_out)
         return source.read_text(encoding="utf-8-sig")
     except FileNotFoundError as fault:
         raise error(source, "does not exist", way_out) from fault
     except UnicodeDecodeError as fault:
-        raise error(source, f"is not UTF-8 text (byte {fault.start}), so no {what}", way_out) from fault
+        raise error(source, f"is not UTF-8 text (byte {fault.start}), so not {what}", way_out) from fault
     except (OSError, ValueError) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else str(fault)
         raise error(source, f"cannot be read ({reason})", way_out) from fault

@@ -79,10 +79,10 @@ def test_too_few_cases_and_missing_files_are_refused(tmp_path: Path) -> None:
     two = "case,index_percent\na,1\nb,2\n"
     with pytest.raises(DataSetError, match="holds 2 cases, at least 3"):
         evaluate(tmp_path, two, two)
-    with pytest.raises(DataSetError, match="cannot be read"):
+    with pytest.raises(DataSetError, match="does not exist"):
         evaluate_index(tmp_path / "absent.csv", tmp_path / "gold.csv")
     (tmp_path / "latin.csv").write_bytes(b"case,index_percent\n\xe9,1\n")
-    with pytest.raises(DataSetError, match="not a CSV file in UTF-8"):
+    with pytest.raises(DataSetError, match="not UTF-8 text"):
         evaluate_index(tmp_path / "latin.csv", tmp_path / "gold.csv")
 
 

@@ -54,7 +54,7 @@ def test_a_bad_index_is_refused_with_its_line(patch_folder: Path, text: str, com
 def test_a_missing_folder_index_or_image_is_named(patch_folder: Path) -> None:
     with pytest.raises(DataSetError, match="is not a folder"):
         read_patches(patch_folder / "nowhere")
-    with pytest.raises(DataSetError, match="is missing"):
+    with pytest.raises(DataSetError, match="does not exist"):
         read_patches(patch_folder, patch_folder / "nowhere.csv")
     rows = read_patches(patch_folder)
     rows[3].path.unlink()

@@ -327,7 +327,7 @@ def test_a_bad_list_is_refused(tmp_path: Path, lines: tuple[str, ...], complaint
 def test_a_list_without_a_column_or_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataSetError, match=r"lacks the column\(s\) regions"):
         read_slide_list(write_list(tmp_path, "a,b", header="patient,slide"))
-    with pytest.raises(DataSetError, match="cannot be read"):
+    with pytest.raises(DataSetError, match="does not exist"):
         read_slide_list(tmp_path / "nowhere.csv")
 
 

@@ -7,7 +7,7 @@ Coordinates in the files are pixels; the centre of the first pixel is (0, 0), so
 from __future__ import annotations
 
 import csv
-import json
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from ki67.cells.channels import check_resolution
 from ki67.cells.labelled_area import AREA_SUFFIX, LabelledArea, read_labelled_area
 from ki67.cells.qupath_classes import cell_class
 from ki67.errors import DataSetError
+from ki67.files import read_json, read_text
 from ki67.layouts import Layout
 from ki67.parquet import parquet_file
 from ki67.slides import PixelFrame, Slide, open_slide
@@ -214,9 +215,9 @@ def _beside(suffix: str) -> Callable[[Path], list[Path]]:
 def _shidc_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
     path = image.with_suffix(".json")
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = read_json(path, DataSetError, "Expected a list of x, y, label_id.", "an SHIDC label file")
         rows = [(float(entry["x"]), float(entry["y"]), _SHIDC_LABELS[entry["label_id"]]) for entry in entries]
-    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
+    except (ArithmeticError, ValueError, TypeError) as error:
         raise DataSetError(path, f"is no SHIDC label file ({error})", "Expected a list of x, y, label_id.") from error
     except KeyError as error:
         raise DataSetError(
@@ -232,9 +233,9 @@ _CSV_EXPECTED = "Expected the columns x, y, label with commas between, x and y i
 def _csv_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
     path = image.with_suffix(".csv")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            header, *lines = list(csv.reader(stream)) or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        stream = io.StringIO(read_text(path, DataSetError, _CSV_EXPECTED, "list of points"), newline="")
+        header, *lines = list(csv.reader(stream)) or [[]]
+    except csv.Error as error:
         raise DataSetError(path, f"is no list of points ({error})", _CSV_EXPECTED) from error
     names = [name.strip().lower() for name in header]
     if not set(_CSV_COLUMNS) <= set(names):
@@ -334,10 +335,7 @@ _GLIOMA_EXPECTED = "Expected picture, class, list of polygons of x, y."
 
 
 def _glioma_polygons(path: Path) -> dict[str, Any]:
-    try:
-        polygons = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise DataSetError(path, f"is no list of polygons ({error})", _GLIOMA_EXPECTED) from error
+    polygons = read_json(path, DataSetError, _GLIOMA_EXPECTED, "list of polygons")
     if not isinstance(polygons, dict):
         raise DataSetError(path, "is no list of polygons", _GLIOMA_EXPECTED)
     return polygons

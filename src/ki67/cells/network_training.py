@@ -31,7 +31,7 @@ from ki67.cells.sampling import sample_slide
 from ki67.cells.stains import estimate_stains
 from ki67.cells.tiling import plan_tiles
 from ki67.cells.unet import WIDTHS, CellNetwork
-from ki67.checkpoints import digest, load_checkpoint, refuse_another, require_finite, save_checkpoint
+from ki67.checkpoints import digest, load_checkpoint, refuse_another, require_finite, restoring, save_checkpoint
 from ki67.errors import DataSetError
 from ki67.files import make_folder, write_json
 from ki67.progress import track
@@ -211,9 +211,10 @@ def _resume(folder: Path, options: NetworkOptions, inputs: dict[str, str], parts
         return 0
     stored = load_checkpoint(path, (*parts, "step", "options", "inputs"))
     refuse_another(path, stored, inputs, asdict(options))
-    for name, part in parts.items():
-        part.load_state_dict(stored[name])
-    return int(stored["step"])
+    with restoring(path):
+        for name, part in parts.items():
+            part.load_state_dict(stored[name])
+        return int(stored["step"])
 
 
 def _save(folder: Path, options: NetworkOptions, inputs: dict[str, str], parts: dict[str, Any], step: int) -> None:

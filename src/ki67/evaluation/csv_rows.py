@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ki67.errors import DataSetError
+from ki67.files import read_text
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,14 @@ def read_rows(path: Path, columns: Iterable[str], layout: str) -> list[Row]:
         Where it cannot be read, is no CSV file, lacks a column, or a line has more values than the header.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            names = [name.strip() for name in reader.fieldnames or []]
-            _require_columns(path, names, columns, layout)
-            reader.fieldnames = names
-            return [_row(path, reader.line_num, values, layout) for values in reader]
-    except OSError as error:
-        raise DataSetError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(
+            io.StringIO(read_text(path, DataSetError, layout, "a CSV file"), newline=""), strict=True
+        )
+        names = [name.strip() for name in reader.fieldnames or []]
+        _require_columns(path, names, columns, layout)
+        reader.fieldnames = names
+        return [_row(path, reader.line_num, values, layout) for values in reader]
+    except csv.Error as error:
         raise DataSetError(path, f"is not a CSV file in UTF-8 ({error})", layout) from error
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ki67.errors import DataSetError
 from ki67.evaluation.registration_figure import draw_registration
+from ki67.files import read_text
 from ki67.registration import Mode, register_sections, sections
 from ki67.slides import open_slide
 
@@ -121,8 +122,8 @@ def read_landmarks(path: str | Path) -> NDArray[np.float64]:
     """
     source = Path(path)
     try:
-        rows = list(csv.reader(source.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.reader(read_text(source, DataSetError, CSV_WAY_OUT, "landmarks").splitlines()))
+    except csv.Error as error:
         raise DataSetError(source, f"cannot be read as landmarks: {error}", CSV_WAY_OUT) from error
     header = tuple(cell.strip() for cell in rows[0]) if rows else ()
     if len(header) != len(LANDMARK_COLUMNS) or tuple(cell.upper() for cell in header[1:]) != LANDMARK_COLUMNS[1:]:

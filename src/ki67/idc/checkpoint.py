@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ki67.checkpoints import load_checkpoint, refuse_another, save_checkpoint
+from ki67.checkpoints import load_checkpoint, refuse_another, restoring, save_checkpoint
 from ki67.files import write_json, write_text
 from ki67.idc.augment import AugmentOptions
 from ki67.idc.metrics import best_threshold
@@ -164,12 +164,14 @@ def resume(
         return state
     stored = load_checkpoint(path, (*_TENSORS, *_NUMBERS, "options", "inputs"))
     # What an older program did not know of was at its default.
-    stored["options"] = asdict(TrainingOptions()) | stored["options"]
+    with restoring(path):
+        stored["options"] = asdict(TrainingOptions()) | stored["options"]
     refuse_another(path, stored, inputs, asdict(options))
-    for name in _TENSORS:
-        getattr(state, name).load_state_dict(stored[name])
-    for name in _NUMBERS:
-        setattr(state, name, stored[name])
+    with restoring(path):
+        for name in _TENSORS:
+            getattr(state, name).load_state_dict(stored[name])
+        for name in _NUMBERS:
+            setattr(state, name, type(getattr(state, name))(stored[name]))
     _forget_later_epochs(folder / LOG, state.epoch)
     over = state.epoch >= options.epochs
     message("The training is over already" if over else f"Going on after epoch {state.epoch} of {options.epochs}")

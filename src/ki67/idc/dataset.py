@@ -8,7 +8,6 @@ The published layout (Cruz-Roa et al., SPIE 9041, 2014; Janowczyk and Madabhushi
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
 import re
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ki67.errors import DataSetError
+from ki67.files import read_json, read_text
 from ki67.idc.model import ModelCard
 from ki67.progress import track
 
@@ -102,11 +102,11 @@ def read_facts(directory: str | Path) -> PatchFacts | None:
     if not path.exists():
         return None
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = read_json(path, DataSetError, "Sample the patches again.", "patches.json")
         if fields["schema"] != FACTS_SCHEMA:
             raise ValueError(f"schema {fields['schema']}, expected {FACTS_SCHEMA}")
         return PatchFacts(int(fields["patch_px"]), float(fields["mpp"]), tuple(map(str, fields["classes"])))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (ArithmeticError, ValueError, TypeError, KeyError) as error:
         raise DataSetError(path, f"cannot be read ({error})", "Sample the patches again.") from error
 
 
@@ -263,14 +263,7 @@ def _walk(folder: Path) -> list[PatchRow]:
 
 
 def _read_index(folder: Path, index: Path) -> list[PatchRow]:
-    try:
-        text = index.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataSetError(
-            index, "is missing", "Name the index that belongs to the patches, or sample them again."
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataSetError(index, f"cannot be read as text ({error})", "Expected a CSV file in UTF-8.") from error
+    text = read_text(index, DataSetError, "Name the index of these patches, a CSV file, or sample them again.")
     lines = csv.DictReader(text.splitlines())
     found = tuple(lines.fieldnames or ())
     missing = [name for name in INDEX_COLUMNS if name not in found]

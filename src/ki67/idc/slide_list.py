@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ki67.errors import DataSetError
+from ki67.files import read_text
 
 SPLITS = ("train", "val", "test")
 
@@ -81,12 +82,12 @@ def read_slide_list(path: str | Path, *, overrides_file: bool = False) -> list[S
     """
     source = Path(path)
     try:
-        lines = csv.DictReader(source.read_text(encoding="utf-8-sig").splitlines())
+        lines = csv.DictReader(read_text(source, DataSetError, WAY_OUT, "a list of slides").splitlines())
         missing = [name for name in NEEDED if name not in (lines.fieldnames or ())]
         if missing:
             raise DataSetError(source, f"line 1: lacks the column(s) {', '.join(missing)}", WAY_OUT)
         entries = [_entry(source, lines.line_num, columns, place) for place, columns in enumerate(lines, start=1)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise DataSetError(source, f"cannot be read ({error})", WAY_OUT) from error
     if not entries:
         raise DataSetError(source, "names no slide", WAY_OUT)

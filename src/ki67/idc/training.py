@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ki67.averaging import update_average
-from ki67.checkpoints import digest, digest_of_network, load_checkpoint, require_finite
+from ki67.checkpoints import digest, digest_of_network, load_checkpoint, require_finite, restoring
 from ki67.errors import DataSetError
 from ki67.files import make_folder
 from ki67.idc.augment import augment
@@ -124,7 +124,8 @@ def train(
         log_epoch(folder, state.epoch, loss, auc, scores, truth)
         save(state, folder, options, inputs)
     if options.patience:
-        state.average.load_state_dict(load_checkpoint(folder / BEST, ["average"])["average"])
+        with restoring(folder / BEST):
+            state.average.load_state_dict(load_checkpoint(folder / BEST, ["average"])["average"])
     return state.average.eval()
 
 

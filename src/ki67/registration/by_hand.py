@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.errors import FileError, RegistrationError
+from ki67.files import read_text
 from ki67.registration.coarse import about, turned
 from ki67.registration.transform import apply_matrix
 from ki67.registration.warp import Matrix
@@ -140,8 +141,8 @@ def read_landmark_pairs(
     """
     source = Path(path)
     try:
-        rows = list(csv.reader(source.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.reader(read_text(source, FileError, LANDMARKS_WAY_OUT, "landmarks").splitlines()))
+    except csv.Error as error:
         raise FileError(source, f"cannot be read as landmarks: {error}", LANDMARKS_WAY_OUT) from error
     header = tuple(cell.strip().lower() for cell in rows[0]) if rows else ()
     if header != LANDMARK_COLUMNS:

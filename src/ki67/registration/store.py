@@ -6,14 +6,13 @@ displacement field in the H&E frame in µm. Written and read here without ITK, w
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ki67.errors import FileError, RegistrationError
-from ki67.files import atomic_path, write_json
+from ki67.files import atomic_path, read_json, write_json
 from ki67.registration.transform import DisplacementField, Transform
 
 FIELD_NAME = "displacement.mha"
@@ -45,10 +44,7 @@ def read_transform(path: str | Path) -> Transform:
         Where the file, or the field beside it, is missing or is not what it should be.
     """
     source = Path(path)
-    try:
-        data = json.loads(source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise FileError(source, f"cannot be read as a transform: {error}", WAY_OUT) from error
+    data = read_json(source, FileError, WAY_OUT, "a transform")
     if not isinstance(data, dict):
         raise FileError(source, "is not a transform", WAY_OUT)
     vectors = _read_field(source.with_name(FIELD_NAME)) if data.get("displacement") is not None else None
