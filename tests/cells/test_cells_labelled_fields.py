@@ -220,3 +220,34 @@ def test_polygons_are_read_as_nuclei_and_malformed_ones_refused(save, tmp_path):
     (folder / "polygons.json").write_text("[]")
     with pytest.raises(DataSetError, match="no list of polygons"):
         read_fields(folder, "glioma", MPP)
+
+
+@pytest.mark.parametrize(("layout", "labels"), [("glioma", "polygons.json"), ("shidc", "a.json")])
+@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, '[{"x": NaN}]', "", "{"])
+def test_labels_that_are_no_sensible_json_are_refused(save, layout, labels, text):
+    folder = save(PICTURE, f"{layout}/a.png").parent
+    (folder / labels).write_text(text)
+    with pytest.raises(DataSetError, match=labels):
+        read_fields(folder, layout, MPP)
+
+
+def test_bcdata_labels_that_claim_more_than_a_field_holds_are_refused(save):
+    path = save(PICTURE, "bcdata/images/1.png")
+    labels = path.parents[1] / "annotations/positive/1.h5"
+    labels.parent.mkdir(parents=True)
+    with h5py.File(labels, "w") as store:
+        store.create_dataset("coordinates", (10**9, 2), chunks=(1000, 2))
+    with pytest.raises(DataSetError, match=r"1\.h5.*2000000000 coordinates"):
+        read_fields(path.parents[1], "bcdata")
+    with h5py.File(labels, "w") as store:
+        store.create_group("coordinates")
+    with pytest.raises(DataSetError, match=r"1\.h5"):
+        read_fields(path.parents[1], "bcdata")
+
+
+@pytest.mark.parametrize("content", [b"", b"II*\0", b"\x89PNG\r\n\x1a\n"])
+def test_a_mask_that_is_no_picture_is_refused(save, content):
+    folder = save(PICTURE, "masked/a_ihc.png").parent
+    (folder / "a_mask.png").write_bytes(content)
+    with pytest.raises(DataSetError, match=r"a_mask\.png: is no picture"):
+        read_fields(folder, "deepliif", MPP)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -64,9 +66,12 @@ def test_a_missing_folder_index_or_image_is_named(patch_folder: Path) -> None:
 
 def test_a_file_that_is_no_image_is_refused(patch_folder: Path) -> None:
     rows = read_patches(patch_folder)
-    rows[0].path.write_bytes(rows[0].path.read_bytes()[:60])
-    with pytest.raises(DataSetError, match="cannot be read as an image"):
-        load_pixels(rows, 20)
+    whole = rows[0].path.read_bytes()
+    header = whole[12:16] + struct.pack(">II", 60_000, 60_000) + whole[24:29]
+    for content in (whole[:60], whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]):
+        rows[0].path.write_bytes(content)
+        with pytest.raises(DataSetError, match="cannot be read as an image"):
+            load_pixels(rows, 20)
 
 
 def test_patches_cut_off_at_the_edge_are_padded_with_white_and_larger_ones_refused(patch_folder: Path) -> None:

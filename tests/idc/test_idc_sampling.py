@@ -317,6 +317,7 @@ def test_a_list_is_read_relative_to_its_folder(tmp_path: Path) -> None:
         (("p1,a.svs,a.geojson,train", "p2,./a.svs,b.geojson,val"), "lists the slide .*a.svs twice, for patient p1"),
         (("p1,a.svs,a.geojson,train", "P1,b.svs,b.geojson,val"), "names the patients p1 and P1"),
         ((), "names no slide"),
+        (("p1,a\0.svs,a.geojson,train",), "line 2: the slide holds a NUL"),
     ],
 )
 def test_a_bad_list_is_refused(tmp_path: Path, lines: tuple[str, ...], complaint: str) -> None:
@@ -329,6 +330,12 @@ def test_a_list_without_a_column_or_that_is_missing_is_refused(tmp_path: Path) -
         read_slide_list(write_list(tmp_path, "a,b", header="patient,slide"))
     with pytest.raises(DataSetError, match="does not exist"):
         read_slide_list(tmp_path / "nowhere.csv")
+
+
+def test_a_link_to_itself_in_a_list_is_left_to_the_opening_of_slides(tmp_path: Path) -> None:
+    (tmp_path / "a.svs").symlink_to("a.svs")
+    (entry,) = read_slide_list(write_list(tmp_path, "p1,a.svs,a.geojson,train"))
+    assert entry.slide.name == "a.svs"
 
 
 def test_the_split_is_drawn_by_patient() -> None:

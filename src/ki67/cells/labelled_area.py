@@ -46,6 +46,15 @@ class LabelledArea:
         return self.mask[np.ix_(rows, columns)]
 
 
+def read_mask(path: Path, mode: int) -> NDArray[np.uint8] | None:
+    """Pixels of a mask, in colour (B, G, R) or grey by OpenCV's ``mode``; None where the file is no picture."""
+    try:
+        pixels: NDArray[np.uint8] | None = cv2.imdecode(np.fromfile(path, np.uint8), mode)
+    except cv2.error:  # empty, or larger than OpenCV lets pictures be
+        return None
+    return pixels
+
+
 def read_labelled_area(image: Path, size_px: tuple[int, int], frame: PixelFrame) -> LabelledArea | None:
     """Read where a picture's labelling is complete; None where nothing beside it says so.
 
@@ -68,7 +77,7 @@ def read_labelled_area(image: Path, size_px: tuple[int, int], frame: PixelFrame)
     if drawn.is_file() and outlined.is_file():
         raise DataSetError(drawn, f"and {outlined.name} both say where labelling is complete", "Remove one of them.")
     if drawn.is_file():
-        mask = cv2.imread(str(drawn), cv2.IMREAD_GRAYSCALE)
+        mask = read_mask(drawn, cv2.IMREAD_GRAYSCALE)
         if mask is None:
             raise DataSetError(drawn, "is no picture", _EXPECTED_AREA)
         if mask.shape[::-1] != tuple(size_px):

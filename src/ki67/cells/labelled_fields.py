@@ -24,7 +24,7 @@ from scipy.spatial import cKDTree
 from ki67.annotations import read_cells
 from ki67.cells.card import CLASSES
 from ki67.cells.channels import check_resolution
-from ki67.cells.labelled_area import AREA_SUFFIX, LabelledArea, read_labelled_area
+from ki67.cells.labelled_area import AREA_SUFFIX, LabelledArea, read_labelled_area, read_mask
 from ki67.cells.qupath_classes import cell_class
 from ki67.errors import DataSetError
 from ki67.files import read_json, read_text
@@ -45,6 +45,8 @@ ALL_NUCLEI = ("deepliif", "glioma")
 
 # Labels are set by hand: at the edge they may lie a little outside the picture.
 _OUTSIDE_PX = 2.0
+# A field holds hundreds of nuclei; a header may claim more than memory holds.
+_MOST_COORDINATES = 2_000_000
 _SHIDC_LABELS = {1: "positive", 2: "negative", 3: "other"}
 # DeepLIIF's masks: full red, blue or green; smaller specks than this are rests of edges.
 _FULL_COLOUR, _LEAST_FILLED_PX = 255, 30
@@ -194,8 +196,11 @@ def _bcdata_points(folder: Path, image: Path, frame: PixelFrame) -> dict[str, Po
 def _h5_points(path: Path) -> Points:
     try:
         with h5py.File(path) as store:
-            points = np.asarray(store["coordinates"], np.float64)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+            coordinates = store["coordinates"]
+            if coordinates.size > _MOST_COORDINATES:  # says the header, whatever the file holds
+                raise ValueError(f"{coordinates.size} coordinates, at most {_MOST_COORDINATES} are read")
+            points = np.asarray(coordinates, np.float64)
+    except (AttributeError, OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise DataSetError(path, f"is no BCData label file ({error})", "Expected a dataset 'coordinates'.") from error
     if points.size == 0:
         return np.empty((0, 2))
@@ -295,7 +300,7 @@ def _deepliif_mask(image: Path) -> Path:
 
 def _deepliif_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
     path = _deepliif_mask(image)
-    mask = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    mask = read_mask(path, cv2.IMREAD_COLOR)
     if mask is None:
         raise DataSetError(path, "is no picture", "Expected nuclei in red and blue with green edges.")
     blue, green, red = (mask[..., channel] > _FULL_COLOUR / 2 for channel in range(3))

@@ -11,6 +11,7 @@ import csv
 import math
 import os
 import re
+import struct
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ki67.errors import DataSetError
 from ki67.files import read_json, read_text
@@ -35,6 +36,16 @@ FACTS_SCHEMA = 1
 
 INDEX_COLUMNS = ("patient", "label", "file")
 """Columns an index must have."""
+
+_PICTURE_ERRORS = (
+    OSError,  # UnidentifiedImageError too
+    ValueError,
+    SyntaxError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises on files that are no picture, damaged, or much larger than a patch."""
 
 LABEL = re.compile("[0-9]{1,3}")
 """A class is a small whole number, in the index and as the name of a folder."""
@@ -253,7 +264,7 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
             return np.asarray(image.convert("RGB"), dtype=np.uint8)
     except FileNotFoundError as error:
         raise DataSetError(path, "is missing", "Complete the data set or take the patch out of the index.") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except _PICTURE_ERRORS as error:
         raise DataSetError(path, f"cannot be read as an image ({error})", "Replace the file.") from error
 
 
@@ -265,15 +276,15 @@ def _walk(folder: Path) -> list[PatchRow]:
 def _read_index(folder: Path, index: Path) -> list[PatchRow]:
     text = read_text(index, DataSetError, "Name the index of these patches, a CSV file, or sample them again.")
     lines = csv.DictReader(text.splitlines())
-    found = tuple(lines.fieldnames or ())
-    missing = [name for name in INDEX_COLUMNS if name not in found]
-    if missing:
-        raise DataSetError(
-            index,
-            f"line 1: lacks the column(s) {', '.join(missing)}, found {', '.join(found) or 'nothing'}",
-            "Expected at least patient, label, file.",
-        )
     try:
+        found = tuple(lines.fieldnames or ())
+        missing = [name for name in INDEX_COLUMNS if name not in found]
+        if missing:
+            raise DataSetError(
+                index,
+                f"line 1: lacks the column(s) {', '.join(missing)}, found {', '.join(found) or 'nothing'}",
+                "Expected at least patient, label, file.",
+            )
         return [_row(folder, index, lines.line_num, columns) for columns in lines]
     except csv.Error as error:
         raise DataSetError(index, f"line {lines.line_num}: {error}", "Expected a CSV file.") from error

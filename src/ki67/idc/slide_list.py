@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -104,6 +105,8 @@ def _entry(source: Path, line: int, columns: dict[str, str], place: int) -> Slid
     for name in NEEDED:
         if not values[name]:
             raise wrong(f"the {name} is empty")
+        if "\0" in values[name]:
+            raise wrong(f"the {name} holds a NUL character")
     if not SAFE_NAME.fullmatch(values["patient"]):
         raise wrong(f"the patient {values['patient']!r} cannot be a folder's name")
     if values["split"] not in {"", *SPLITS}:
@@ -126,10 +129,10 @@ def check_once(entries: Sequence[SlideEntry], source: Path) -> None:
     DataSetError
         Where a slide is listed twice (links are followed), or two patients differ in upper and lower case only.
     """
-    slides: dict[Path, SlideEntry] = {}
+    slides: dict[str, SlideEntry] = {}
     patients: dict[str, str] = {}
     for entry in entries:
-        first = slides.setdefault(entry.slide.resolve(), entry)
+        first = slides.setdefault(os.path.realpath(entry.slide), entry)  # takes links to themselves, unlike resolve()
         if first is not entry:
             raise DataSetError(
                 source,

@@ -1,0 +1,52 @@
+"""Text files that a user names, read in every room: what is no plain file is refused, not waited for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ki67.errors import FileError
+from ki67.evaluation.index import evaluate_index
+from ki67.evaluation.registration import read_landmarks
+from ki67.idc.dataset import read_patches
+from ki67.idc.slide_list import read_slide_list
+from ki67.registration.by_hand import read_landmark_pairs
+from ki67.registration.store import read_transform
+from ki67.slides import PixelFrame
+
+FRAME = PixelFrame(0.5)
+READERS: dict[str, Callable[[Path], object]] = {
+    "slide list": read_slide_list,
+    "pairs of landmarks": lambda path: read_landmark_pairs(path, FRAME, FRAME, (100.0, 100.0), (100.0, 100.0)),
+    "landmarks": read_landmarks,
+    "indices": lambda path: evaluate_index(path, path),
+    "index of patches": lambda path: read_patches(path.parent, path),
+    "transform": read_transform,
+}
+readers = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+
+
+@readers
+def test_a_pipe_that_nobody_writes_to_is_refused_at_once(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileError, match="no regular file"):
+        read(tmp_path / "pipe")
+
+
+@readers
+@pytest.mark.parametrize("content", [b"", b"\0\0\0\0", b"\xff\xfe\0a", b"[" * 100_000, b'"' + b"a" * 200_000])
+def test_bytes_that_are_no_such_file_are_refused_by_name(
+    tmp_path: Path, read: Callable[[Path], object], content: bytes
+) -> None:
+    (tmp_path / "odd.csv").write_bytes(content)
+    with pytest.raises(FileError, match=r"odd\.csv"):
+        read(tmp_path / "odd.csv")
+
+
+@readers
+def test_a_folder_is_no_text_file(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    with pytest.raises(FileError):
+        read(tmp_path)
