@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ki67.cells.channels import DENSITY_SCALE, WORKING_MPP, TilePixels
 from ki67.cells.colours import Colours, fault_of_he, fault_of_ki67, fault_of_light, oddity_of_ki67
+from ki67.cells.nuclear_size import FINEST_MPP, HE_RADIUS_UM, KI67_RADIUS_UM, judge_nuclear_size
 from ki67.cells.sampling import Sample, is_field, sample_slide
 from ki67.cells.stains import Stains, StainStrength, estimate_stains, stain_strength
-from ki67.domain import Check, Verdict
+from ki67.domain import Check, Verdict, worst
 from ki67.slides import Slide, TissueMask
 
 EOSIN_SHARE = 0.095
@@ -27,6 +29,8 @@ _BROWN_GROUND = 0.125
 _LEAST_HEMATOXYLIN, _LEAST_DAB = 0.12, 0.15
 # Share of the pale pixels that are blue where haematoxylin is too pale for its colour to be measured.
 _PALE_BLUE_SHARE = 0.3
+# Blocks in which nuclei are sieved: a thousand nuclei and more.
+_SIEVED_BLOCKS = 24
 # Of a sampled block whole cells of the coarse grid are judged.
 _GRID = 4
 
@@ -46,13 +50,30 @@ def judge_ki67(slide: Slide, tissue: TissueMask | None) -> tuple[Check, ...]:
     TissueError
         Where it shows no tissue.
     """
-    return judge_ki67_sample(sample_slide(slide, None if is_field(slide) else tissue))
+    checks = judge_ki67_sample(sample_slide(slide, None if is_field(slide) else tissue))
+    return _with_nuclear_size(checks, "nuclear_size", KI67_RADIUS_UM, slide, tissue)
 
 
 def judge_he(slide: Slide, tissue: TissueMask | None) -> tuple[Check, ...]:
     """Judge an H&E slide as :func:`judge_ki67` does a Ki-67 slide."""
     mpp = max(WORKING_MPP, slide.mpp)
-    return judge_he_sample(sample_slide(slide, None if is_field(slide) else tissue, mpp), mpp)
+    checks = judge_he_sample(sample_slide(slide, None if is_field(slide) else tissue, mpp), mpp)
+    return _with_nuclear_size(checks, "he_nuclear_size", HE_RADIUS_UM, slide, tissue)
+
+
+def nuclear_sample(slide: Slide, tissue: TissueMask | None) -> tuple[tuple[NDArray[np.uint8], ...], float]:
+    """Blocks in which nuclei are sieved, and their µm per pixel: a few, but fine."""
+    mpp = max(FINEST_MPP, slide.mpp)
+    return sample_slide(slide, None if is_field(slide) else tissue, mpp, _SIEVED_BLOCKS).blocks, mpp
+
+
+def _with_nuclear_size(
+    checks: tuple[Check, ...], name: str, usual_um: tuple[float, float], slide: Slide, tissue: TissueMask | None
+) -> tuple[Check, ...]:
+    """Add the check of nuclear size, unless the colours are such that nuclei cannot be told."""
+    if worst(checks) is Verdict.unusable:
+        return checks
+    return (*checks, judge_nuclear_size(*nuclear_sample(slide, tissue), slide.mpp, name, usual_um))
 
 
 def judge_ki67_sample(sample: Sample) -> tuple[Check, ...]:
@@ -84,8 +105,8 @@ def judge_he_sample(sample: Sample, mpp: float) -> tuple[Check, ...]:
     light, pink, usual = fault_of_light(colours), colours.pink_share, (EOSIN_SHARE, None)
     if pink < EOSIN_SHARE and not light:
         text = (
-            f"the H&E slide has hardly any eosin ({pink:.0%} of the stained area is pink, expected "
-            f"{EOSIN_SHARE:.0%} or more): this looks like immunohistochemistry"
+            f"the H&E slide has hardly any eosin ({100 * pink:.0f} % of the stained area is pink, expected "
+            f"{100 * EOSIN_SHARE:.1f} % or more): this looks like immunohistochemistry"
         )
         return (Check("he_stain", Verdict.unusable, text, pink, usual),)
     fault = light or fault_of_he(colours)
@@ -134,8 +155,8 @@ def wrong_order(checks: tuple[Check, ...]) -> bool:
 
 def _eosin_in_ki67(pink: float) -> Check:
     text = (
-        f"not a usable Ki-67 stain: {pink:.0%} of the stained area is pink like eosin, which Ki-67 slides hardly "
-        "have: this looks like H&E"
+        f"not a usable Ki-67 stain: {100 * pink:.0f} % of the stained area is pink like eosin, which Ki-67 slides "
+        "hardly have: this looks like H&E"
     )
     return Check("stain", Verdict.unusable, text, pink, (None, EOSIN_SHARE))
 

@@ -56,7 +56,9 @@ def is_field(slide: Slide) -> bool:
     return bounds.width_um * bounds.height_um <= FIELD_AREA_MM2 * 1e6
 
 
-def sample_slide(slide: Slide, tissue: TissueMask | None, mpp: float = WORKING_MPP) -> Sample:
+def sample_slide(
+    slide: Slide, tissue: TissueMask | None, mpp: float = WORKING_MPP, most_blocks: int = _BLOCKS
+) -> Sample:
     """Read the blocks at ``mpp``; without a tissue mask (a field) the whole picture is one block.
 
     The choice depends on the slide alone, never on the region that is counted, so a moved region is counted alike.
@@ -81,5 +83,5 @@ def sample_slide(slide: Slide, tissue: TissueMask | None, mpp: float = WORKING_M
     found = np.flatnonzero(fractions >= min(_MINIMUM_TISSUE, fractions.max()))
     if fractions.max() <= 0:
         raise TissueError(slide.path, "shows no tissue", _CHECK)
-    chosen = found[np.unique(np.linspace(0, len(found) - 1, min(_BLOCKS, len(found))).astype(int))]
+    chosen = found[np.unique(np.linspace(0, len(found) - 1, min(most_blocks, len(found))).astype(int))]
     return Sample(tuple(slide.read(rects[index], mpp) for index in chosen.tolist()))

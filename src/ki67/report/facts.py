@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,11 +15,15 @@ _LONGEST_VALUE: Final = 400
 _CHECK_NAMES: Final[dict[str, str]] = {
     "two_slides": "Two different slides",
     "colours": "Colours of the Ki-67 slide",
-    "stain": "Ki-67 stain",
-    "nuclear_size": "Size of nuclei on the Ki-67 slide",
+    "stain": "Share that is pink, Ki-67 slide",
+    "haematoxylin": "Strength of haematoxylin",
+    "dab": "Strength of DAB",
+    "background": "Brown of the background",
+    "focus": "Sharpness of edges",
+    "nuclear_size": "Radius of nuclei, Ki-67 slide",
     "he_colours": "Colours of the H&E slide",
-    "he_stain": "H&E stain",
-    "he_nuclear_size": "Size of nuclei on the H&E slide",
+    "he_stain": "Share that is pink, H&E slide",
+    "he_nuclear_size": "Radius of nuclei, H&E slide",
 }
 
 _QUALITY_NAMES: Final[dict[str, str]] = {
@@ -90,6 +94,12 @@ class CheckRow:
     usual: str
     verdict: str
     text: str
+
+
+def check_rows(checks: Iterable[Check]) -> list[CheckRow]:
+    """Return checks as rows, the known ones first and by name."""
+    order = {name: place for place, name in enumerate(_CHECK_NAMES)}
+    return [check_row(check) for check in sorted(checks, key=lambda check: order.get(check.name, len(order)))]
 
 
 def check_row(check: Check) -> CheckRow:

@@ -95,7 +95,7 @@ def render_report(data: ReportData, now: datetime | None = None) -> str:
         score=_score(data),
         banners=_banners(data),
         warnings=_warnings(data),
-        checks=[facts.check_row(check) for check in _checks(data)],
+        checks=facts.check_rows(_checks(data)),
         slides=_slide_figures(data),
         heatmap=_heatmap_figure(data),
         gradient=css_gradient(),
@@ -262,9 +262,9 @@ def _field_figures(data: ReportData) -> list[FieldFigures]:
         shown = data.cells_within(field.rect_um)
         plain, outlined = field_pictures(data.ki67, field, shown, data.regions_ki67)
         rect = field.rect_um
-        index = f"{field.index_percent:.1f} % " if not withheld else ""
+        name = field.name if withheld else f"{field.name}: {field.index_percent:.1f} %"
         caption = (
-            f"{field.name}: {index}({field.positive} positive, {field.negative} negative, "
+            f"{name} ({field.positive} positive, {field.negative} negative, "
             f"{field.other} other cells) at x {rect.x_um:.0f}, y {rect.y_um:.0f} µm, {rect.width_um:.0f} µm wide"
         )
         result.append(
