@@ -146,7 +146,7 @@ def test_files_of_other_people_stay(tmp_path: Path, name: str) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text("precious")
 
-    with open_case(tmp_path, "count", SLIDE, {}, ["idc/heatmap.tif"]) as case:
+    with open_case(tmp_path, "count", SLIDE, {}, ["idc/heatmap.tif", "count.txt"]) as case:
         run_count(case, [])
 
     assert path.read_text() == "precious"

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from shapely.geometry import mapping, shape
 
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
@@ -58,3 +59,30 @@ def test_a_killed_run_ends_with_the_same_score(pair: Path, tmp_path: Path) -> No
     assert (killed / "score.json").read_bytes() == (whole / "score.json").read_bytes()
     assert json.loads((killed / "run.json").read_text())["stages"]["idc"] == done_before
     assert not list(killed.rglob(".part-*"))
+    refuse_a_tiny_region(pair, killed)
+
+
+def refuse_a_tiny_region(pair: Path, case: Path) -> None:
+    """Score a finished case again in a region of a few cells: refused, and the old number is gone with it."""
+    registered = json.loads((case / "run.json").read_text())["stages"]["registration"]
+    outline = shape(json.loads((pair / "he_regions.geojson").read_text())["features"][0]["geometry"])
+    middle = outline.representative_point()
+    tiny = {
+        "type": "Feature",
+        "geometry": mapping(middle.buffer(60)),
+        "properties": {"classification": {"name": "IDC"}},
+    }
+    (case.parent / "tiny.geojson").write_text(json.dumps(tiny))
+
+    words = [*command(pair, case), "--regions", str(case.parent / "tiny.geojson")]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert not (case / "score.json").exists()
+    assert not (case / "report.html").exists()
+    assert not (case / "idc" / "heatmap.tif").exists(), "it is no map of this region"
+    manifest = json.loads((case / "run.json").read_text())
+    assert manifest["state"] == "failed"
+    assert manifest["error"] in done.stderr
+    assert manifest["stages"]["registration"] == registered, "nothing of it was made from the region"

@@ -72,6 +72,8 @@ class Case:
     manifest: dict[str, Any] = field(default_factory=dict)
     used: list[str] = field(default_factory=list)
     """Stages that this run went through, in order; the folder may hold others from earlier runs."""
+    files: frozenset[str] = frozenset()
+    """All that a run may write; empty for no limit."""
 
     def path(self, relative: str) -> Path:
         """Absolute place of a file of the case."""
@@ -106,6 +108,10 @@ class Case:
         dict
             What ``work`` returned, from this run or from the run that is still current.
         """
+        unlisted = set(stage.writes) - self.files if self.files else set()
+        if unlisted:
+            msg = f"stage {stage.name} writes {', '.join(sorted(unlisted))}, which its case does not list"
+            raise RuntimeError(msg)
         self.used.append(stage.name)
         key = self._key(stage, parameters, reads)
         known = self._stages.get(stage.name)
@@ -274,7 +280,7 @@ def open_case(
     """
     root = _made(folder)
     with _locked(root):
-        case = Case(root, read_manifest(root))
+        case = Case(root, read_manifest(root), files=frozenset(files))
         _refuse_another_case(case, command, inputs)
         _refuse_others_files(case, files)
         remove_leftovers([root / name for name in (*files, MANIFEST)])

@@ -177,7 +177,7 @@ def read_text(path: str | Path, error: type[FileError], way_out: str, what: str 
     try:
         facts = source.stat()
         if stat.S_ISDIR(facts.st_mode):
-            raise error(source, f"is a folder, not {what}", way_out)
+            raise error(source, f"cannot be read (it is a folder, not {what})", way_out)
         if not stat.S_ISREG(facts.st_mode):
             raise error(source, f"is no regular file, so not {what}", way_out)
         if facts.st_size > MOST_TEXT_BYTES:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from ki67 import cells, idc, registration, stages
 from ki67.case import Case, Summary, open_case
 from ki67.checking import section
+from ki67.errors import CaseError
 from ki67.options import Adjustment, Options
 
 
@@ -41,7 +45,7 @@ def run_score(
     ):
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
         models = _model_hashes(options, with_idc=options.regions is None)
-        with open_case(out, "score", {"he": he.facts, "ki67": ki67.facts}, models, stages.FILES) as case:
+        with _case(out, "score", {"he": he, "ki67": ki67}, models) as case:
             if options.regions is not None:
                 stages.take_regions(case, he, options, stages.REGIONS_HE)
             stages.judge(case, ki67, he)
@@ -79,7 +83,7 @@ def run_count(
     options = options or Options()
     with section(ki67_path, mpp, overrides_file=mpp_overrides_file) as ki67:
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
-        with open_case(out, "count", {"ki67": ki67.facts}, _model_hashes(options), stages.FILES) as case:
+        with _case(out, "count", {"ki67": ki67}, _model_hashes(options)) as case:
             return _count(case, ki67, options)
 
 
@@ -114,7 +118,7 @@ def run_idc(
     models = {"idc": idc.load_model(model).sha256}
     with (
         section(he_path, mpp, overrides_file=mpp_overrides_file) as he,
-        open_case(out, "idc predict", {"he": he.facts}, models, stages.FILES) as case,
+        _case(out, "idc predict", {"he": he}, models) as case,
     ):
         summary = stages.predict_idc(case, he, model, stride_px) | {"warnings": stages.warnings_of(case)}
         return summary | {"regions": str(case.path(stages.REGIONS_HE)), "heatmap": str(case.path(stages.HEATMAP))}
@@ -141,12 +145,24 @@ def run_register(
     with (
         section(he_path, he_mpp, overrides_file=mpp_overrides_file) as he,
         section(ki67_path, ki67_mpp, overrides_file=mpp_overrides_file) as ki67,
+        _case(out, "register", {"he": he, "ki67": ki67}, {}) as case,
     ):
-        facts = {"he": he.facts, "ki67": ki67.facts}
-        with open_case(out, "register", facts, {}, stages.FILES) as case:
-            stages.register(case, he, ki67, mode, adjustment)
-            told = {"warnings": stages.warnings_of(case), "seconds": case.seconds()}
-            return _quality(case) | {"transform": str(case.path(stages.TRANSFORM)), **told}
+        stages.register(case, he, ki67, mode, adjustment)
+        told = {"warnings": stages.warnings_of(case), "seconds": case.seconds()}
+        return _quality(case) | {"transform": str(case.path(stages.TRANSFORM)), **told}
+
+
+def _case(
+    out: str | Path, command: str, slides: Mapping[str, stages.CaseSlide], models: Mapping[str, str]
+) -> AbstractContextManager[Case]:
+    """Open the case's folder, which must not lie among the files that a slide is made of."""
+    for one in slides.values():
+        path = one.slide.path
+        home = path.with_suffix("") if path.suffix.lower() == ".mrxs" else path
+        if home.is_dir() and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(home)):
+            found = f"lies in the folder of the slide {path.name}, which would be another slide with more files in it"
+            raise CaseError(out, found, "Choose another folder with --out.")
+    return open_case(out, command, {name: one.facts for name, one in slides.items()}, models, stages.FILES)
 
 
 def _model_hashes(options: Options, *, with_idc: bool = False) -> dict[str, str]:
