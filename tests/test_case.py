@@ -304,6 +304,20 @@ def test_a_run_refused_before_anything_is_new_leaves_no_result_either(tmp_path: 
     assert (chain.manifest()["state"], "error" in chain.manifest()) == ("done", False)
 
 
+def test_a_result_that_is_refused_is_recorded_with_the_reason(tmp_path: Path) -> None:
+    def few() -> dict[str, object]:
+        raise RegionError("only 37 tumour cells")
+
+    chain = Chain(tmp_path)
+    chain.run("a")
+    with pytest.raises(RegionError), open_case(tmp_path, "score", SLIDE, {}) as case:
+        case.run_stage(Chain.score, {"few": True}, ["data.txt"], few)
+
+    assert chain.content() == ["a", None, None]
+    assert chain.manifest()["error"] == chain.manifest()["stages"]["score"]["error"] == "only 37 tumour cells"
+    assert (chain.manifest()["state"], chain.manifest()["stages"]["score"]["state"]) == ("failed", "failed")
+
+
 def test_results_go_before_the_manifest_names_another_model(tmp_path: Path) -> None:
     chain = Chain(tmp_path)
     chain.run("a", models={"cells": "00"})

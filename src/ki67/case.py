@@ -189,7 +189,7 @@ class Case:
 
     def refuse(self, error: Exception) -> None:
         """End a run without a result: those of earlier runs go, and the manifest says why."""
-        self._take_away(self._results())
+        self._take_away([name for name in self._results() if self._stages[name]["state"] != "failed"])
         with contextlib.suppress(WriteError):
             self.update(state="failed", error=told(error))
 
