@@ -207,11 +207,13 @@ def measure(he_path: Path, ki67_path: Path, he_points: Points | None, moved: Mov
         start = time.perf_counter()
         transform, quality = register(he, ki67, tissue_mask(he), tissue_mask(ki67))
         row: dict[str, Any] = {"seconds": time.perf_counter() - start}
-    row |= {name: value for name, value in quality.to_dict().items() if name != "local"}
+    row |= quality.figures()
     if he_points is not None and moved is not None:
         mapped = transform.map_points((he_points + 0.5) * MPP)
         error_um = np.hypot(*(mapped - (moved.landmarks + 0.5) * moved.mpp).T)[moved.there]
-        row |= {"median_um": float(np.median(error_um)), "p90_um": float(np.percentile(error_um, 90))}
+        # What lies on tissue that was not registered is not wrong: it is left out, and said.
+        row["unmapped"] = int(np.isnan(error_um).sum())
+        row |= {"median_um": float(np.nanmedian(error_um)), "p90_um": float(np.nanpercentile(error_um, 90))}
     return row
 
 

@@ -24,7 +24,7 @@ from ki67.progress import configure
 from ki67.registration import DisplacementField, Transform, fine, sections
 from ki67.registration.coarse import find_pose
 from ki67.registration.images import Section
-from ki67.registration.register import GRID_UM
+from ki67.registration.steps import GRID_UM
 from ki67.registration.warp import Matrix, Warped, pixel_matrix, warp
 from ki67.slides import open_slide
 from registration_peers import Pair, real_pairs

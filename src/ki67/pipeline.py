@@ -54,7 +54,7 @@ def run_score(
                 stages.find_region(case, he)
             stages.register(case, he, ki67, options.mode, options.adjustment)
             stages.require_believable(case, options)
-            stages.map_region(case, he, ki67)
+            stages.map_region(case, he, ki67, options)
             stages.count(case, ki67, stages.REGIONS_KI67, options)
             stages.score(case, ki67, options)
             stages.report_case(case, he, ki67, options)
@@ -180,5 +180,5 @@ def _result(case: Case) -> Summary:
 
 
 def _quality(case: Case) -> Summary:
-    """Return the registration's quality without its map of local agreement, which is for programs, not for a line."""
-    return {name: value for name, value in case.read_json(stages.QUALITY).items() if name != "local"}
+    """Return the registration's quality without its maps of the section, which are for programs, not for a line."""
+    return {name: value for name, value in case.read_json(stages.QUALITY).items() if name not in registration.MAPS}

@@ -33,11 +33,12 @@ from ki67.slides.tissue import mask_of
 HEATMAP = "idc/heatmap.tif"
 REGIONS_HE = "idc/regions.geojson"
 TRANSFORM = "registration/transform.json"
-DISPLACEMENT = "registration/displacement.mha"
+DISPLACEMENTS = tuple(f"registration/{name}" for name in registration.FIELD_NAMES)
 QUALITY = "registration/quality.json"
 REGIONS_KI67 = "regions_ki67.geojson"
 CELLS = "cells.parquet"
 EXCLUDED = "excluded.geojson"
+UNREGISTERED = "unregistered.geojson"
 SCORE = "score.json"
 REPORT = "report.html"
 
@@ -48,17 +49,18 @@ FILES = (
     HEATMAP,
     REGIONS_HE,
     TRANSFORM,
-    DISPLACEMENT,
+    *DISPLACEMENTS,
     QUALITY,
     REGIONS_KI67,
     CELLS,
+    UNREGISTERED,
     EXCLUDED,
     SCORE,
     REPORT,
 )
 """All that is written into a case's folder, beside its manifest."""
 
-EXCLUSION_LABELS = {"pen": "Pen", "fold": "Fold", "focus": "Out of focus"}
+EXCLUSION_LABELS = {"pen": "Pen", "fold": "Fold", "focus": "Out of focus", "unregistered": "Not registered"}
 """What the parts that are not counted are called in region files and in the report."""
 
 
@@ -255,7 +257,7 @@ def register(
     parameters = {"he": he.identity, "ki67": ki67.identity, "mode": mode}
     if adjustment:
         parameters["adjustment"] = adjustment.identity
-    return case.run_stage(Stage("registration", 4, (TRANSFORM, QUALITY), (DISPLACEMENT,)), parameters, (), work)
+    return case.run_stage(Stage("registration", 5, (TRANSFORM, QUALITY), DISPLACEMENTS), parameters, (), work)
 
 
 def require_believable(case: Case, options: Options) -> None:
@@ -278,20 +280,37 @@ def require_believable(case: Case, options: Options) -> None:
     raise RegistrationError(msg)
 
 
-def map_region(case: Case, he: CaseSlide, ki67: CaseSlide) -> None:
-    """Carry the H&E slide's region over to the Ki-67 slide."""
+def map_region(case: Case, he: CaseSlide, ki67: CaseSlide, options: Options) -> None:
+    """Carry the H&E slide's region over to the Ki-67 slide, without what is not registered.
+
+    Raises
+    ------
+    RegistrationError
+        Where too much of the region is not registered, unless the user insists.
+    """
 
     def work() -> Summary:
         transform = registration.read_transform(case.path(TRANSFORM))
+        belief = registration.LocalBelief.from_dict(case.read_json(QUALITY)["places"])
         regions = read_regions(case.path(REGIONS_HE), he.slide.frame)
-        mapped = regions.map_geometry(transform.map_geometry)
-        inside, clipped = check_inside(mapped, ki67.slide.shown_um)
+        carried = registration.carry_over(regions, transform, belief, insist=options.use_unaccepted_registration)
+        inside, clipped = check_inside(carried.regions, ki67.slide.shown_um)
         write_regions(case.path(REGIONS_KI67), inside, ki67.slide.frame)
-        return {"area_mm2": inside.area_mm2, "polygons": len(inside), "warnings": clipped}
+        left_out = excluded_regions({"unregistered": carried.left_out})
+        write_regions(case.path(UNREGISTERED), left_out, he.slide.frame)
+        return {
+            "area_mm2": inside.area_mm2,
+            "polygons": len(inside),
+            "unregistered_mm2": carried.left_out_mm2,
+            "unregistered_share": carried.left_out_share,
+            "parts": list(carried.parts),
+            "checks": checks_part([carried.check()]),
+            "warnings": clipped,
+        }
 
-    parameters = {"he_mpp": he.slide.mpp, "ki67": ki67.identity}
-    reads = [name for name in (TRANSFORM, DISPLACEMENT, REGIONS_HE) if case.path(name).is_file()]
-    case.run_stage(Stage("regions_ki67", 1, (REGIONS_KI67,)), parameters, reads, work)
+    parameters = {"he_mpp": he.slide.mpp, "ki67": ki67.identity, "insist": options.use_unaccepted_registration}
+    reads = [name for name in (TRANSFORM, *DISPLACEMENTS, QUALITY, REGIONS_HE) if case.path(name).is_file()]
+    case.run_stage(Stage("regions_ki67", 2, (REGIONS_KI67, UNREGISTERED)), parameters, reads, work)
 
 
 def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options) -> None:
@@ -345,11 +364,16 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     counted = case.manifest["stages"]["cells"]["summary"]
     area_mm2, area_lost_mm2 = counted["area_mm2"], counted["area_lost_mm2"]
     region_ids = counted["region_ids"]
+    carried = case.manifest["stages"]["regions_ki67"]["summary"] if "regions_ki67" in case.used else None
+    if carried:
+        area_lost_mm2 = area_lost_mm2 | {"unregistered": carried["unregistered_mm2"]}
+    unknown_share = carried["unregistered_share"] if carried else 0.0
     checks = _checks(case, options)
     warnings = list(dict.fromkeys([*doubts(checks), *warnings_of(case)]))
     reads = tuple(name for name in (CELLS, EXCLUDED, QUALITY, REGIONS_KI67) if name in case.written())
 
     def work() -> Summary:
+        found, told = checks, warnings
         columns = {*scoring.SCORE_COLUMNS, *scoring.SPREAD_COLUMNS, *scoring.LOCAL_COLUMNS}
         table = _cells(case.path(CELLS), sorted(columns))
         score = scoring.score_cells(
@@ -362,8 +386,13 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
         )
         facts = score.model_dump(mode="json")
         if QUALITY in reads:
-            facts["registration_spread_percent"] = _spread(case, table, ki67)
-        by_place = scoring.section_scores(table, _counted_region(case, ki67, has_region=REGIONS_KI67 in reads))
+            facts["registration_spread_percent"] = scoring.widened(_spread(case, table, ki67), unknown_share)
+        region = _counted_region(case, ki67, has_region=REGIONS_KI67 in reads)
+        if carried and not unknown_share:
+            # Beside what was cut off the region lies the rest of it.
+            seen = scoring.surroundings_checks(table, region, cells.MARGIN_UM)
+            found, told = [*checks, *seen], list(dict.fromkeys([*doubts([*checks, *seen]), *warnings]))
+        by_place = scoring.section_scores(table, region)
         facts |= by_place.model_dump(mode="json", exclude={"clustered_percent", "warnings"})
         facts["intervals"] = {
             "wilson": facts["ci95_percent"],
@@ -371,8 +400,8 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
             "registration": facts.get("registration_spread_percent"),
         }
         facts["cut_offs"] = scoring.cut_off_classes(score.index_percent, facts["intervals"].values())
-        facts["domain"] = domain_part(checks)
-        facts["warnings"] = [*warnings, *score.warnings, *by_place.warnings]
+        facts["domain"] = domain_part(found)
+        facts["warnings"] = [*told, *score.warnings, *by_place.warnings]
         if any(check.forbids for check in checks):
             facts = _without_index(facts)
         write_json(case.path(SCORE), facts)
@@ -384,10 +413,11 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
         "region_ids": region_ids,
         "allow_few_cells": options.allow_few_cells,
         "zero_cells_allowed": zero_cells_allowed,
+        "unknown_share": unknown_share,
         "warnings": warnings,
         "domain": domain_part(checks),
     }
-    case.run_stage(Stage("score", 6, (SCORE,), result=True), parameters, reads, work)
+    case.run_stage(Stage("score", 7, (SCORE,), result=True), parameters, reads, work)
 
 
 def _counted_region(case: Case, ki67: CaseSlide, *, has_region: bool) -> BaseGeometry:
@@ -434,9 +464,11 @@ def _spread(case: Case, table: pa.Table, ki67: CaseSlide) -> tuple[float, float]
 
 def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Options) -> None:
     """Write the report of what is there; what earlier runs left and this one does not use goes before."""
-    report_stage = Stage("report", 4, (REPORT,), result=True)
+    report_stage = Stage("report", 5, (REPORT,), result=True)
     case.keep_only_used(report_stage.name)
     present = case.written()
+    carried = case.manifest["stages"]["regions_ki67"]["summary"] if UNREGISTERED in present else None
+    has_unregistered = carried is not None and carried["unregistered_mm2"] > 0
 
     def work() -> Summary:
         message("writing the report")
@@ -450,6 +482,7 @@ def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Opti
             transform=registration.read_transform(case.path(TRANSFORM)) if TRANSFORM in present else None,
             quality=case.read_json(QUALITY) if QUALITY in present else None,
             excluded=read_regions(case.path(EXCLUDED), ki67.slide.frame) if _anything_lost(case) else None,
+            unregistered=read_regions(case.path(UNREGISTERED), he.slide.frame) if he and has_unregistered else None,
             cells=_cells(case.path(CELLS), report.CELL_COLUMNS),
             cells_within=partial(_cells_within, case.path(CELLS)),
             score=case.read_json(SCORE),

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from shapely.geometry import Point, Polygon, box
 
-from ki67.scoring import index_spread
+from ki67.scoring import index_spread, widened
 
 REGION = box(0, 0, 1000, 1000)
 
@@ -65,3 +65,10 @@ def test_a_region_with_holes_and_every_cell_agree_with_a_direct_count() -> None:
 
 def test_no_tumour_cell_has_no_spread() -> None:
     assert index_spread(table([500], [500], ["other"]), REGION, [shift(1, 1)]) is None
+
+
+def test_a_part_that_was_not_counted_may_hold_any_index() -> None:
+    assert widened((20.0, 22.0), 0.0) == (20.0, 22.0)
+    low, high = widened((20.0, 22.0), 0.25) or (0.0, 0.0)
+    assert (low, high) == pytest.approx((15.0, 41.5))
+    assert widened(None, 0.25) is None

@@ -37,6 +37,8 @@ LABEL_COLORS: Final[dict[str, Rgb]] = {
     "Pen": (0, 170, 200),
     "Fold": (230, 0, 200),
     "Out of focus": (240, 140, 0),
+    "Not registered": (130, 160, 0),
+    "Piece": (0, 0, 0),
 }
 """Colours of the labels that mean something to the program."""
 

@@ -2,7 +2,7 @@
 
 from ki67.cells.card import CLASSES
 from ki67.cells.channels import check_resolution
-from ki67.cells.detect import CellDetection, detect_cells
+from ki67.cells.detect import MARGIN_UM, CellDetection, detect_cells
 from ki67.cells.engine import DEFAULT_ENGINE, Engine, EngineName, load_engine
 from ki67.cells.quality import Appearance, appearance, judge_he, judge_ki67, wrong_order
 from ki67.cells.sampling import is_field
@@ -12,6 +12,7 @@ from ki67.cells.table import cell_schema
 __all__ = [
     "CLASSES",
     "DEFAULT_ENGINE",
+    "MARGIN_UM",
     "Appearance",
     "CellDetection",
     "Engine",

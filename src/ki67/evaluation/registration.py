@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.errors import DataSetError
+from ki67.errors import DataSetError, RegistrationError
 from ki67.evaluation.registration_figure import draw_registration
 from ki67.files import read_text
 from ki67.registration import Mode, register_sections, sections
@@ -60,13 +60,16 @@ def evaluate_registration(
     Returns
     -------
     ``median_tre_um``, ``p90_tre_um``, ``median_tre_px``, ``p90_tre_px`` (fixed pixels), ``median_rtre``,
-    ``median_rtre_before`` (images superimposed), ``landmarks``, ``ncc``, ``seconds``, ``accepted``, ``reasons``,
+    ``median_rtre_before`` (images superimposed), ``landmarks``, ``landmarks_unmapped`` (on tissue that is not
+    registered: they have no error), ``ncc``, ``seconds``, ``accepted``, ``reasons``,
     ``warnings`` and ``quality`` (without the map of local agreement).
 
     Raises
     ------
     DataSetError
         Where a landmark file is malformed.
+    RegistrationError
+        Where no landmark is mapped.
     """
     fixed_px, moving_px = read_landmarks(fixed_csv), read_landmarks(moving_csv)
     count = min(len(fixed_px), len(moving_px))
@@ -89,6 +92,11 @@ def evaluate_registration(
         diagonal_um = math.hypot(fixed.bounds_um.width_um, fixed.bounds_um.height_um)
         fixed_pixel_um = fixed.mpp
     tre_um = np.hypot(*(transform.inverse_points(moving_um) - fixed_um).T)
+    unmapped = int(np.isnan(tre_um).sum())
+    if unmapped == count:
+        msg = "no landmark lies on tissue that is registered"
+        raise RegistrationError(f"{fixed_path}: {msg}. Check that the two are sections of one block")
+    tre_um = tre_um[np.isfinite(tre_um)]
     if figures is not None:
         draw_registration(Path(figures) / "landmarks.png", pair, transform, (fixed_um, moving_um))
     # "Before" is what a reader without registration sees: one image laid on the other, pixel on pixel.
@@ -101,6 +109,7 @@ def evaluate_registration(
         "median_rtre": float(np.median(tre_um) / diagonal_um),
         "median_rtre_before": float(np.median(before_px) * fixed_pixel_um / diagonal_um),
         "landmarks": count,
+        "landmarks_unmapped": unmapped,
         "ncc": quality.ncc,
         "ncc_before": quality.ncc_before,
         "mode": quality.mode,
@@ -108,7 +117,7 @@ def evaluate_registration(
         "accepted": quality.accepted,
         "reasons": list(quality.reasons),
         "warnings": warnings + list(quality.warnings),
-        "quality": {name: value for name, value in quality.to_dict().items() if name != "local"},
+        "quality": quality.figures(),
     }
 
 

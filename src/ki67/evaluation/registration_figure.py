@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ki67.evaluation.idc_figures import DPI
 from ki67.files import atomic_path
-from ki67.registration import Transform
+from ki67.registration import PiecewiseTransform, Transform
 from ki67.registration.images import Section
-from ki67.registration.warp import warp_by
+from ki67.registration.warp import warp_pieces
 
 _FIXED, _MOVING = "#00724a", "#c4266b"
 """Landmarks of the fixed and of the moving section; the sections themselves are drawn in the same two colours."""
@@ -23,7 +23,7 @@ _SIZE_INCHES: Final = (12.0, 5.6)
 def draw_registration(
     path: str | Path,
     sections: tuple[Section, Section],
-    transform: Transform,
+    transform: PiecewiseTransform,
     landmarks_um: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> None:
     """Write the figure as PNG.
@@ -44,21 +44,21 @@ def draw_registration(
     figure = Figure(figsize=_SIZE_INCHES, dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     steps = (
-        ("before: corner on corner", Transform.identity(), other),
+        ("before: corner on corner", PiecewiseTransform.whole(Transform.identity()), other),
         ("after registration", transform, transform.inverse_points(other)),
     )
     for axes, (title, map_, moved) in zip(panels, steps, strict=True):
         _panel(axes, fixed, _overlay(fixed, moving, map_), there, moved)
-        off_um = float(np.median(np.hypot(*(moved - there).T)))
+        off_um = float(np.nanmedian(np.hypot(*(moved - there).T)))
         axes.set_title(f"{title}, median {off_um:.3g} µm apart", loc="left", fontsize=11)
     panels[0].legend(loc="lower left", frameon=True, fontsize=9)
     with atomic_path(Path(path)) as temporary:
         figure.savefig(temporary, format="png")
 
 
-def _overlay(fixed: Section, moving: Section, transform: Transform) -> NDArray[np.float32]:
+def _overlay(fixed: Section, moving: Section, transform: PiecewiseTransform) -> NDArray[np.float32]:
     """RGB (H, W, 3), 0 to 1: the fixed section draws green, the moving one purple; grey where both lie."""
-    a, b = fixed.density, warp_by(fixed, moving, transform).density
+    a, b = fixed.density, warp_pieces(fixed, moving, transform).density
     return np.asarray(np.clip(1 - 0.8 * np.dstack([a, b, a]), 0, 1), np.float32)
 
 

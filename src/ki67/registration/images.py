@@ -7,11 +7,15 @@ the colours, scaled to the section's own range, zero on bare glass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from ki67.geometry import RectUm
 
 # Share of an image's rim that may hold tissue while the section still counts as lying free on the glass. A
 # hundredth is a fibre or a speck.
@@ -20,11 +24,18 @@ FREE_RIM_SHARE = 0.01
 BACKGROUND_PERCENTILE = 99.0
 # Densities are scaled by this percentile of the tissue: pigment and folds above it are clipped.
 DENSITY_PERCENTILE = 99.0
+# A soft rim around the tissue keeps its own edge.
+RIM_UM = 15.0
+# A slide is read again for a part where that gives this many times finer pixels.
+WORTH_READING = 1.25
+# Fewer pixels a side are no part to be registered.
+LEAST_PART_PX = 16
 # Optical density that counts as tissue where no mask is given, above the glass (a tenth of full range).
 TISSUE_DENSITY = 0.06
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Detail = Callable[[RectUm, float], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,8 @@ class Section:
     colours
         float32 (H, W, 3), 0 to 1: as ``density``, but of red, green and blue light apart; None where only the density
         is known.
+    detail
+        Reads a rectangle of the slide at any resolution; None where there is no more than these pixels.
     """
 
     density: Image
@@ -54,6 +67,7 @@ class Section:
     size_um: tuple[float, float]
     name: str
     colours: Image | None = None
+    detail: Detail | None = field(default=None, compare=False, repr=False)
 
     @property
     def free(self) -> bool:
@@ -73,6 +87,39 @@ class Section:
         density = cv2.resize(self.density, size, interpolation=cv2.INTER_AREA)
         colours = None if self.colours is None else cv2.resize(self.colours, size, interpolation=cv2.INTER_AREA)
         return Section(density, share >= 0.5, mpp, self.size_um, self.name, colours)
+
+    def part(self, mask: Mask, rect_um: RectUm, mpp: float) -> Section:
+        """A rectangle of the section with no tissue but what a mask holds.
+
+        Parameters
+        ----------
+        mask
+            bool (H, W), as ``tissue``.
+        rect_um
+            The rectangle; the part's frame begins at its corner (see :meth:`snapped`).
+        mpp
+            Wanted resolution: where the slide can be read again, and that is finer than what is here.
+        """
+        left, top, right, bottom = (round(edge / self.mpp) for edge in rect_um.bounds_um)
+        here = (slice(top, bottom), slice(left, right))
+        tissue = np.ascontiguousarray(mask[here])
+        if self.detail is not None and mpp < self.mpp / WORTH_READING:
+            pixels = self.detail(rect_um, mpp)
+            size_um = pixels.shape[1] * mpp, pixels.shape[0] * mpp
+            return section_from_rgb(pixels, mpp, size_um, tissue, self.name)
+        near = cv2.GaussianBlur(tissue.astype(np.float32), (0, 0), max(1.0, RIM_UM / self.mpp))
+        density = np.asarray(self.density[here] * np.clip(4 * near, 0, 1), np.float32)
+        size_um = tissue.shape[1] * self.mpp, tissue.shape[0] * self.mpp
+        return Section(density, tissue, self.mpp, size_um, self.name)
+
+    def snapped(self, left_um: float, top_um: float, right_um: float, bottom_um: float) -> RectUm | None:
+        """The rectangle of whole pixels around these edges, within the section; None where nothing of it is."""
+        height, width = self.density.shape
+        left, top = max(0, math.floor(left_um / self.mpp)), max(0, math.floor(top_um / self.mpp))
+        right, bottom = min(width, math.ceil(right_um / self.mpp)), min(height, math.ceil(bottom_um / self.mpp))
+        if right - left < LEAST_PART_PX or bottom - top < LEAST_PART_PX:
+            return None
+        return RectUm.from_bounds(*(edge * self.mpp for edge in (left, top, right, bottom)))
 
 
 def optical_density(rgb: NDArray[np.uint8]) -> Image:
@@ -121,7 +168,7 @@ def section_from_rgb(
         density = np.clip(density / max(top, 1e-3), 0, 1)
         colours = np.clip(colours / np.maximum(np.percentile(colours[mask], DENSITY_PERCENTILE, axis=0), 1e-3), 0, 1)
     # Pen, dust and coverslip edges lie outside the mask; a soft rim keeps the tissue's own edge.
-    rim_px = max(1.0, 15.0 / mpp)
+    rim_px = max(1.0, RIM_UM / mpp)
     near = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), rim_px)
     rim = np.clip(4 * near, 0, 1)
     density, colours = density * rim, colours * rim[..., None]

@@ -9,13 +9,17 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon
 
+from ki67.geometry import UM2_PER_MM2, area_mm2
+from ki67.registration.belief import LocalBelief
 from ki67.registration.coarse import Coarse
 from ki67.registration.images import Image, Mask, Section
 from ki67.registration.local import MINIMUM_BLOCKS, Blocks, Coherence, LocalMap, coherence, compare, local_map
+from ki67.registration.pieces import PiecewiseTransform
 from ki67.registration.transform import Transform
 from ki67.registration.uncertainty import estimated_error_um
-from ki67.registration.warp import canonical_correlation, correlation, dice, mutual_information, warp_by
+from ki67.registration.warp import canonical_correlation, correlation, dice, mutual_information, warp_pieces
 
 # NCC is measured at this resolution and blur: nuclei are blurred into tissue, as far as serial sections share it. The
 # number depends on both and on the pixels, so all three are reported with it.
@@ -30,6 +34,9 @@ MINIMUM_DICE = 0.4
 MAXIMUM_STRETCH = 1.25
 MINIMUM_AGREEMENT_SIGMA = 5.0
 FEW_BLOCKS_SIGMA = 100.0
+
+MAPS = frozenset({"local", "places"})
+"""Figures that are maps of the section: for programs, not for a line."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,15 @@ class RegistrationQuality:
         Median remaining shift there, None where it is known nowhere.
     estimated_error_um
         Estimate of the median error of the whole map (:mod:`ki67.registration.uncertainty`), or None.
+    unregistered_mm2, unregistered_share
+        Tissue of the H&E section where the map is not believed (:mod:`ki67.registration.belief`), and its share.
     warnings
         Things to know that do not refuse the registration.
+    pieces
+        Figures of each piece of a section in pieces, the largest first; then what speaks of one map above (turn,
+        stretch, agreement) is the largest one's. Empty where one map serves the whole section.
+    places
+        What is believed of each place: :meth:`ki67.registration.belief.LocalBelief.to_dict`.
     local
         Block by block, for a map: x_um, y_um (H&E frame), shift_um (remaining), sigma (how surely known).
     """
@@ -101,12 +115,20 @@ class RegistrationQuality:
     sure_share: float
     local_error_um: float | None
     estimated_error_um: float | None
+    unregistered_mm2: float = 0.0
+    unregistered_share: float = 0.0
     warnings: tuple[str, ...] = ()
+    pieces: tuple[dict[str, Any], ...] = ()
+    places: dict[str, Any] = field(default_factory=dict)
     local: dict[str, list[float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    def figures(self) -> dict[str, Any]:
+        """As :meth:`to_dict`, without the maps of the section."""
+        return {key: value for key, value in self.to_dict().items() if key not in MAPS}
 
 
 @dataclass(frozen=True)
@@ -119,18 +141,19 @@ class Agreement:
     dice: float
 
 
-def measure(fixed: Section, moving: Section, transform: Transform) -> Agreement:
+def measure(fixed: Section, moving: Section, transform: Transform | PiecewiseTransform) -> Agreement:
     """Similarity under a transform, at :data:`NCC_MPP` and :data:`NCC_BLUR_UM` (or coarser, as the images are)."""
     mpp = ncc_mpp(fixed, moving)
     f, m = fixed.at(mpp), moving.at(mpp)
-    warped = warp_by(f, m, transform)
+    transform = PiecewiseTransform.whole(transform) if isinstance(transform, Transform) else transform
+    warped = warp_pieces(f, m, transform)
     either = (f.tissue | warped.tissue) & warped.valid
     sigma_px = NCC_BLUR_UM / mpp
     a = np.asarray(cv2.GaussianBlur(f.density, (0, 0), sigma_px))[either]
     b = np.asarray(cv2.GaussianBlur(warped.density, (0, 0), sigma_px))[either]
     fixed_colours = _blurred(_colours(f), either, sigma_px)
     channels = [replace(m, density=channel) for channel in _colours(m)]
-    moving_colours = _blurred([warp_by(f, channel, transform).density for channel in channels], either, sigma_px)
+    moving_colours = _blurred([warp_pieces(f, channel, transform).density for channel in channels], either, sigma_px)
     return Agreement(
         canonical_correlation(fixed_colours, moving_colours),
         correlation(a, b),
@@ -190,6 +213,12 @@ class Judged:
         return local_map(self.blocks)
 
     @property
+    def error_um(self) -> float | None:
+        """Estimated median error, read before a last stage that was fitted to the blocks; None where unknown."""
+        seen = self.witness or self
+        return estimated_error_um(seen.local.error_um(), seen.sure_share, seen.blocks.mpp)
+
+    @property
     def sure_share(self) -> float:
         """Share of the blocks that know their shift, 0 to 1."""
         return float(self.local.sure.mean()) if len(self.local.sigma) else 0.0
@@ -210,15 +239,44 @@ def ncc_mpp(fixed: Section, moving: Section) -> float:
     return max(NCC_MPP, fixed.mpp, moving.mpp)
 
 
-def assess(judged: Judged, coarse: Coarse, mode: str, warnings: tuple[str, ...] = ()) -> RegistrationQuality:
-    """Decide whether a registration is believable, and put its figures together."""
-    fixed, moving, transform = judged.fixed, judged.moving, judged.transform
-    after, witness = judged.similarity, judged.witness or judged
+@dataclass(frozen=True)
+class InPieces:
+    """A section in pieces: both whole sections, the transform, figures of each piece, and the largest error (µm)."""
+
+    fixed: Section
+    moving: Section
+    transform: PiecewiseTransform
+    pieces: tuple[dict[str, Any], ...]
+    error_um: float | None
+
+
+def assess(
+    judged: Judged,
+    coarse: Coarse,
+    mode: str,
+    warnings: tuple[str, ...] = (),
+    belief: LocalBelief | None = None,
+    lost: MultiPolygon | None = None,
+    divided: InPieces | None = None,
+) -> RegistrationQuality:
+    """Decide whether a registration is believable, and put its figures together.
+
+    ``belief`` and ``lost`` are what :func:`ki67.registration.belief.judge_places` says of it. Of a section in pieces
+    ``judged`` is the largest piece; each was believed on its own before it became one, so that only folds and stretch
+    are left to be refused.
+    """
+    transform, witness = judged.transform, judged.witness or judged
     common, local = witness.coherence, witness.local
+    fixed, moving = (divided.fixed, divided.moving) if divided else (judged.fixed, judged.moving)
+    after = measure(fixed, moving, divided.transform) if divided else judged.similarity
     before = measure(fixed, moving, Transform.identity())
     jacobian = transform.displacement.jacobian() if transform.displacement is not None else np.ones((1, 1))
     smallest, largest = transform.scales
-    reasons = _reasons(after, transform, jacobian, common)
+    reasons = _shape_reasons(transform, jacobian)
+    if divided is None:
+        reasons = _overlap_reasons(after) + reasons + _structure_reasons(common)
+    lost_mm2 = area_mm2(lost) if lost is not None else 0.0
+    tissue_mm2 = float(fixed.tissue.sum()) * fixed.mpp**2 / UM2_PER_MM2
     return RegistrationQuality(
         accepted=not reasons,
         reasons=tuple(reasons),
@@ -234,7 +292,7 @@ def assess(judged: Judged, coarse: Coarse, mode: str, warnings: tuple[str, ...] 
         jacobian_max=float(jacobian.max()),
         stretch_min=smallest,
         stretch_max=largest,
-        mirrored=transform.mirrored,
+        mirrored=divided.transform.mirrored if divided else transform.mirrored,
         rotation_deg=transform.rotation_deg,
         mode=mode,
         way=coarse.best.way,
@@ -244,16 +302,24 @@ def assess(judged: Judged, coarse: Coarse, mode: str, warnings: tuple[str, ...] 
         blocks=common.blocks,
         sure_share=witness.sure_share,
         local_error_um=local.error_um(),
-        estimated_error_um=estimated_error_um(local.error_um(), witness.sure_share, witness.blocks.mpp),
+        estimated_error_um=divided.error_um if divided else judged.error_um,
+        unregistered_mm2=lost_mm2,
+        unregistered_share=min(1.0, lost_mm2 / max(tissue_mm2, 1e-9)),
         warnings=warnings,
+        pieces=divided.pieces if divided else (),
+        places=belief.to_dict() if belief else {},
         local=_local(local),
     )
 
 
-def _reasons(after: Agreement, transform: Transform, jacobian: NDArray[np.float64], common: Coherence) -> list[str]:
+def _overlap_reasons(after: Agreement) -> list[str]:
+    if after.dice >= MINIMUM_DICE:
+        return []
+    return [f"the tissue overlaps by {after.dice:.2f} only (Dice, at least {MINIMUM_DICE} expected)"]
+
+
+def _shape_reasons(transform: Transform, jacobian: NDArray[np.float64]) -> list[str]:
     reasons = []
-    if after.dice < MINIMUM_DICE:
-        reasons.append(f"the tissue overlaps by {after.dice:.2f} only (Dice, at least {MINIMUM_DICE} expected)")
     smallest, largest = transform.scales
     if smallest < 1 / MAXIMUM_STRETCH or largest > MAXIMUM_STRETCH:
         reasons.append(
@@ -262,14 +328,16 @@ def _reasons(after: Agreement, transform: Transform, jacobian: NDArray[np.float6
         )
     if jacobian.min() <= 0:
         reasons.append("the map folds the tissue")
-    if common.blocks < MINIMUM_BLOCKS:
-        reasons.append(f"only {common.blocks} places have tissue on both sections, too few to check the map")
-    elif common.sigma < (needed := required_sigma(common.blocks)):
-        reasons.append(
-            "the structures of the two sections agree no better than those of different tissue "
-            f"({common.sigma:.1f} standard deviations above chance, at least {needed:.1f} expected)"
-        )
     return reasons
+
+
+def _structure_reasons(common: Coherence) -> list[str]:
+    if common.blocks < MINIMUM_BLOCKS:
+        return [f"only {common.blocks} places have tissue on both sections, too few to check the map"]
+    if common.sigma < (needed := required_sigma(common.blocks)):
+        told = f"{common.sigma:.1f} standard deviations above chance, at least {needed:.1f} expected"
+        return [f"the structures of the two sections agree no better than those of different tissue ({told})"]
+    return []
 
 
 def _local(local: LocalMap) -> dict[str, list[float]]:

@@ -2,60 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+from shapely.geometry import MultiPolygon
 
 from ki67.errors import RegistrationError, TissueError
-from ki67.registration import fine
-from ki67.registration.by_hand import ByHand, Landmarks, fit_landmarks
-from ki67.registration.coarse import Coarse, Pose, find_pose, tissue_centre_um
+from ki67.geometry import area_mm2
+from ki67.progress import message
+from ki67.registration.belief import judge_places
+from ki67.registration.by_hand import MINIMUM_PAIRS, ByHand, Landmarks, fit_landmarks
+from ki67.registration.coarse import Coarse, Pose, find_pose
+from ki67.registration.divide import Divided, Part, by_hand_part, divide, worth_dividing
 from ki67.registration.images import Section, section_from_rgb
-from ki67.registration.local import coherence, compare, consensus
-from ki67.registration.quality import MAXIMUM_STRETCH, Judged, RegistrationQuality, assess
-from ki67.registration.refinement import follow_blocks, settle
+from ki67.registration.local import coherence, compare
+from ki67.registration.pieces import Piece, PiecewiseTransform
+from ki67.registration.quality import InPieces, Judged, RegistrationQuality, assess
+from ki67.registration.seams import assemble
+from ki67.registration.steps import Mode, arbitrate, rigid_part, stages
+from ki67.registration.store import MAXIMUM_PIECES
 from ki67.registration.transform import Transform
-from ki67.registration.warp import Matrix, warp
+from ki67.registration.warp import drawn
 
 if TYPE_CHECKING:
     from ki67.slides import Slide, TissueMask
-
-Mode = Literal["rigid", "affine", "deformable"]
-Stage = Literal["rigid", "affine", "spline", "local"]
 
 # Longest side of the images that are registered. A section of 20 mm is then seen at 16 µm/px: serial sections
 # share tissue architecture down to a few nuclei, not single nuclei.
 WORK_SIDE_PX = 1280
 # Finer than this, sections some µm apart have nothing in common.
 FINEST_MPP = 2.0
-# Distance between B-spline control points.
-GRID_UM = 400.0
-# Poses that the blocks decide between.
-RIVALS = 5
-# Below this the blocks' verdict is chance (the best of five wrong poses reaches 3 to 4).
-UNDECIDED_SIGMA = 4.0
-# The coarse pose has a scale; only the affine stage may keep it, a rigid map has none (as in the paper).
-STAGES: dict[Mode, tuple[Stage, ...]] = {
-    "rigid": ("rigid",),
-    "affine": ("affine",),
-    "deformable": ("affine", "spline", "local"),
-}
-# What a stage makes of the map.
-KINDS: dict[Stage, Mode] = {"rigid": "rigid", "affine": "affine", "spline": "deformable", "local": "deformable"}
-# A B-spline is given only to sections of which this share knows its shift: on the real serial sections at hand it is
-# 0.05 to 0.5, and the spline followed noise; on simulated ones, which share every gland, 0.82 and more.
-SPLINE_SURE_SHARE = 0.7
-# A stage may lose this little of the blocks' agreement, which is measured to about a tenth.
-KEPT_AGREEMENT = 0.9
-# Mutual information may fall by this share where the blocks lie closer together than before: measured on simulated
-# pairs, it moves by a few thousandths either way on stages that halve the error.
-KEPT_INFORMATION = 0.98
-MINIMUM_JACOBIAN = 0.3
-MAXIMUM_JACOBIAN = 3.0
 # A refinement that carries the tissue further than this from where a person put it has found something else: twice
 # what a nudge on the screen is off by, as a share of the slide's longest side, and at least this many µm.
 HAND_REACH_SHARE, HAND_REACH_UM = 0.02, 100.0
+# Landmarks that one map brings no nearer together than this lie on pieces that moved on their own.
+LANDMARK_APART_UM = 150.0
 # A landmark this far from where the others put it is likely mistyped.
 LANDMARK_OFF_UM = 250.0
 
@@ -68,7 +52,7 @@ def register(
     *,
     mode: Mode = "deformable",
     by_hand: ByHand | None = None,
-) -> tuple[Transform, RegistrationQuality]:
+) -> tuple[PiecewiseTransform, RegistrationQuality]:
     """Register two slides.
 
     Parameters
@@ -85,7 +69,8 @@ def register(
 
     Returns
     -------
-    Transform from H&E µm to Ki-67 µm, and its quality. Look at ``quality.accepted``.
+    Transform from H&E µm to Ki-67 µm, and its quality. Look at ``quality.accepted``, and at what is ``unregistered``:
+    tissue of the H&E section where this map is not believed.
 
     Raises
     ------
@@ -110,55 +95,127 @@ def sections(
 def _section(slide: Slide, tissue: TissueMask | None, mpp: float) -> Section:
     size_um = slide.bounds_um.width_um, slide.bounds_um.height_um
     mask = None if tissue is None else tissue.mask
-    return section_from_rgb(slide.thumbnail(mpp), mpp, size_um, mask, str(slide.path))
+    section = section_from_rgb(slide.thumbnail(mpp), mpp, size_um, mask, str(slide.path))
+    return replace(section, detail=slide.read)
 
 
 def register_sections(
     fixed: Section, moving: Section, *, mode: Mode = "deformable", by_hand: ByHand | None = None
-) -> tuple[Transform, RegistrationQuality]:
+) -> tuple[PiecewiseTransform, RegistrationQuality]:
     """Register two sections at the same pixel size; as :func:`register`."""
     for section in (fixed, moving):
         if not section.tissue.any():
             raise TissueError(section.name, "has no tissue to register", "Check that this is the right slide.")
     by_hand = by_hand or ByHand()
     warnings: list[str] = []
+    if by_hand.landmarks is not None and not by_hand.nudged:
+        given = _parts_by_hand(fixed, moving, by_hand, mode)
+        if given:
+            pose = Pose(given[0].transform.matrix, 0.0, "landmarks")
+            found = _assembled(fixed, moving, divide(fixed, moving, None, MAXIMUM_PIECES, mode, given), pose)
+            if found is not None:
+                return found
     if by_hand.landmarks is None:
-        coarse = _arbitrate(fixed, moving, find_pose(fixed, moving))
+        coarse = arbitrate(fixed, moving, find_pose(fixed, moving))
     else:
         coarse = _from_landmarks(fixed, moving, by_hand.landmarks, mode, warnings)
-    start = _rigid_part(coarse.best.matrix, fixed) if mode == "rigid" else coarse.best.matrix
+    start = rigid_part(coarse.best.matrix, fixed) if mode == "rigid" else coarse.best.matrix
     judged, kept = Judged(fixed, moving, Transform(start)), "landmarks"
     if by_hand.landmarks is None:
-        judged, kept = _stages(judged, mode, warnings)
+        judged, kept = stages(judged, mode, warnings)
     if by_hand.nudged:
         judged, kept = _nudged(judged, by_hand), "nudged"
     if kept in ("landmarks", "nudged") and not by_hand.as_given:
         judged, kept = _refined(judged, mode, kept, warnings)
     if judged.transform.mirrored:
         warnings.append("one of the sections is mounted upside down (mirrored)")
-    return judged.transform, assess(judged, coarse, kept, tuple(warnings))
+    belief, lost = judge_places(fixed, moving, judged.transform, (judged.witness or judged).blocks)
+    told = (*warnings, *_lost_warning(lost))
+    quality = assess(judged, coarse, kept, told, belief, lost)
+    if not by_hand.nudged and not by_hand.as_given:
+        found = _in_pieces(judged, coarse.best, quality.accepted, lost, mode)
+        if found is not None:
+            return found
+    # Where nothing is believed as a whole, the map is kept as it is, for those who insist on it.
+    return PiecewiseTransform((Piece(judged.transform),), lost if quality.accepted else MultiPolygon()), quality
 
 
-def _stages(judged: Judged, mode: Mode, warnings: list[str]) -> tuple[Judged, str]:
-    """The fine stages of a mode, and the last one kept; what is left out is told in ``warnings``."""
+def _parts_by_hand(fixed: Section, moving: Section, by_hand: ByHand, mode: Mode) -> list[Part]:
+    """The pieces of tissue that landmarks fix, each by its own pairs; none where one map fits all pairs."""
+    landmarks = by_hand.landmarks
+    if landmarks is None:
+        return []
+    off_um = landmarks.residuals_um(fit_landmarks(landmarks, rigid=mode == "rigid"))
+    if off_um.max() <= LANDMARK_APART_UM:
+        return []
+    pieces, _ = ndimage.label(fixed.tissue)
+    # A landmark beside the tissue belongs to the nearest piece.
+    rows, columns = ndimage.distance_transform_edt(pieces == 0, return_distances=False, return_indices=True)
+    place = np.clip((landmarks.he_um / fixed.mpp).astype(int), 0, np.array(pieces.shape[::-1]) - 1)
+    owner = pieces[rows[place[:, 1], place[:, 0]], columns[place[:, 1], place[:, 0]]]
+    reach_um = 0.0 if by_hand.as_given else max(HAND_REACH_UM, HAND_REACH_SHARE * max(fixed.size_um))
+    parts = []
+    for piece in np.unique(owner):
+        own = Landmarks(landmarks.he_um[owner == piece], landmarks.ki67_um[owner == piece])
+        if len(own.he_um) < MINIMUM_PAIRS:
+            continue
+        matrix = fit_landmarks(own, rigid=True)
+        if own.residuals_um(matrix).max() > LANDMARK_APART_UM:
+            # Mistyped rather than moved: the whole is fitted, and the pair named.
+            return []
+        parts.append(by_hand_part(fixed, moving, pieces == piece, matrix, mode, reach_um))
+    return parts if len(parts) > 1 else []
+
+
+def _in_pieces(
+    judged: Judged, pose: Pose, accepted: bool, lost: MultiPolygon, mode: Mode
+) -> tuple[PiecewiseTransform, RegistrationQuality] | None:
+    """The section in pieces, where one map does not serve it and several do; None otherwise."""
     fixed, moving = judged.fixed, judged.moving
-    kept = "coarse"
-    for stage in STAGES[mode]:
-        if stage == "spline" and judged.sure_share < SPLINE_SURE_SHARE:
-            continue
-        try:
-            found = _stage(fixed, moving, judged.transform, stage)
-            # What is fitted to the blocks cannot be judged by them.
-            candidate = Judged(fixed, moving, found, witness=judged if stage == "local" else None)
-        except RegistrationError as error:
-            warnings.append(f"the {stage} stage was left out: {error}")
-            continue
-        problem = _problem(judged, candidate)
-        if problem:
-            warnings.append(f"the {stage} stage was left out: {problem}")
-        else:
-            judged, kept = candidate, KINDS[stage]
-    return judged, kept
+    before = (judged.witness or judged).transform
+    explained = fixed.tissue & ~drawn(lost, fixed.tissue.shape, fixed.mpp)
+    whole = Part(judged.transform, before, explained) if accepted else None
+    if not worth_dividing(fixed, moving, whole):
+        return None
+    message("looking for pieces of tissue that lie elsewhere")
+    divided = divide(fixed, moving, whole, MAXIMUM_PIECES, mode)
+    if len(divided.parts) == (0 if whole is None else 1):
+        return None
+    return _assembled(fixed, moving, divided, pose)
+
+
+def _assembled(
+    fixed: Section, moving: Section, divided: Divided, pose: Pose
+) -> tuple[PiecewiseTransform, RegistrationQuality] | None:
+    """The transform of a divided section, judged; None where no part of it is believable."""
+    try:
+        transform, belief, placed = assemble(fixed, moving, divided)
+    except RegistrationError:
+        return None
+    errors = [one.judged.error_um for one in placed]
+    known = [error for error in errors if error is not None]
+    facts = InPieces(
+        fixed,
+        moving,
+        transform,
+        tuple(one.facts() for one in placed),
+        max(known) if len(known) == len(errors) else None,
+    )
+    warnings = [f"the sections lie in {len(placed)} pieces that moved on their own"] if len(placed) > 1 else []
+    warnings += [f"{sum(one.part.transform.mirrored for one in placed)} of them upside down (mirrored)"] * any(
+        one.part.transform.mirrored for one in placed
+    )
+    told = (*warnings, *_lost_warning(transform.unregistered))
+    main = placed[0].judged
+    coarse = Coarse(pose, None, (pose,))
+    return transform, assess(main, coarse, "pieces", told, belief, transform.unregistered, facts)
+
+
+def _lost_warning(lost: MultiPolygon) -> list[str]:
+    """A sentence on tissue that is not registered; it concerns an index only where the region lies on it."""
+    if lost.is_empty:
+        return []
+    return [f"{area_mm2(lost):.2f} mm² of the H&E section's tissue has no believable place on the Ki-67 section"]
 
 
 def _from_landmarks(fixed: Section, moving: Section, landmarks: Landmarks, mode: Mode, warnings: list[str]) -> Coarse:
@@ -184,7 +241,7 @@ def _nudged(judged: Judged, by_hand: ByHand) -> Judged:
 def _refined(placed: Judged, mode: Mode, kept: str, warnings: list[str]) -> tuple[Judged, str]:
     """The fine stages from where a person put the section, unless they fail or carry it away from there."""
     fixed, moving = placed.fixed, placed.moving
-    refined, stage = _stages(Judged(fixed, moving, Transform(placed.transform.matrix)), mode, warnings)
+    refined, stage = stages(Judged(fixed, moving, Transform(placed.transform.matrix)), mode, warnings)
     if stage == "coarse":
         return placed, kept
     points = _tissue_points(fixed)
@@ -201,76 +258,3 @@ def _tissue_points(section: Section) -> NDArray[np.float64]:
     step = 8 if section.tissue[::8, ::8].any() else 1
     rows, columns = np.nonzero(section.tissue[::step, ::step])
     return (np.column_stack([columns, rows]).astype(np.float64) * step + 0.5) * section.mpp
-
-
-def _arbitrate(fixed: Section, moving: Section, coarse: Coarse) -> Coarse:
-    """Let the blocks decide between the best poses, as they are and refined by what most blocks agree on.
-
-    A wrong pose may share outline and pale parts with the true one, but not the structures in their places. The
-    scores of the poses returned are standard deviations above chance.
-    """
-    judged: list[Pose] = []
-    for pose in coarse.rivals(fixed)[:RIVALS]:
-        blocks = compare(fixed, moving, Transform(pose.matrix))
-        options = [Pose(pose.matrix, coherence(blocks).sigma, pose.way)]
-        found = consensus(blocks)
-        if found is not None:
-            refined = pose.matrix @ found
-            sigma = coherence(compare(fixed, moving, Transform(refined))).sigma
-            options.append(Pose(refined, sigma, pose.way))
-        judged.append(max(options, key=lambda option: option.score))
-    judged.sort(key=lambda pose: -pose.score)
-    if judged[0].score < UNDECIDED_SIGMA:
-        # The blocks know nothing: the coarse order stands.
-        return coarse
-    return Coarse(judged[0], judged[1] if len(judged) > 1 else None, tuple(judged))
-
-
-def _stage(fixed: Section, moving: Section, transform: Transform, stage: Stage) -> Transform:
-    if stage == "local":
-        if transform.displacement is None:
-            transform = Transform(settle(fixed, moving, transform.matrix))
-        return follow_blocks(fixed, moving, transform)
-    warped = warp(fixed, moving, transform.matrix)
-    mask = fixed.tissue | warped.tissue
-    if stage == "rigid":
-        start = _rigid_part(transform.matrix, fixed)
-        warped = warp(fixed, moving, start)
-        return Transform(start @ fine.rigid(fixed, warped, mask))
-    if stage == "affine":
-        return Transform(transform.matrix @ fine.affine(fixed, warped, mask))
-    return Transform(transform.matrix, fine.deformable(fixed, warped, mask, GRID_UM))
-
-
-def _rigid_part(matrix: Matrix, fixed: Section) -> Matrix:
-    """The nearest map without stretch that takes the middle of the tissue to the same place."""
-    left, _, right = np.linalg.svd(matrix[:2, :2])
-    middle = np.array(tissue_centre_um(fixed))
-    rigid = np.eye(3)
-    rigid[:2, :2] = left @ right
-    rigid[:2, 2] = matrix[:2, :2] @ middle + matrix[:2, 2] - rigid[:2, :2] @ middle
-    return rigid
-
-
-def _problem(before: Judged, after: Judged) -> str:
-    """Why a stage's result must not be kept; empty where it may."""
-    smallest, largest = after.transform.scales
-    if smallest < 1 / MAXIMUM_STRETCH or largest > MAXIMUM_STRETCH:
-        return f"it stretches the tissue by {smallest:.2f} to {largest:.2f}"
-    if after.transform.displacement is not None:
-        jacobian = after.transform.displacement.jacobian()
-        if jacobian.min() < MINIMUM_JACOBIAN or jacobian.max() > MAXIMUM_JACOBIAN:
-            return f"it changes local areas by {jacobian.min():.2f} to {jacobian.max():.2f}"
-    had, has = before.coherence.sigma, after.coherence.sigma
-    if has < KEPT_AGREEMENT * had:
-        return f"the structures agree less, {has:.1f} instead of {had:.1f} standard deviations above chance"
-    was, now = before.similarity.mutual_information, after.similarity.mutual_information
-    if now < was and not (now >= KEPT_INFORMATION * was and _closer(before, after)):
-        return f"mutual information fell from {was:.3f} to {now:.3f}"
-    return ""
-
-
-def _closer(before: Judged, after: Judged) -> bool:
-    """Whether the blocks that know their shift lie closer together than before."""
-    had_um, has_um = before.local.error_um(), after.local.error_um()
-    return had_um is not None and has_um is not None and has_um < had_um

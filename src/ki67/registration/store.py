@@ -1,4 +1,4 @@
-"""The transform on disk: ``transform.json`` and, where there is a displacement field, ``displacement.mha`` beside it.
+"""The transform on disk: ``transform.json`` and, for each piece that has a displacement field, an ``.mha`` beside it.
 
 MetaImage (.mha) is a text header followed by raw numbers; ITK, SimpleITK, 3D Slicer and elastix read it as a
 displacement field in the H&E frame in µm. Written and read here without ITK, which takes seconds to import.
@@ -13,43 +13,53 @@ from numpy.typing import NDArray
 
 from ki67.errors import FileError, RegistrationError
 from ki67.files import atomic_path, read_json, write_json
+from ki67.registration.pieces import PiecewiseTransform, pieces_of
 from ki67.registration.transform import DisplacementField, Transform
 
-FIELD_NAME = "displacement.mha"
+MAXIMUM_PIECES = 12
+FIELD_NAMES = ("displacement.mha", *(f"displacement-{number}.mha" for number in range(2, MAXIMUM_PIECES + 1)))
+"""The displacement field of each piece, beside the transform."""
 # A header is a few hundred bytes; a file that has none by then is something else.
 MAXIMUM_HEADER_BYTES = 4096
 WAY_OUT = "Run ki67 register again."
 
 
-def write_transform(path: str | Path, transform: Transform) -> None:
-    """Write a transform as JSON, and its displacement field beside it."""
+def write_transform(path: str | Path, transform: PiecewiseTransform | Transform) -> None:
+    """Write a transform as JSON, and its displacement fields beside it."""
     target = Path(path)
-    field = transform.displacement
+    if isinstance(transform, Transform):
+        transform = PiecewiseTransform.whole(transform)
     data = transform.to_dict()
-    if field is not None:
-        _write_field(target.with_name(FIELD_NAME), field)
-        data["displacement"]["file"] = FIELD_NAME
-    else:
+    for name, piece, entry in zip(FIELD_NAMES, transform.pieces, pieces_of(data), strict=False):
+        field = piece.transform.displacement
+        if field is not None:
+            _write_field(target.with_name(name), field)
+            entry["displacement"]["file"] = name
+    used = [entry["displacement"]["file"] for entry in pieces_of(data) if entry["displacement"] is not None]
+    for name in set(FIELD_NAMES) - set(used):
         # A field of an earlier run does not belong to this transform.
-        target.with_name(FIELD_NAME).unlink(missing_ok=True)
+        target.with_name(name).unlink(missing_ok=True)
     write_json(target, data)
 
 
-def read_transform(path: str | Path) -> Transform:
-    """Read what :func:`write_transform` wrote.
+def read_transform(path: str | Path) -> PiecewiseTransform:
+    """Read what :func:`write_transform` wrote, in this version or the one before pieces.
 
     Raises
     ------
     FileError
-        Where the file, or the field beside it, is missing or is not what it should be.
+        Where the file, or a field beside it, is missing or is not what it should be.
     """
     source = Path(path)
     data = read_json(source, FileError, WAY_OUT, "a transform")
     if not isinstance(data, dict):
         raise FileError(source, "is not a transform", WAY_OUT)
-    vectors = _read_field(source.with_name(FIELD_NAME)) if data.get("displacement") is not None else None
     try:
-        return Transform.from_dict(data, vectors)
+        vectors = [
+            _read_field(source.with_name(name)) if entry.get("displacement") is not None else None
+            for name, entry in zip(FIELD_NAMES, pieces_of(data), strict=False)
+        ]
+        return PiecewiseTransform.from_dict(data, vectors)
     except RegistrationError as error:
         raise FileError(source, str(error), WAY_OUT) from error
 

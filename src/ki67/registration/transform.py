@@ -126,6 +126,16 @@ class Transform:
         """Turn of the H&E x axis on the Ki-67 section, in degrees, clockwise on the screen (y points down)."""
         return math.degrees(math.atan2(self.matrix[1, 0], self.matrix[0, 0]))
 
+    def reframed(self, he_um: tuple[float, float], ki67_um: tuple[float, float]) -> Transform:
+        """The same map between the slides, where this one is between parts of them that begin at these places."""
+        to_part, to_slide = np.eye(3), np.eye(3)
+        to_part[:2, 2], to_slide[:2, 2] = -np.asarray(he_um), ki67_um
+        field = self.displacement
+        if field is not None:
+            x_um, y_um = field.origin_um
+            field = DisplacementField((x_um + he_um[0], y_um + he_um[1]), field.spacing_um, field.vectors_um)
+        return Transform(to_slide @ self.matrix @ to_part, field)
+
     def map_points(self, points_um: Points) -> Points:
         """Map points (N, 2) from H&E µm to Ki-67 µm."""
         points = _as_points(points_um)

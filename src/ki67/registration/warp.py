@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
+from ki67.geometry import polygons_of
 from ki67.registration.images import Image, Mask, Section
+from ki67.registration.pieces import PiecewiseTransform
 from ki67.registration.transform import Transform
 
 # Bins of the joint histogram: with some 50,000 pixels, 24 x 24 leaves about 90 a cell.
@@ -73,9 +76,30 @@ def warp_by(fixed: Section, moving: Section, transform: Transform) -> Warped:
     return Warped(density, tissue, inside > 0.99)
 
 
-def fixed_valid(fixed: Section) -> Mask:
-    """Where the fixed slide says something: all of it."""
-    return np.ones(fixed.density.shape, bool)
+def warp_pieces(fixed: Section, moving: Section, transform: PiecewiseTransform) -> Warped:
+    """Bring the moving section into the fixed frame piece by piece; elsewhere there is bare glass."""
+    if len(transform.pieces) == 1 and transform.pieces[0].he is None:
+        return warp_by(fixed, moving, transform.main)
+    shape = fixed.density.shape
+    density, tissue, valid = np.zeros(shape, np.float32), np.zeros(shape, bool), np.ones(shape, bool)
+    for piece in transform.pieces:
+        part = warp_by(fixed, moving, piece.transform)
+        here = np.ones(shape, bool) if piece.he is None else drawn(piece.he, shape, fixed.mpp)
+        density[here], tissue[here], valid[here] = part.density[here], part.tissue[here], part.valid[here]
+    return Warped(density, tissue, valid)
+
+
+def drawn(geometry: BaseGeometry, shape: tuple[int, ...], mpp: float) -> Mask:
+    """Pixels (H, W) whose centres about lie in a geometry in µm."""
+    mask = np.zeros(shape[:2], np.uint8)
+    for polygon in polygons_of(geometry):
+        # Each polygon on its own: filled together, what overlaps would count as a hole.
+        rings = [polygon.exterior, *polygon.interiors]
+        corners = [np.rint(np.array(ring.coords) / mpp - 0.5).astype(np.int32) for ring in rings]
+        part = np.zeros_like(mask)
+        cv2.fillPoly(part, corners, 1)
+        mask |= part
+    return mask > 0
 
 
 def mutual_information(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

@@ -69,6 +69,8 @@ class ReportData:
         The region as found or drawn on the H&E, and as counted on the Ki-67 slide.
     excluded
         Parts of the Ki-67 slide's region in which nothing was counted: pen, folds, out of focus.
+    unregistered
+        Parts of the H&E slide's region that have no believable place on the Ki-67 slide.
     heatmap
         Heat map of the H&E slide.
     transform, quality
@@ -90,6 +92,7 @@ class ReportData:
     regions_he: Regions | None = None
     regions_ki67: Regions | None = None
     excluded: Regions | None = None
+    unregistered: Regions | None = None
     heatmap: HeatMapLike | None = None
     transform: TransformLike | None = None
     quality: Mapping[str, Any] | None = None

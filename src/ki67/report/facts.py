@@ -37,6 +37,8 @@ _QUALITY_NAMES: Final[dict[str, str]] = {
     "tissue_dice": "Overlap of the two tissues (Dice)",
     "local_error_um": "Remaining local shift, median (µm)",
     "estimated_error_um": "Estimated error of the map, median (µm)",
+    "unregistered_mm2": "Tissue of the H&E without a believable place (mm²)",
+    "unregistered_share": "… as a share of the tissue",
     "agreement": "Agreement of structures that the map was not fitted to (1: the same)",
     "agreement_sigma": "… above chance (standard deviations)",
     "blocks": "Places compared for it",
@@ -53,7 +55,7 @@ _QUALITY_NAMES: Final[dict[str, str]] = {
 }
 """What the registration's figures are called in the report; others keep their key."""
 
-_SHOWN_APART: Final = frozenset({"accepted", "reasons", "warnings", "local"})
+_SHOWN_APART: Final = frozenset({"accepted", "reasons", "warnings", "local", "places"})
 """Verdict and warnings have their own places; block by block, the local map is for programs."""
 
 _CARD_FIRST: Final = ("name", "version", "task", "trained_on", "data", "license", "licence", "intended_use", "use")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from ki67.annotations import Regions
-from ki67.geometry import RectUm
+from ki67.geometry import RectUm, polygons_of
 from ki67.report.data import HeatMapLike, SlideLike, TransformLike
 from ki67.report.drawing import Frame, Picture, draw_regions, draw_scale_bar, frame_of, viridis
 
@@ -26,6 +30,9 @@ _NODE_PX: Final = 16
 """The registration is evaluated every 16 pixels of a figure and interpolated between: far below its own grid."""
 
 _HEAT_OPACITY: Final = 0.55
+
+LARGEST_ERROR_UM: Final = 50.0
+"""Errors of the registration are told apart up to here in the figure: four cells wide."""
 
 
 def slide_picture(slide: SlideLike, regions: Regions | None, left_out: Regions | None = None) -> Picture:
@@ -67,7 +74,33 @@ def resample(heatmap: HeatMapLike, frame: Frame, shape: tuple[int, int]) -> NDAr
 
 
 def warped_he(he: SlideLike, transform: TransformLike, frame: Frame, shape: tuple[int, int]) -> Picture:
-    """H&E slide resampled into a frame of the Ki-67 slide; white where the H&E slide does not reach."""
+    """H&E slide resampled into a frame of the Ki-67 slide; white where no tissue of the H&E slide lies."""
+    pieces = getattr(transform, "pieces", None)
+    if not pieces:
+        return _warped(he, transform, frame, shape)
+    picture = np.full((*shape, 3), 255, dtype=np.uint8)
+    for piece in pieces:
+        if piece.ki67 is None:
+            return _warped(he, piece.transform, frame, shape)
+        here = _filled(piece.ki67, frame, shape)
+        if here.any():
+            # Each piece by its own map all over: between the nodes of two maps lies nothing.
+            picture[here] = _warped(he, piece.transform, frame, shape)[here]
+    return picture
+
+
+def _filled(geometry: BaseGeometry, frame: Frame, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Pixels of a figure that lie in a geometry in µm."""
+    mask = np.zeros(shape, np.uint8)
+    for polygon in polygons_of(geometry):
+        part = np.zeros_like(mask)
+        rings = [polygon.exterior, *polygon.interiors]
+        cv2.fillPoly(part, [np.rint(frame.to_px(np.asarray(ring.coords))).astype(np.int32) for ring in rings], 1)
+        mask |= part
+    return mask > 0
+
+
+def _warped(he: SlideLike, transform: TransformLike, frame: Frame, shape: tuple[int, int]) -> Picture:
     height, width = shape
     rows, columns = np.mgrid[0 : height + _NODE_PX : _NODE_PX, 0 : width + _NODE_PX : _NODE_PX]
     corner = np.array([frame.rect_um.x_um, frame.rect_um.y_um])
@@ -99,6 +132,38 @@ def checkerboard_picture(he: SlideLike, ki67: SlideLike, transform: TransformLik
     rows, columns = np.ogrid[: fixed.shape[0], : fixed.shape[1]]
     from_he = ((rows // side + columns // side) % 2).astype(bool)
     return draw_scale_bar(np.where(from_he[:, :, None], warped, fixed), frame.mpp)
+
+
+@dataclass(frozen=True)
+class _ErrorMap:
+    """Error of the registration as shares of the largest that is told apart, for :func:`resample`."""
+
+    probability: NDArray[np.float32]
+    mpp: float
+
+
+def error_picture(
+    slide: SlideLike, places: Mapping[str, Any], pieces: Regions | None, regions: Regions | None
+) -> Picture:
+    """H&E slide in grey under the registration's estimated error, dark where it is small; none where it is unknown.
+
+    Parameters
+    ----------
+    slide
+        The H&E slide.
+    places
+        ``places`` of ``quality.json``.
+    pieces
+        Pieces that were registered on their own and tissue that was not, to be outlined.
+    regions
+        The region on the H&E slide.
+    """
+    rows = [[math.nan if value is None else value for value in row] for row in places["error_um"]]
+    share = np.clip(np.array(rows, np.float32) / LARGEST_ERROR_UM, 0, 1)
+    picture = heatmap_picture(slide, _ErrorMap(share, float(places["cell_um"])), regions).copy()
+    if pieces is not None:
+        draw_regions(picture, frame_of(slide.bounds_um, OVERVIEW_PX, slide.mpp), pieces, width_px=2)
+    return picture
 
 
 def detail_rect(ki67: SlideLike, regions: Regions | None) -> RectUm | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ki67 import __version__
-from ki67.annotations import Regions
+from ki67.annotations import Region, Regions
 from ki67.domain import Check, Verdict, checks_of
 from ki67.errors import Ki67Error
 from ki67.files import write_text
@@ -20,7 +20,14 @@ from ki67.report.data import ReportData, SlideLike
 from ki67.report.drawing import Picture, css_gradient, jpeg_uri
 from ki67.report.fields import OUTLINE_COLORS, Cells, Field, choose_fields, field_pictures
 from ki67.report.index_map import index_hexagons, index_picture, scale_end
-from ki67.report.overview import checkerboard_picture, detail_rect, heatmap_picture, slide_picture
+from ki67.report.overview import (
+    LARGEST_ERROR_UM,
+    checkerboard_picture,
+    detail_rect,
+    error_picture,
+    heatmap_picture,
+    slide_picture,
+)
 from ki67.scoring.local import HEXAGON_CELLS
 
 DISCLAIMER: Final = "For research use only. Not a medical device."
@@ -28,7 +35,12 @@ DISCLAIMER: Final = "For research use only. Not a medical device."
 _UNRELIABLE_BELOW: Final = 500
 """Tumour cells below which the number itself is marked (Dowsett et al., JNCI 2011;103:1656)."""
 
-_EXCLUSIONS: Final = {"pen": "under pen", "fold": "in folds", "focus": "out of focus"}
+_EXCLUSIONS: Final = {
+    "pen": "under pen",
+    "fold": "in folds",
+    "focus": "out of focus",
+    "unregistered": "not registered (on the H&E)",
+}
 """Why parts of the region were not counted, by their key in the score."""
 
 _REGIONS_LISTED: Final = 25
@@ -177,7 +189,7 @@ def _slide_figures(data: ReportData) -> list[Figure]:
             name = slide.path.name
             caption = f"{stain}: {name} ({_size_mm(slide)}; {outlined})"
             alt = f"Whole {stain} slide {name} with {outlined}"
-            left_out = data.excluded if slide is data.ki67 else None
+            left_out = data.excluded if slide is data.ki67 else data.unregistered
             figures.append(_figure(slide_picture(slide, regions, left_out), alt, caption))
     return figures
 
@@ -203,7 +215,7 @@ def _registration(data: ReportData) -> dict[str, Any] | None:
     figures: list[Figure] = []
     fault = ""
     try:
-        figures = _checkerboards(data)
+        figures = [*_checkerboards(data), *_error_figure(data)]
     except Ki67Error as error:
         # The rest of the report is worth having; why this figure is missing is said in its place.
         fault = f"The checkerboard cannot be drawn: {error}"
@@ -253,6 +265,25 @@ def _by_place(data: ReportData) -> dict[str, Any] | None:
     }
 
 
+def _error_figure(data: ReportData) -> list[Figure]:
+    """Estimated error place by place, with the pieces and what is not registered."""
+    places = (data.quality or {}).get("places")
+    if data.he is None or not places:
+        return []
+    pieces = [piece for piece in getattr(data.transform, "pieces", ()) if piece.he is not None]
+    outlined = [Region("Piece", piece.he, str(number)) for number, piece in enumerate(pieces, start=1)]
+    lost = getattr(data.transform, "unregistered", None)
+    if lost is not None and not lost.is_empty:
+        outlined.append(Region("Not registered", lost, "unregistered"))
+    parts = f", in {len(pieces)} pieces" if len(pieces) > 1 else ""
+    caption = (
+        f"Estimated error of the registration on the H&E slide{parts}: dark 0, bright {LARGEST_ERROR_UM:.0f} µm and "
+        "more, no colour where nothing is registered"
+    )
+    picture = error_picture(data.he, places, Regions(outlined), data.regions_he)
+    return [_figure(picture, f"Map of the error. {caption}", caption)]
+
+
 def _field_figures(data: ReportData) -> list[FieldFigures]:
     if data.ki67 is None or data.cells is None or data.cells_within is None:
         return []
@@ -287,7 +318,7 @@ def _models(data: ReportData) -> list[dict[str, Any]]:
 def _legend(data: ReportData) -> list[tuple[str, str]]:
     """Label and colour of every region that is drawn."""
     found: dict[str, str] = {}
-    for regions in (data.regions_he, data.regions_ki67, data.excluded):
+    for regions in (data.regions_he, data.regions_ki67, data.excluded, data.unregistered):
         for region in regions or ():
             found.setdefault(region.label, _css(region.display_color))
     return list(found.items())

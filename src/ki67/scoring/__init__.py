@@ -11,7 +11,8 @@ from ki67.scoring.score import (
     score_cells,
 )
 from ki67.scoring.section import SectionScores, cut_off_classes, section_scores
-from ki67.scoring.spread import SPREAD_COLUMNS, index_spread
+from ki67.scoring.spread import SPREAD_COLUMNS, index_spread, widened
+from ki67.scoring.surroundings import SURROUNDINGS_COLUMNS, surroundings_checks
 
 __all__ = [
     "LOCAL_COLUMNS",
@@ -19,6 +20,7 @@ __all__ = [
     "RECOMMENDED_CELLS",
     "SCORE_COLUMNS",
     "SPREAD_COLUMNS",
+    "SURROUNDINGS_COLUMNS",
     "RegionScore",
     "Score",
     "SectionScores",
@@ -26,5 +28,7 @@ __all__ = [
     "index_spread",
     "score_cells",
     "section_scores",
+    "surroundings_checks",
+    "widened",
     "wilson_interval",
 ]

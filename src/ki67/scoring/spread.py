@@ -70,6 +70,25 @@ def index_spread(
     return float(low), float(high)
 
 
+def widened(spread: tuple[float, float] | None, unknown_share: float) -> tuple[float, float] | None:
+    """Spread of the index of a whole region of which part was not counted, whatever the index is there.
+
+    The part may hold no positive cell, or nothing else: with a share u of the region unknown, an index p of the rest
+    leaves (1 - u) p to (1 - u) p + 100 u. Cells are taken to be as dense in the part as in the rest.
+
+    Parameters
+    ----------
+    spread
+        Lower and upper end in percent for the part that was counted; None where that is not known.
+    unknown_share
+        Share of the region that was not counted, 0 to 1.
+    """
+    if spread is None:
+        return None
+    low, high = spread
+    return low * (1 - unknown_share), high * (1 - unknown_share) + 100.0 * unknown_share
+
+
 def _reach_um(motion: NDArray[np.float64], region: BaseGeometry) -> float:
     left, top, right, bottom = region.bounds
     corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]])

@@ -1,0 +1,61 @@
+"""Tissue that one map does not explain is found on its own."""
+
+from __future__ import annotations
+
+import numpy as np
+from registration_scene import HE, IHC, MPP, draw_tissue, make_section, stain
+
+from ki67.registration import Transform
+from ki67.registration.divide import Part, divide, worth_dividing
+from ki67.registration.images import Section
+from ki67.registration.seams import assemble
+
+SIDE_PX = 260
+
+
+def slide(pieces: list[np.ndarray | None], colour: tuple[float, float, float], seed: int) -> Section:
+    """Pieces of tissue side by side on a slide; None leaves the place empty."""
+    empty = np.zeros((SIDE_PX, SIDE_PX), np.float32)
+    return make_section(stain(np.hstack([empty if one is None else one for one in pieces]), colour, seed), f"{seed}")
+
+
+def half_turned(one: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(one[::-1, ::-1])
+
+
+A, B = draw_tissue(1, SIDE_PX), draw_tissue(2, SIDE_PX)
+
+
+def first_only(fixed: Section) -> Part:
+    """The map that serves the first piece."""
+    zone = fixed.tissue.copy()
+    zone[:, SIDE_PX:] = False
+    return Part(Transform.identity(), Transform.identity(), zone)
+
+
+def test_a_piece_that_was_turned_on_its_own_is_found_and_both_are_mapped() -> None:
+    fixed, moving = slide([A, B], HE, 1), slide([A, half_turned(B)], IHC, 2)
+    whole = first_only(fixed)
+    assert worth_dividing(fixed, moving, whole)
+    transform, belief, placed = assemble(fixed, moving, divide(fixed, moving, whole, 12, "affine"))
+    assert len(placed) == 2
+    middle = SIDE_PX * MPP / 2
+    points = np.array([[middle - 300, middle], [3 * middle + 200, middle - 150]])
+    mapped = transform.map_points(points)
+    turned = [2 * 3 * middle - points[1, 0], 2 * middle - points[1, 1]]
+    np.testing.assert_allclose(mapped, [points[0], turned], atol=10)
+    np.testing.assert_allclose(transform.inverse_points(mapped), points, atol=1)
+    assert transform.seams.is_empty
+    assert belief.confirmed.any()
+
+
+def test_a_piece_that_is_lost_is_left_without_a_map() -> None:
+    fixed, moving = slide([A, B], HE, 1), slide([A, None], IHC, 2)
+    whole = first_only(fixed)
+    assert not worth_dividing(fixed, moving, whole)
+    divided = divide(fixed, moving, whole, 12, "affine")
+    transform, _, placed = assemble(fixed, moving, divided)
+    assert len(placed) == 1
+    middle = SIDE_PX * MPP / 2
+    assert np.isnan(transform.map_points(np.array([[3 * middle, middle]]))).all()
+    assert transform.unregistered.area > 0.9 * divided.left.sum() * MPP**2
