@@ -30,7 +30,8 @@ MOST_GRAPH_BYTES = 1 << 30
 ROUNDING = 1e-3
 """By so much a probability may lie beside 0 or 1: sums of single-precision numbers do."""
 
-_NO_MEMORY = re.compile(r"bad_alloc|allocat", re.IGNORECASE)
+_NO_MEMORY = re.compile(r"bad_alloc|(failed to|cannot|could not|unable to) allocate", re.IGNORECASE)
+"""What the runtime says for want of memory; that it names an allocator among its own functions means nothing."""
 
 
 class Card(Protocol):

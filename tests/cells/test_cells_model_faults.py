@@ -72,6 +72,7 @@ def test_a_network_and_a_forest_of_the_right_kind_are_taken(tmp_path: Path) -> N
         ("network", lambda: network(scale=5.0), "gives values from 15 to 15, expected probabilities"),
         ("network", lambda: network(kind=TensorProto.DOUBLE), "takes light: tensor.double.|cannot be run"),
         ("network", forest, "takes features"),
+        ("network", lambda: helper.make_model(onnx.GraphProto(), ir_version=8), "cannot be run"),
         ("forest", lambda: forest(features=7), "takes features: .* any x 7|takes features: .* n x 7"),
         ("forest", lambda: forest(outputs=3), "gives tumour_probabilities"),
         ("forest", network, "takes light"),
