@@ -179,3 +179,25 @@ def test_a_head_without_kinds_of_values_is_read_too(tmp_path):
     head = read_head(path)
     assert head is not None
     assert (head.series, head.size_px) == ("1.2.3", (384, 256))
+
+
+@pytest.mark.parametrize("value", [0, 10**6, 2**32 - 1])
+@pytest.mark.parametrize("class_too", [False, True])
+def test_a_table_of_frames_that_leads_elsewhere_is_refused_before_it_is_followed(tmp_path, value, class_too):
+    path = write(tmp_path / "a.dcm")
+    data = bytearray(path.read_bytes())
+    if class_too:
+        data[data.index(b"1.2.840.10008.5.1.4.1.1.77.1.6", 400)] = 0xCB
+    table = data.index(b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff") + 12 + 8
+    data[table + 20 : table + 24] = value.to_bytes(4, "little")
+    path.write_bytes(data)
+    assert "table of frames" in refusal(path)
+
+
+@pytest.mark.parametrize("place", [4, 8, 11])
+def test_pixels_that_cannot_be_found_are_told(tmp_path, place):
+    path = write(tmp_path / "a.dcm")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff") + place] ^= 0x55
+    path.write_bytes(data)
+    refusal(path)

@@ -285,3 +285,8 @@ def test_jpeg_tiles_whose_colours_contradict_the_directory_are_not_guessed(tmp_p
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tiff:
         tiff.pages[0].tags["PhotometricInterpretation"].overwrite(2)
     assert "YCbCr" in refusal(tmp_path / "a.tif", 0.25)
+
+
+def test_a_name_that_no_file_can_have_ends_in_one_line(tmp_path):
+    refusal(tmp_path / ("a" * 300 + ".svs"))
+    refusal(Path("/".join(["b" * 200] * 30)))

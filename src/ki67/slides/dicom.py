@@ -7,6 +7,7 @@ is not asked for.
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,14 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import numpy as np
+
 from ki67.errors import SlideError
 from ki67.slides.codestream import jpeg_head
+from ki67.slides.sources import REPAIR
 
 PREAMBLE_BYTES: Final = 128
 DICOM_MAGIC: Final = b"DICM"
 WHOLE_SLIDE_CLASS: Final = "1.2.840.10008.5.1.4.1.1.77.1.6"
 EXPLICIT_BIG: Final = "1.2.840.10008.1.2.2"
 IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
+PLAIN_SYNTAXES: Final = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}  # without frames
 DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 JPEG_SYNTAXES: Final = {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"}
 
@@ -36,8 +41,9 @@ _UNKNOWN_LENGTH: Final = 0xFFFFFFFF
 _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _DEEPEST: Final = 32
 _LONGEST_VALUE: Final = 4096
-_ENCAPSULATED: Final = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"
+_ENCAPSULATED: Final = re.compile(rb"\xe0\x7f\x10\x00O[BW]\0\0\xff\xff\xff\xff")
 _HEAD_OF_FRAME: Final = 65536
+_LARGEST_HEAD: Final = 256 * 2**20  # what precedes the pixels; places of a million frames are 200 MB
 WAY_OUT: Final = "Name a file of the one meant"
 
 
@@ -65,7 +71,11 @@ def dicom_slide_in(folder: Path, formats: str) -> Path:
         No slide, several (all are named), or two different pictures of one size in one.
     """
     heads, others = [], []
-    for file in sorted(folder.iterdir()):
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        raise SlideError(folder, f"cannot be read: {error.strerror}", "Check its permissions") from error
+    for file in files:
         if file.is_file():
             head = read_head(file)
             if head is not None and head.is_volume:
@@ -110,12 +120,12 @@ def check_dicom(path: Path) -> None:
             found = f"lies beside {file.name}, which is no file but a pipe, socket or device"
             raise SlideError(path, found, "Put the files of the slide into a folder of their own")
         other = read_head(file) if file.is_file() and file.name != path.name else None
-        if other is not None and other.is_volume and other.series == head.series:
+        if other is not None and other.series == head.series:
             slide.append(other)
     if head.is_volume:
-        _refuse_two_pictures(path, slide)
+        _refuse_two_pictures(path, [part for part in slide if part.is_volume])
     for part in slide:
-        _check_colours(part)
+        _check_frames(part)
 
 
 def _refuse_two_pictures(path: Path, slide: Sequence[DicomHead]) -> None:
@@ -130,11 +140,16 @@ def _refuse_two_pictures(path: Path, slide: Sequence[DicomHead]) -> None:
             raise SlideError(path, found, "Put the one meant into a folder of its own")
 
 
-def _check_colours(head: DicomHead) -> None:
-    """Compare the colour model with what the first JPEG frame says."""
+def _check_frames(head: DicomHead) -> None:
+    """Look at the table of frames, and compare the colour model with what the first JPEG frame says."""
+    if head.syntax in PLAIN_SYNTAXES:
+        return
+    first, problem = _frames_of(head.path)
+    if problem:
+        raise SlideError(head.path, f"is damaged: {problem}", REPAIR)
     if head.syntax not in JPEG_SYNTAXES or head.photometric not in {"RGB", "YBR_FULL", "YBR_FULL_422"}:
         return
-    frame = jpeg_head(_first_frame(head.path))
+    frame = jpeg_head(first)
     stream = frame.colours if frame else None
     says = "rgb" if head.photometric == "RGB" else "ycbcr"
     if stream is not None and stream != says:
@@ -143,18 +158,30 @@ def _check_colours(head: DicomHead) -> None:
         raise SlideError(head.path, found, "Have PhotometricInterpretation put right by who converted it")
 
 
-def _first_frame(path: Path) -> bytes:
+def _frames_of(path: Path) -> tuple[bytes, str | None]:
+    """Head of the first frame of encapsulated pixels, and what is wrong with the table of the others' places.
+
+    libdicom follows that table without looking, and ends the program where it leads out of the file.
+    """
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        at = data.find(_ENCAPSULATED)
-        if at < 0:
-            return b""
-        at += len(_ENCAPSULATED)
-        at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")  # the table of offsets
-        return data[at + 8 : at + 8 + _HEAD_OF_FRAME]
+        start = _ENCAPSULATED.search(data, 0, _LARGEST_HEAD)
+        if start is None:
+            return b"", "its pixels cannot be found"
+        at = start.end()
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        first = at + 8 + length
+        if length % 4 or first + 8 > len(data):
+            return b"", f"its table of frames has {length} bytes and does not end within the file"
+        offsets = np.frombuffer(data[at + 8 : first], "<u4").astype(np.int64)
+        if len(offsets) and (offsets[0] != 0 or np.diff(offsets).min(initial=1) <= 0):
+            return b"", "the places in its table of frames do not ascend"
+        if len(offsets) and first + int(offsets[-1]) + 8 > len(data):
+            return b"", "its table of frames leads beyond the end of the file"
+        return data[first + 8 : first + 8 + _HEAD_OF_FRAME], None
 
 
 def read_head(path: Path) -> DicomHead | None:
-    """Read the head of a DICOM file; None where it is none, or none of a slide's pictures."""
+    """Read the head of a DICOM file; None where it is none."""
     try:
         with path.open("rb") as stream:
             if stream.read(PREAMBLE_BYTES + len(DICOM_MAGIC))[PREAMBLE_BYTES:] != DICOM_MAGIC:
@@ -166,8 +193,6 @@ def read_head(path: Path) -> DicomHead | None:
     def text(tag: tuple[int, int]) -> str:
         return values.get(tag, b"").decode("ascii", "replace").strip("\0 ")
 
-    if text(_CLASS) != WHOLE_SLIDE_CLASS:
-        return None
     columns, rows = (int.from_bytes(values.get(tag, b"")[:4], "little") for tag in (_COLUMNS, _ROWS))
     return DicomHead(
         path,
@@ -175,7 +200,7 @@ def read_head(path: Path) -> DicomHead | None:
         text(_CONTAINER),
         text(_SOP) or path.name,
         text(_CONCATENATION),
-        "VOLUME" in text(_TYPE).split("\\"),
+        text(_CLASS) == WHOLE_SLIDE_CLASS and "VOLUME" in text(_TYPE).split("\\"),
         (columns, rows),
         text(_PHOTOMETRIC),
         text(_SYNTAX),

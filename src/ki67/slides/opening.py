@@ -102,9 +102,16 @@ def _head_of(path: Path) -> bytes:
     return head
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that is too long, a folder that may not be entered: told by _head_of
+        return False
+
+
 def _open_source(path: Path) -> tuple[Path, Opened]:
     """Open with the first reader that knows the file; of a folder, the file of its slide is opened."""
-    if path.is_dir():
+    if _is_folder(path):
         opened = open_with_plugin(path, b"")
         if opened is not None:
             return path, opened
