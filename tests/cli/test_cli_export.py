@@ -74,6 +74,21 @@ def test_what_cannot_be_exported_is_said(ki67: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "a.csv").exists()
 
 
+def test_a_case_that_did_not_note_where_qupath_counts_from_is_to_be_run_again(ki67: Run, case: Path) -> None:
+    manifest = json.loads((case / "run.json").read_text())
+    del manifest["inputs"]["ki67"]["origin_px"]
+    (case / "run.json").write_text(json.dumps(manifest))
+
+    outcome = ki67("export", case, case.parent / "cells.geojson", "--quiet")
+
+    assert outcome.code == 1  # type: ignore[attr-defined]
+    assert "where QuPath counts pixels from" in outcome.stderr  # type: ignore[attr-defined]
+    assert "'ki67 count' with this folder" in outcome.stderr  # type: ignore[attr-defined]
+    again = ki67("count", case.parent / "field.png", "--mpp", "0.25", "--out", case, "--quiet")
+    assert again.code == 0  # type: ignore[attr-defined]
+    assert ki67("export", case, case.parent / "cells.geojson", "--quiet").code == 0  # type: ignore[attr-defined]
+
+
 def test_a_damaged_table_is_named(ki67: Run, case: Path) -> None:
     (case / "cells.parquet").write_bytes((case / "cells.parquet").read_bytes()[:1000])
     outcome = ki67("export", case, case.parent / "cells.csv")
