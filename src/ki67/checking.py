@@ -17,7 +17,7 @@ from ki67.domain import Check, checks_part, doubts
 from ki67.errors import Ki67Error, PixelSizeError, SlideError
 from ki67.geometry import area_mm2
 from ki67.slides import Slide, open_slide
-from ki67.slides.pixel_size import size_text
+from ki67.slides.pixel_size import SMALLEST_MPP, size_text
 from ki67.stages import CaseSlide, judge_slides, refusal
 
 LEAST_SIDE_UM: Final = 20.0
@@ -27,7 +27,7 @@ Role = Literal["he", "ki67"]
 NAMES: Final[dict[Role, str]] = {"he": "H&E", "ki67": "Ki-67"}
 
 _SIZE_WAY_OUT: Final = "Check the pixel size, or give it with --mpp (--he-mpp, --ki67-mpp)."
-_ANY_MPP: Final = 1.0
+_ANY_MPP: Final = SMALLEST_MPP
 """Opens a slide whose pixel size is refused, to tell its reader and its levels in pixels; nothing is measured."""
 
 
