@@ -32,6 +32,7 @@ DEEPEST_JSON = 64
 
 _CANNOT_BE_WRITTEN = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EFBIG}
+    | {errno.ENAMETOOLONG, errno.ELOOP}
 )
 
 
@@ -62,6 +63,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(target)
         _fsync_folder(target.parent)
     except OSError as error:
+        if isinstance(error, FileExistsError | NotADirectoryError | FileNotFoundError) and temporary is None:
+            raise WriteError(target, f"has no folder ({error.strerror})", "Choose another folder.") from error
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise WriteError(target, "the disk is full", "Free some space and run the same command again.") from error
         if error.errno in _CANNOT_BE_WRITTEN:

@@ -113,6 +113,14 @@ def test_a_malformed_region_file_is_refused(ki67: Run, data: Path, tmp_path: Pat
     assert_known_error(outcome, "bad.geojson")
 
 
+@pytest.mark.parametrize("by", [("--shift", "1e308", "0"), ("--rotate", "-1e308")])
+def test_a_shift_or_turn_beyond_every_slide_is_wrong_usage(ki67: Run, tmp_path: Path, by: tuple[str, ...]) -> None:
+    outcome = ki67("register", "he.tif", "ki67.tif", "--out", tmp_path / "case", *by)
+
+    assert outcome.code == 2  # type: ignore[attr-defined]
+    assert "--rotate" in outcome.stderr  # type: ignore[attr-defined]
+
+
 def test_wrong_usage_exits_with_2(ki67: Run) -> None:
     assert ki67("count").code == 2  # type: ignore[attr-defined]
 

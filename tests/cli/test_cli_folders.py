@@ -46,6 +46,15 @@ def test_a_disk_that_takes_no_more_leaves_the_old_file(
     assert path.read_text() == '{\n  "a": 1\n}\n'
 
 
+def test_a_file_that_cannot_be_is_named_as_the_user_named_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("n" * 300 + ".csv", "file/a.csv", "loop/a.csv"):
+        with pytest.raises(WriteError) as caught:
+            write_text(tmp_path / name, "x")
+        assert str(caught.value).startswith(f"{tmp_path / name}: ")
+
+
 def test_names_as_long_as_the_file_system_takes_are_written(tmp_path: Path) -> None:
     for name in ("n" * 250 + ".json", "ä" * 120 + ".ome.tif"):
         with atomic_path(tmp_path / name) as temporary:

@@ -25,6 +25,12 @@ def test_all_problems_are_named_at_once() -> None:
         {"jpeg_quality": 0},
         {"index_percent": float("nan")},
         {"size_mm": (float("nan"), 2.0)},
+        {"size_mm": (1e6, 2.0)},
+        {"tears": 10**9},
+        {"rotation_deg": 1e300},
+        {"rotation_deg": float("nan")},
+        {"shift_um": (0.0, 1e300)},
+        {"shift_um": (float("inf"), 0.0)},
     ],
 )
 def test_each_option_has_its_range(wrong: dict[str, object]) -> None:

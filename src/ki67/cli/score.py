@@ -66,6 +66,12 @@ FewCells = Annotated[
 ]
 
 
+FARTHEST_UM = 1e5
+"""No slide is longer than 100 mm."""
+
+FULL_TURN_DEG = 360.0
+
+
 def adjustment_of(
     landmarks: Path | None, shift: tuple[float, float] | None, rotate: float | None, *, as_given: bool
 ) -> Adjustment | None:
@@ -76,6 +82,9 @@ def adjustment_of(
         if as_given:
             raise typer.BadParameter("--as-given needs --landmarks, --shift or --rotate")
         return None
+    if max(map(abs, shift or (0.0, 0.0))) > FARTHEST_UM or abs(rotate or 0.0) > FULL_TURN_DEG:
+        msg = f"--shift goes to {FARTHEST_UM:,.0f} µm and --rotate to {FULL_TURN_DEG:.0f}° either way"
+        raise typer.BadParameter(msg)
     return Adjustment(landmarks, shift or (0.0, 0.0), rotate or 0.0, as_given)
 
 

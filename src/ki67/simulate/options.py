@@ -10,6 +10,8 @@ from ki67.errors import SimulationError
 Grade = Literal[1, 2, 3]
 
 LEAST_SIDE_MM = 0.8  # below it a margin of glass, normal tissue and a tumour do not fit side by side
+LONGEST_SIDE_MM = 100.0  # the largest slides are 75 mm long
+MOST_ARTEFACTS = 1000  # beyond this nothing is left of a section
 MPP_RANGE = (0.1, 4.0)  # finer is beyond any scanner, coarser leaves no nucleus to draw
 
 
@@ -91,8 +93,8 @@ class SimulationOptions:
         return [
             (self.seed < 0, f"the seed is {self.seed}, it must not be negative"),
             (
-                not min(width, height) >= LEAST_SIDE_MM,
-                f"the size is {width} x {height} mm, each side must be at least {LEAST_SIDE_MM} mm",
+                not (min(width, height) >= LEAST_SIDE_MM and max(width, height) <= LONGEST_SIDE_MM),
+                f"the size is {width} x {height} mm, each side must be {LEAST_SIDE_MM} to {LONGEST_SIDE_MM:g} mm",
             ),
             (not low <= self.mpp <= high, f"the pixel size is {self.mpp} µm, it must be {low} to {high} µm"),
             (
@@ -115,6 +117,15 @@ class SimulationOptions:
             (self.grade not in {1, 2, 3}, f"the grade is {self.grade}, it must be 1, 2 or 3"),
             (not 0 <= self.fat_fraction <= 0.8, f"the fat share is {self.fat_fraction}, it must be 0 to 0.8"),
             (min(counts) < 0, "artefacts cannot be fewer than none"),
+            (max(counts) > MOST_ARTEFACTS, f"of each artefact there can be {MOST_ARTEFACTS} at most"),
+            (
+                self.rotation_deg is not None and not abs(self.rotation_deg) <= 360,
+                f"the rotation is {self.rotation_deg}°, it must be -360 to 360°",
+            ),
+            (
+                self.shift_um is not None and not max(map(abs, self.shift_um)) <= 1000 * LONGEST_SIDE_MM,
+                f"the shift is {self.shift_um} µm, more than the longest slide",
+            ),
             (not 0 <= self.blur_um <= 5, f"the blur is {self.blur_um} µm, it must be 0 to 5 µm"),
             (not 0 <= self.noise <= 20, f"the noise is {self.noise} grey levels, it must be 0 to 20"),
             (
