@@ -30,6 +30,7 @@ from PIL import Image
 
 from hostile import damage, dicom, isolate, sound
 from hostile.damage import DAMAGES, Damage
+from hostile.fault import DEFECT
 from hostile.faults_regions import collection
 from hostile.faults_slides import crop
 from hostile.sound import feature, square
@@ -226,7 +227,7 @@ def verdict(one: Format, fault: str, outcome: isolate.Outcome, reference: dict[s
         return f"WRONG: {outcome.excess}"
     if outcome.one_line:
         left = [name for name in RESULTS if (place / "case" / name).exists() and one.name != "case"]
-        if "unexpected" in outcome.stderr:
+        if DEFECT in outcome.stderr:
             return f"WRONG: a defect in one line: {outcome.stderr.strip()[-120:]}"
         return f"WRONG: leaves {left}" if left else "refused"
     if outcome.code:
@@ -265,6 +266,25 @@ def table(results: dict[tuple[str, str], Counter[str]], names: list[str]) -> str
             cells.append(" ".join(f"{count}{short[what]}" for what, count in sorted(counted.items())) or "–")
         lines.append(f"| {fault.name} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", "s same, r refused in one line, t told, p other picture, c other content"])
+
+
+def _report(
+    out: Path,
+    results: dict[tuple[str, str], Counter[str]],
+    names: list[str],
+    ends: Counter[str],
+    wrong: list[dict[str, Any]],
+    seed: int,
+    most: tuple[float, int],
+) -> str:
+    """Write what is known so far, so that a run that is stopped is not lost."""
+    text = table(results, names) + f"\n\n{sum(ends.values())} inputs, seed {seed}: {dict(ends)}; "
+    text += f"longest {most[0]:.1f} s of processor time, most {most[1] / 1e6:.0f} MB"
+    (out / "grammar.md").write_text(text + "\n", encoding="utf-8")
+    counts = [[*key, dict(counted)] for key, counted in results.items()]
+    record = {"ends": ends, "wrong": wrong, "counts": counts}
+    (out / "grammar.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return text
 
 
 def main() -> int:
@@ -313,15 +333,11 @@ def main() -> int:
             place.rename(out / "wrong" / str(number))
         else:
             shutil.rmtree(place, ignore_errors=True)
+        if number % 20 == 0 and options.number is None:
+            _report(out, results, list(chosen), ends, wrong, options.seed, (slowest, largest))
         if options.number is not None:
             print(f"{end}\n{outcome.stdout[:2000]}\n{outcome.stderr[-6000:]}")
-    text = table(results, list(chosen))
-    summary = f"{sum(ends.values())} inputs, seed {options.seed}: {dict(ends)}; "
-    summary += f"longest {slowest:.1f} s of processor time, most {largest / 1e6:.0f} MB"
-    print(f"{text}\n\n{summary}")
-    if options.number is None:
-        (out / "grammar.md").write_text(f"{text}\n\n{summary}\n", encoding="utf-8")
-        (out / "grammar.json").write_text(json.dumps({"ends": ends, "wrong": wrong}, indent=1), encoding="utf-8")
+    print(_report(out, results, list(chosen), ends, wrong, options.seed, (slowest, largest)))
     return int(bool(wrong))
 
 

@@ -69,13 +69,15 @@ def drawn(out: Path, sim: Path, fault: Fault) -> tuple[Path, str]:
     if fault.needs and not (data / fault.needs).is_file():
         return folder, f"no {fault.needs} (KI67_DATA)"
     if not folder.exists():
-        folder.mkdir(parents=True)
+        unfinished = folder.with_name("unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
         try:
             if fault.draw is not None:
-                fault.draw(folder, sim)
+                fault.draw(unfinished, sim)
         except Exception as error:  # noqa: BLE001 - a sample that cannot be drawn here is passed over, with the reason
-            shutil.rmtree(folder)
             return folder, f"{type(error).__name__}: {error}"
+        unfinished.rename(folder)
     return folder, ""
 
 

@@ -188,6 +188,21 @@ def test_a_record_that_lacks_something_runs_its_stage_again(tmp_path: Path, entr
         assert run_count(case, calls)["count"] == "7"
 
 
+@pytest.mark.parametrize(
+    ("entry", "instead"),
+    [("writes", [["count.txt"]]), ("reads", [{}]), ("writes", [3]), ("seconds", 10**400), ("seconds", "1")],
+)
+def test_a_record_with_entries_of_another_kind_is_refused(tmp_path: Path, entry: str, instead: object) -> None:
+    with open_case(tmp_path, "count", SLIDE, {}) as case:
+        run_count(case, [])
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    manifest["stages"]["count"][entry] = instead
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+
+    with pytest.raises(CaseError, match="is damaged"), open_case(tmp_path, "count", SLIDE, {}):
+        pass
+
+
 @pytest.mark.parametrize("entry", ["format", "command", "inputs", "models", "versions", "stages"])
 @pytest.mark.parametrize("instead", [None, [], "text", float("nan"), [[[[]]]]])
 def test_a_manifest_that_lacks_something_is_refused(tmp_path: Path, entry: str, instead: object) -> None:

@@ -5,7 +5,6 @@ A manifest is input like any other: it is checked here, once, so that nothing la
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import sys
@@ -19,6 +18,7 @@ from ki67.errors import CaseError
 from ki67.files import read_json
 
 MANIFEST: Final = "run.json"
+MOST_SECONDS = 1e9  # thirty years; a giant whole number is no float any more
 FORMAT: Final = 1
 BEGIN_AFRESH: Final = "Delete it to begin afresh, or choose another folder with --out."
 
@@ -103,7 +103,8 @@ def _fault_of_record(record: Mapping[str, Any]) -> str | None:
     if not isinstance(record.get("state"), str):
         return "has no state"
     for name in ("reads", "writes"):
-        if not isinstance(record.get(name, []), list):
+        names = record.get(name, [])
+        if not isinstance(names, list) or not all(isinstance(file, str) for file in names):
             return f"has no list of what it {name}"
     if not isinstance(record.get("outputs", {}), dict):
         return "has no list of outputs"
@@ -112,7 +113,7 @@ def _fault_of_record(record: Mapping[str, Any]) -> str | None:
     if outside:
         return f"claims a file outside the folder, {outside[0]!r}"
     seconds = record.get("seconds", 0)
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+    if not isinstance(seconds, int | float) or not 0 <= seconds < MOST_SECONDS:
         return "has no time"
     return None
 
