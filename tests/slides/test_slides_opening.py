@@ -290,3 +290,11 @@ def test_jpeg_tiles_whose_colours_contradict_the_directory_are_not_guessed(tmp_p
 def test_a_name_that_no_file_can_have_ends_in_one_line(tmp_path):
     refusal(tmp_path / ("a" * 300 + ".svs"))
     refusal(Path("/".join(["b" * 200] * 30)))
+
+
+def test_a_pipe_among_the_files_of_a_mirax_slide_is_told_and_not_waited_for(tmp_path):
+    Image.fromarray(colours()).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").rename(tmp_path / "a.mrxs")
+    (tmp_path / "a").mkdir()
+    os.mkfifo(tmp_path / "a" / "Slidedat.ini")
+    assert "Slidedat.ini" in refusal(tmp_path / "a.mrxs", 0.25)

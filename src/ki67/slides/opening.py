@@ -28,6 +28,7 @@ FORMATS: Final = (
     "Slides (SVS, NDPI, MRXS, SCN, BIF, DICOM, tiled TIFF, OME-TIFF) and PNG, JPEG, TIFF fields can be read"
 )
 HEAD_BYTES: Final = 16
+MIRAX: Final = ".mrxs"  # its pixels lie in a folder of the same name
 READING_VERSION: Final = 2
 """Raised when the same file gives other pixels or another pixel size, so that finished cases are done again."""
 KINDS: Final = (
@@ -119,6 +120,7 @@ def _open_source(path: Path) -> tuple[Path, Opened]:
     head = _head_of(path)
     if head.startswith(TIFF_MAGICS):
         return path, open_tiff(path)
+    _refuse_pipes_of(path)
     vendor = detect_vendor(path)
     if vendor == "dicom":
         check_dicom(path)
@@ -130,6 +132,15 @@ def _open_source(path: Path) -> tuple[Path, Opened]:
     if opened is None:
         raise SlideError(path, "is not a slide or a picture that can be read", FORMATS)
     return path, opened
+
+
+def _refuse_pipes_of(path: Path) -> None:
+    """Refuse a MIRAX slide with a pipe, socket or device among its files: OpenSlide would wait for it without end."""
+    folder = path.with_suffix("")
+    if path.suffix.lower() == MIRAX and _is_folder(folder):
+        for file in sorted(folder.iterdir()):
+            if not file.is_file() and not file.is_dir():
+                raise SlideError(path, f"has {file.name} among its files, which is no file", REPAIR)
 
 
 def _check_extent(path: Path, size_px: tuple[int, int], mpp: float) -> None:
