@@ -101,7 +101,7 @@ def check_slides(
         ``usable``; ``problems``, what ``score`` (``count`` for one Ki-67 slide) would refuse, as it would
         say it; ``warnings``; ``checks``, as in the ``domain`` part of ``score.json``; ``slides``, for each ``path``,
         ``role``, ``reader``, ``size_px``, ``levels`` (``size_px``, ``mpp``), ``mpp``, ``mpp_source``,
-        ``mpp_of_file``, ``origin_px``, ``stain``, ``tissue_mm2``, ``pieces``, ``focus``, ``nuclear_size_um``,
+        ``mpp_of_file``, ``origin_px``, ``stain``, ``tissue_mm2``, ``pieces``, ``focus``, ``nuclear_radius_um``,
         ``warnings`` and ``problems``. What could not be found out is None.
 
     Raises
@@ -117,7 +117,7 @@ def check_slides(
             _sample(one, alone=ki67 is None)
         checks = _judge(seen)
     for one in seen:
-        one.facts["nuclear_size_um"] = _nuclear_size(checks, one.role)
+        one.facts["nuclear_radius_um"] = _nuclear_radius(checks, one.role)
         one.facts["problems"] = one.problems
     problems = [text for one in seen for text in one.problems]
     warnings = doubts(check for check in checks if not check.forbids)
@@ -165,7 +165,7 @@ def _facts_of(slide: Slide, role: Role, *, measured: bool) -> dict[str, Any]:
         "tissue_mm2": None,
         "pieces": None,
         "focus": None,
-        "nuclear_size_um": None,
+        "nuclear_radius_um": None,
         "warnings": list(slide.named_warnings) if measured else [],
     }
 
@@ -212,6 +212,6 @@ def _judge(seen: list[_Seen]) -> tuple[Check, ...]:
     return checks
 
 
-def _nuclear_size(checks: tuple[Check, ...], role: Role) -> float | None:
+def _nuclear_radius(checks: tuple[Check, ...], role: Role) -> float | None:
     name = "nuclear_size" if role == "ki67" else "he_nuclear_size"
     return next((check.value for check in checks if check.name == name), None)

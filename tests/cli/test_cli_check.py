@@ -18,7 +18,7 @@ from ki67.simulate.pair import simulate_pair
 from ki67.slides import open_slide, write_pyramid
 
 Run = Callable[..., Any]
-PER_SLIDE = {"reader", "levels", "mpp", "mpp_source", "stain", "tissue_mm2", "pieces", "focus", "nuclear_size_um"}
+PER_SLIDE = {"reader", "levels", "mpp", "mpp_source", "stain", "tissue_mm2", "pieces", "focus", "nuclear_radius_um"}
 
 
 @pytest.fixture(scope="module")

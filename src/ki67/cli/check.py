@@ -96,8 +96,8 @@ def _tissue(slide: Mapping[str, Any]) -> str:
 
 
 def _nuclei(slide: Mapping[str, Any]) -> str:
-    size = slide["nuclear_size_um"]
-    return "" if size is None else f"{size:.1f} µm across"
+    size = slide["nuclear_radius_um"]
+    return "" if size is None else f"typical radius {size:.1f} µm"
 
 
 def _origin(slide: Mapping[str, Any]) -> str:
