@@ -25,8 +25,9 @@ _EDGE_PERCENTILE = 99.5
 # How much more blue than red light the paler half of the pixels absorbs, in OD: at most 0.082 on the 51 Ki-67 fields
 # at hand, whose light is up to 0.07 warmer than white. A film of DAB of 0.3 OD over them gives 0.13 to 0.24.
 _BROWN_GROUND = 0.125
-# Strength of the stains (OD): haematoxylin 0.18 to 0.58, DAB 0.18 to 3.6 on the Ki-67 fields at hand.
-_LEAST_HEMATOXYLIN, _LEAST_DAB = 0.12, 0.15
+# Strength of the stains (OD): haematoxylin 0.18 to 0.58, DAB 0.18 to 3.6 on the Ki-67 fields at hand; haematoxylin
+# 0.11 where stroma alone is blue.
+_LEAST_HEMATOXYLIN, _LEAST_DAB = 0.08, 0.15
 # Share of the pale pixels that are blue where haematoxylin is too pale for its colour to be measured.
 _PALE_BLUE_SHARE = 0.3
 # Blocks in which nuclei are sieved: a thousand nuclei and more.
