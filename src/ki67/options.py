@@ -69,6 +69,8 @@ class Options:
         Another model of that engine (``ki67 cells train``); None takes the shipped one.
     dab_threshold
         Mean DAB density of a tumour nucleus from which it is positive; None leaves that to the engine.
+    use_doubtful_region
+        Go on with a region that lies beside the tissue, or where the tumour cells are not.
     use_unusable_stain
         Report an index where the stain or the colours are known to be unusable.
     keep_artefacts
@@ -86,3 +88,4 @@ class Options:
     dab_threshold: float | None = None
     keep_artefacts: bool = False
     use_unusable_stain: bool = False
+    use_doubtful_region: bool = False

@@ -56,6 +56,7 @@ def run_score(
             stages.require_believable(case, options)
             stages.map_region(case, he, ki67, options)
             stages.count(case, ki67, stages.REGIONS_KI67, options)
+            stages.judge_region_density(case, ki67, stages.REGIONS_KI67, options)
             stages.score(case, ki67, options)
             stages.report_case(case, he, ki67, options)
             return _result(case)
@@ -92,6 +93,8 @@ def _count(case: Case, ki67: stages.CaseSlide, options: Options) -> Summary:
         stages.take_regions(case, ki67, options, stages.REGIONS_KI67)
     stages.judge(case, ki67)
     stages.count(case, ki67, stages.REGIONS_KI67 if options.regions is not None else None, options)
+    if options.regions is not None:
+        stages.judge_region_density(case, ki67, stages.REGIONS_KI67, options)
     stages.score(case, ki67, replace(options, allow_few_cells=True), zero_cells_allowed=True)
     stages.report_case(case, None, ki67, options)
     return _result(case)

@@ -16,10 +16,18 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from ki67 import cells, idc, registration, report, scoring
-from ki67.annotations import Region, Regions, check_inside, choose_regions, read_regions, write_regions
+from ki67.annotations import (
+    Region,
+    Regions,
+    check_inside,
+    choose_regions,
+    judge_on_tissue,
+    read_regions,
+    write_regions,
+)
 from ki67.case import Case, Stage, Summary
 from ki67.domain import Check, Verdict, checks_of, checks_part, domain_part, doubts, insist
-from ki67.errors import NoTissueError, RegionError, RegistrationError, StainError
+from ki67.errors import NoTissueError, RegionError, RegistrationError, StainError, TissueError
 from ki67.files import atomic_path, printable, sha256_of, write_json
 from ki67.geometry import RectUm
 from ki67.options import Adjustment, Options
@@ -44,6 +52,12 @@ REPORT = "report.html"
 
 JUDGED = "domain"
 """Stage that judges the slides themselves."""
+
+REGIONS_TAKEN, REGION_JUDGED = "regions", "region_density"
+"""Stages that judge the region: whether it lies on tissue, and whether the tumour cells are in it."""
+
+REGION_CHECKS = frozenset({"region_on_tissue", "region_density"})
+"""Checks on the region."""
 
 FILES = (
     HEATMAP,
@@ -231,12 +245,76 @@ def take_regions(case: Case, section: CaseSlide, options: Options, target: str) 
         return {
             "area_mm2": inside.area_mm2,
             "polygons": len(inside),
+            "checks": checks_part(_judge_region(inside, section)),
             "warnings": [*warnings, *clipped],
         }
 
     parameters = {"slide": section.identity, "regions": label_of}
-    case.run_stage(Stage("regions", 2, (target,)), parameters, (), work)
+    case.run_stage(Stage(REGIONS_TAKEN, 3, (target,)), parameters, (), work)
     section.drawn = case.path(target)
+    require_fitting_region(case, section, options)
+
+
+def _judge_region(regions: Regions, section: CaseSlide) -> tuple[Check, ...]:
+    """Judge whether a user's regions lie on the tissue; not where none is found, for then they know better."""
+    if cells.is_field(section.slide):
+        return ()
+    try:
+        tissue = section.tissue
+    except TissueError:
+        return ()
+    return (judge_on_tissue(regions.union(), tissue, section.slide.frame),)
+
+
+def judge_region_density(case: Case, ki67: CaseSlide, region_file: str, options: Options) -> None:
+    """Judge whether the region that was counted is where the tumour cells are; on a usable stain only.
+
+    Raises
+    ------
+    RegionError
+        Where they plainly are elsewhere, unless the user wants this region.
+    """
+    judged = checks_of(case.manifest["stages"][JUDGED]["summary"]["checks"])
+    if any(check.verdict is Verdict.unusable for check in judged):
+        return
+    counted_mm2 = case.manifest["stages"]["cells"]["summary"]["area_mm2"]
+    engine = cells.load_engine(options.engine, options.cell_model)
+
+    def work() -> Summary:
+        message("judging whether the region is where the tumour cells are")
+        check = cells.judge_density(
+            ki67.slide,
+            read_regions(case.path(region_file), ki67.slide.frame),
+            pq.read_table(case.path(CELLS), columns=[*cells.DENSITY_COLUMNS]),
+            counted_mm2,
+            None if cells.is_field(ki67.slide) else ki67.tissue,
+            engine,
+        )
+        return {"checks": checks_part((check,)), "warnings": []}
+
+    parameters = {"ki67": ki67.identity, "model": engine.card.sha256, "area_mm2": counted_mm2}
+    case.run_stage(Stage(REGION_JUDGED, 1, ()), parameters, (CELLS, region_file), work)
+    require_fitting_region(case, ki67, options)
+
+
+def require_fitting_region(case: Case, section: CaseSlide, options: Options) -> None:
+    """Stop at a region that plainly belongs elsewhere, unless the user wants it.
+
+    Raises
+    ------
+    RegionError
+        With what was found, and what to do.
+    """
+    checks = [check for check in _checks(case, options) if check.name in REGION_CHECKS and check.forbids]
+    if not checks:
+        return
+    msg = (
+        f"{options.regions or section.slide.path}: the region does not fit the slide: "
+        f"{'; '.join(check.text for check in checks)}. Check that it was drawn on this very slide (the H&E for "
+        "'score', the Ki-67 slide for 'count') and that its coordinates are pixels of level 0; or insist with "
+        "--use-doubtful-region"
+    )
+    raise RegionError(msg)
 
 
 def register(
@@ -516,11 +594,12 @@ def _model_cards(models: Mapping[str, str], options: Options) -> dict[str, Mappi
 
 
 def _checks(case: Case, options: Options) -> list[Check]:
-    """Return the checks of the stages that ran so far; a stain that the user insists on is marked."""
+    """Return the checks of the stages that ran so far; a stain or region that the user insists on is marked."""
     found: list[Check] = []
     for name, summary in zip(case.used, case.summaries(), strict=True):
         checks = checks_of(summary.get("checks", {}))
-        found += insist(checks) if name == JUDGED and options.use_unusable_stain else checks
+        region = name in {REGIONS_TAKEN, REGION_JUDGED} and options.use_doubtful_region
+        found += insist(checks) if region or (name == JUDGED and options.use_unusable_stain) else checks
     return found
 
 

@@ -3,6 +3,7 @@
 from ki67.annotations.cells import CELL_CLASSES, write_cells_geojson
 from ki67.annotations.choice import NOT_TUMOUR, choose_regions, is_not_tumour
 from ki67.annotations.formats import read_cells, read_regions, write_regions
+from ki67.annotations.on_tissue import judge_on_tissue, likely_scale, on_tissue, places_in
 from ki67.annotations.regions import (
     LABEL_COLORS,
     TUMOUR_LABELS,
@@ -27,6 +28,10 @@ __all__ = [
     "choose_regions",
     "color_of",
     "is_not_tumour",
+    "judge_on_tissue",
+    "likely_scale",
+    "on_tissue",
+    "places_in",
     "read_cells",
     "read_regions",
     "shown",

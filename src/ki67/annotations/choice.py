@@ -21,7 +21,7 @@ NOT_TUMOUR: Final = frozenset(
         # QuPath's default classes (PathClass.StandardPathClasses) that are no tumour.
         "stroma", "immune cells", "necrosis", "other", "ignore",
         # Ours, and what people call the same.
-        "dcis", "lcis", "in situ", "normal", "benign", "lymphocytes", "tils", "necrotic", "background", "whitespace",
+        "dcis", "lcis", "in situ", "normal", "benign", "necrotic", "background", "whitespace",
         "artefact", "artefacts", "artifact", "artifacts", "pen", "fold", "out of focus", "fat", "blood", "exclude",
     }
 )  # fmt: skip

@@ -5,6 +5,7 @@ from ki67.cells.channels import check_resolution
 from ki67.cells.detect import MARGIN_UM, CellDetection, detect_cells
 from ki67.cells.engine import DEFAULT_ENGINE, Engine, EngineName, load_engine
 from ki67.cells.quality import Appearance, appearance, judge_he, judge_ki67, wrong_order
+from ki67.cells.region_density import DENSITY_COLUMNS, judge_density
 from ki67.cells.sampling import is_field
 from ki67.cells.stains import Stains
 from ki67.cells.table import cell_schema
@@ -12,6 +13,7 @@ from ki67.cells.table import cell_schema
 __all__ = [
     "CLASSES",
     "DEFAULT_ENGINE",
+    "DENSITY_COLUMNS",
     "MARGIN_UM",
     "Appearance",
     "CellDetection",
@@ -23,6 +25,7 @@ __all__ = [
     "check_resolution",
     "detect_cells",
     "is_field",
+    "judge_density",
     "judge_he",
     "judge_ki67",
     "load_engine",

@@ -108,6 +108,13 @@ KeepArtefacts = Annotated[
     bool, typer.Option("--keep-artefacts", help="Count cells under pen, in folds and out of focus like all others.")
 ]
 
+DoubtfulRegion = Annotated[
+    bool,
+    typer.Option(
+        "--use-doubtful-region",
+        help="Go on with a region beside the tissue, or where the tumour cells are not, flagged.",
+    ),
+]
 UnusableStain = Annotated[
     bool,
     typer.Option("--use-unusable-stain", help="Report an index on a stain or colours known to be unusable, flagged."),

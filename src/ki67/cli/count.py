@@ -10,6 +10,7 @@ import typer
 from ki67.cli.common import (
     CellModel,
     DabThreshold,
+    DoubtfulRegion,
     Engine,
     EngineOption,
     Json,
@@ -41,6 +42,7 @@ def count(
     dab_threshold: DabThreshold = None,
     keep_artefacts: KeepArtefacts = False,
     use_unusable_stain: UnusableStain = False,
+    use_doubtful_region: DoubtfulRegion = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -57,6 +59,7 @@ def count(
         dab_threshold=dab_threshold,
         keep_artefacts=keep_artefacts,
         use_unusable_stain=use_unusable_stain,
+        use_doubtful_region=use_doubtful_region,
     )
     result = run_count(ki67, out, options, mpp=mpp, mpp_overrides_file=mpp_overrides_file)
     lines = [index_line(result), *warning_lines(result), f"report: {result['report']}"]

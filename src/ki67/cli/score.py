@@ -12,6 +12,7 @@ import typer
 from ki67.cli.common import (
     CellModel,
     DabThreshold,
+    DoubtfulRegion,
     Engine,
     EngineOption,
     HeMpp,
@@ -111,6 +112,7 @@ def score(
     dab_threshold: DabThreshold = None,
     keep_artefacts: KeepArtefacts = False,
     use_unusable_stain: UnusableStain = False,
+    use_doubtful_region: DoubtfulRegion = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -131,6 +133,7 @@ def score(
         dab_threshold=dab_threshold,
         keep_artefacts=keep_artefacts,
         use_unusable_stain=use_unusable_stain,
+        use_doubtful_region=use_doubtful_region,
     )
     result = run_score(
         he, ki67, out, options, he_mpp=he_mpp, ki67_mpp=ki67_mpp, mpp_overrides_file=mpp_overrides_file
