@@ -171,7 +171,7 @@ def judge(case: Case, ki67: CaseSlide, he: CaseSlide | None = None) -> None:
 
     drawn = [sha256_of(section.drawn) if section and section.drawn else None for section in (he, ki67)]
     parameters = {"he": he.identity if he else None, "ki67": ki67.identity, "drawn": drawn}
-    case.run_stage(Stage(JUDGED, 3, ()), parameters, (), work)
+    case.run_stage(Stage(JUDGED, 4, ()), parameters, (), work)
 
 
 def require_usable(case: Case, ki67: CaseSlide, options: Options) -> None:

@@ -130,3 +130,13 @@ def test_each_stain_is_unusable_in_the_place_of_the_other() -> None:
     assert not wrong_order(right)
     assert {check.name for check in wrong if check.verdict is Verdict.unusable} == {"stain", "he_stain"}
     assert wrong_order(wrong)
+
+
+def test_an_he_that_fills_the_picture_is_usable_though_its_lightest_pixels_are_pink() -> None:
+    blue = synthetic.field(positive_every=10_000)[0]
+    eosin = 0.15 + 0.25 * (np.indices(blue.shape[:2])[1] % 80 < 40)
+    filled = (blue * 10.0 ** -(eosin[..., None] * EOSIN)).astype(np.uint8)
+
+    checks = judge_he_sample(Sample((filled,)), MPP)
+
+    assert worst(checks) is not Verdict.unusable, doubts(checks)

@@ -40,9 +40,11 @@ _DARK = 50.0
 _BRIGHT_NUCLEI = 0.3
 """Skewness of the light in that band: -5.2 to -0.55 on Ki-67 fields, 0.55 to 5.2 on the same fields inverted."""
 
-_RED_TO_BLUE, _GREEN_TO_OTHERS = 0.35, 0.08
-"""Colour of what is not stained (decadic logarithms of ratios of light): -0.04 to 0.07 and -0.04 to 0.03 on all
-pictures at hand; YCbCr read as RGB has 0.3 and -0.1 to -0.17."""
+_RED_TO_BLUE, _GREEN_TO_OTHERS = 0.35, 0.25
+_SOME_RED_TO_BLUE, _SOME_GREEN = 0.15, 0.08
+"""Colour of what is not stained (decadic logarithms of ratios of light): -0.04 to 0.07 and -0.04 to 0.03 on pictures
+with glass at hand, and -0.12 for green where an H&E fills the picture. YCbCr read as RGB has 0.3 and at once -0.1 to
+-0.17, RGB read as YCbCr -0.3 for green."""
 
 _HUE_OF_GREY = 0.08
 """Distance from grey of the most coloured pixels: 0.13 and more, and 0 to 0.03 on grey and tinted grey pictures."""
@@ -67,7 +69,7 @@ _DENSE_BROWN, _DAB_OD = 0.02, 0.3
 """Share of pixels as dense as DAB that are brown, and density that half of all brown pixels have where all of them
 are nuclei: the brown of a haematoxylin with red and blue exchanged is pale, 0.1 to 0.2."""
 
-_PALE_BLUE, _PALE_SURELY_BLUE = 0.03, 0.15
+_PALE_BLUE, _TURN, _PALE_SURELY_BLUE = 0.03, -0.02, 0.15
 """Side of the palest third of an H&E's pixels, from which the densest must be still farther on the blue side, and
 which it never has: eosin is paler and redder than nuclei. On patches of 218 patients at most -0.02, on the bluest H&E
 at hand 0.10; with red and blue exchanged 0.02 to 0.32, and the densest less."""
@@ -198,7 +200,8 @@ def fault_of_light(colours: Colours) -> str:
     if colours.brightness < _DARK:
         return "the picture is mostly black: it is inverted or fluorescence, not a bright-field scan"
     red_to_blue, green_to_others = colours.tint
-    if abs(red_to_blue) > _RED_TO_BLUE or abs(green_to_others) > _GREEN_TO_OTHERS:
+    both = abs(red_to_blue) > _SOME_RED_TO_BLUE and abs(green_to_others) > _SOME_GREEN
+    if abs(red_to_blue) > _RED_TO_BLUE or abs(green_to_others) > _GREEN_TO_OTHERS or both:
         levels = ", ".join(f"{level:.0f}" for level in colours.lightest)
         return (
             f"what is not stained is strongly coloured (red, green, blue {levels}), where glass is nearly white: the "
@@ -236,7 +239,7 @@ def fault_of_ki67(colours: Colours, light: str = "") -> str:
 def fault_of_he(colours: Colours) -> str:
     """What is wrong with the colours of an H&E in good light, in a clause; empty where nothing is."""
     pale, turn = colours.turn
-    if pale > _PALE_SURELY_BLUE or (pale > _PALE_BLUE and turn < 0):
+    if pale > _PALE_SURELY_BLUE or (pale > _PALE_BLUE and turn < _TURN):
         return "red and blue seem to be swapped: its eosin is bluer than its nuclei"
     return ""
 
