@@ -18,7 +18,6 @@ from cells_sources import validation_sets
 from ki67.cells.calibration import Curve, probability
 from ki67.cells.card import CLASSES, NEGATIVE, POSITIVE
 from ki67.cells.crops import NetworkField
-from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM
 from ki67.cells.matching import match
 from ki67.cells.network import load_network, maps_of
 from ki67.cells.peaks import Peaks, find_peaks, tumour_labels
@@ -37,8 +36,9 @@ def sure_and_right(
     sure, right = [], []
     for label in TUMOUR:
         own, truth = labels == label, field.field.points[CLASSES[label]]
+        own[own] = field.field.can_judge(places_um(found, own), field.radius_um)
         hits = np.zeros(int(own.sum()), np.bool_)
-        hits[match(truth, places_um(found, own), DEFAULT_RADIUS_UM[field.group])[1]] = True
+        hits[match(truth, places_um(found, own), field.radius_um)[1]] = True
         sure.append(probability(found.values[own, label], curves[CLASSES[label]]))
         right.append(hits)
     return np.concatenate(sure), np.concatenate(right)

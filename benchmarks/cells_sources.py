@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from ki67.cells import load_engine
 from ki67.cells.card import CLASSES
 from ki67.cells.crops import NetworkField
-from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM
 from ki67.cells.matching import count_matches
 from ki67.cells.network_training import NetworkOptions, crops_of, train_network
 from ki67.cells.peaks import Peaks, tumour_labels
@@ -33,6 +32,7 @@ from ki67.progress import configure
 from train_cells_network import (
     SHIDC_TRAIN,
     WROCLAW_MPP,
+    WROCLAW_RADIUS_UM,
     WROCLAW_VALIDATION,
     data_root,
     draw_sections,
@@ -58,7 +58,7 @@ def validation_sets() -> list[FieldSet]:
     return [
         FieldSet("bcdata", root / "bcdata", [str(number) for number in range(13, 18)]),
         FieldSet("shidc", root / "shidc", shidc),
-        FieldSet("points", root / "wroclaw", list(WROCLAW_VALIDATION), WROCLAW_MPP),
+        FieldSet("points", root / "wroclaw", list(WROCLAW_VALIDATION), WROCLAW_MPP, radius_um=WROCLAW_RADIUS_UM),
     ]
 
 
@@ -67,7 +67,7 @@ def counts(field: NetworkField, peaks: Peaks, thresholds: tuple[float, float]) -
     labels = tumour_labels(peaks.values, *thresholds)
     rows = []
     for label in TUMOUR:
-        truth, radius = field.field.points[CLASSES[label]], DEFAULT_RADIUS_UM[field.group]
+        truth, radius = field.field.points[CLASSES[label]], field.radius_um
         places = places_um(peaks, labels == label)
         places = places[field.field.can_judge(places, radius)]
         rows.append([count_matches(truth, places, radius), len(places), len(truth)])

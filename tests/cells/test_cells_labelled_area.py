@@ -111,7 +111,7 @@ def test_nothing_is_asked_for_outside_the_labelled_area(half_labelled):
         "centre": np.array([[edge_px, 60]], np.float32),
         "scale": np.ones(1, np.float32),
     }
-    drawn = Draws(**(vars(crops.draw(np.random.default_rng(1), 1, 1, 1.0)) | upright)).to(crops.device)
+    drawn = Draws(**(vars(crops.draw(np.random.default_rng(1), 1)) | upright)).to(crops.device)
     _, _, weight = crops.make(drawn)
     assert weight[0, 1, :, :23].min() > 0
     assert weight[0, :, :, 25:].max() == 0

@@ -131,7 +131,7 @@ def upright(crops, number=1, other_weight=1.0, **changes):
     """Draws that leave a field as it is."""
     from ki67.cells.crops import Draws
 
-    drawn = crops.draw(np.random.default_rng(1), number, number, other_weight)
+    drawn = crops.draw(np.random.default_rng(1), number, other_weight)
     plain = {
         "turn": np.tile(np.eye(2, dtype=np.float32), (number, 1, 1)),
         "centre": np.full((number, 2), 48, np.float32),
@@ -177,7 +177,7 @@ def test_pixels_and_targets_of_a_crop_belong_together():
         "points", "p", LabelledField("f", Path("f"), MPP, {}), light, (*[np.empty((0, 2))] * 2, places), (True,) * 3
     )
     crops = Crops([field], 128, torch.device("cpu"))
-    made, target, _ = crops.make(crops.draw(rng, 4, 1, 1.0).to(crops.device))
+    made, target, _ = crops.make(crops.draw(rng, 4).to(crops.device))
     dark = torch.nn.functional.avg_pool2d(-made.mean(dim=1, keepdim=True), 2)[:, 0]
     for picture, peaks in zip(dark[:, 8:-8, 8:-8], target[:, 2, 8:-8, 8:-8], strict=True):
         shifts = {
@@ -240,7 +240,7 @@ def test_another_architecture_cannot_be_gone_on_from(fields):
 
     options = small(widths=(8, 16, 24, 32, 48))
     crops = crops_of(read_pixels(read_labels([FieldSet("points", fields, mpp=MPP)])), options)
-    with pytest.raises(ModelError, match="is no network of these widths"):
+    with pytest.raises(ModelError, match="is no network of this architecture"):
         start_from(None, crops, options)
 
 

@@ -7,7 +7,7 @@ made of it on the device that learns, all crops of a step at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -34,6 +34,7 @@ _BASIS = np.array([REFERENCE_HEMATOXYLIN, REFERENCE_DAB, REFERENCE_EOSIN])
 _BASIS = _BASIS / np.linalg.norm(_BASIS, axis=1, keepdims=True)
 _LEAST_LIGHT = 1.0 / 255
 _BLUR_REACH_PX = 4
+_SHARE_OF_ANY_NUCLEI = 1 / 3
 # Farther than any map sees, and still a number in half precision.
 _FAR = 1e4
 
@@ -60,6 +61,32 @@ _YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -
 
 
 @dataclass(frozen=True)
+class Breadth:
+    """How far crops are drawn from what the fields look like.
+
+    Ranges of nuclear ``sizes``, of the strength of all stains (``strengths``) and of each stain beside the others
+    (``balances``), all drawn in logarithms, and of the tone curve (``gammas``); spread of the stains' colours
+    (``hues``); widest blur; the share of crops on ``yellowish`` glass, and how far the others' ``tint`` may go.
+    """
+
+    sizes: tuple[float, float]
+    strengths: tuple[float, float]
+    balances: tuple[float, float]
+    hues: float
+    gammas: tuple[float, float]
+    most_blur_px: float
+    yellowish: float
+    tint: float
+
+
+SCANNERS = Breadth((0.8, 1.25), (0.85, 1.15), (0.75, 1.3), 0.04, (0.75, 1.35), 1.2, 0.0, 0.0)
+"""Other scanners and other days of the laboratory that the fields come from."""
+
+LABORATORIES = Breadth((0.6, 1.6), (0.55, 1.7), (0.75, 1.3), 0.05, (0.7, 1.4), 1.5, 0.3, 0.04)
+"""Other laboratories: sizes 0.6 to 1.6, each stain 0.4 to 2.2 times as strong, yellowed mounting."""
+
+
+@dataclass(frozen=True)
 class NetworkField(GroupedField):
     """A field at the working resolution with labelled nuclei.
 
@@ -82,7 +109,7 @@ class Draws:
 
     ``field`` (B,) which field it is of; ``turn`` (B, 2, 2) and ``centre`` (B, 2) lead from offsets from the crop's
     centre to pixels of the field, ``scale`` (B,) enlarges; ``stain_gain``, ``stain_shift`` (B, 3) and ``basis``
-    (B, 3, 3) restain in optical density (natural logarithm), ``lamp`` (B,) is its brightness; of the difference from
+    (B, 3, 3) restain in optical density (natural logarithm), ``lamp`` (B, 3) is its colour; of the difference from
     the picture blurred by ``blur_px`` (B,) ``sharpening`` (B,) times is added, -1 for the blurred picture itself;
     ``gamma``, ``saturation`` (B,) are the scanner's tone curve and colour strength, ``noise`` (B,) its noise,
     ``quality`` (B,) that of its JPEG, 0 for none; ``other_weight`` (B,) how much a nucleus labelled as no tumour cell
@@ -154,21 +181,30 @@ class Crops:
         self._asked = torch.from_numpy(asked).to(device)
         self._complete = torch.tensor([field.complete for field in labelled], device=device)
 
-    def draw(self, rng: np.random.Generator, per_group: int, of_any_nuclei: int, other_weight: float) -> Draws:
+    def draw(
+        self,
+        rng: np.random.Generator,
+        per_group: int,
+        other_weight: float = 1.0,
+        *,
+        shares: Mapping[str, float] | None = None,
+        breadth: Breadth = SCANNERS,
+    ) -> Draws:
         """Draw what becomes of the crops of one step.
 
-        Every data set gives ``per_group`` crops, one that does not tell which nuclei are tumour cells
-        ``of_any_nuclei``. A field is drawn for as often as the root of its labels: an almost empty one teaches
-        little.
+        Every data set gives ``per_group`` crops times its share, in the long run to the letter; where ``shares`` has
+        none it is 1, of a set that does not tell tumour cells apart a third. A patient is drawn as often as the root
+        of the labels, then a field likewise: an almost empty one teaches little, and a patient of many fields no
+        more than one of a single large one.
         """
-        chosen: list[int] = []
-        for group in sorted({field.group for field in self.labelled}):
-            own = [index for index, field in enumerate(self.labelled) if field.group == group]
-            share = np.sqrt([1.0 + sum(map(len, self.labelled[index].points)) for index in own])
-            count = per_group if self.labelled[own[0]].tumour_told_apart else of_any_nuclei
-            chosen += rng.choice(own, count, p=share / share.sum()).tolist()
+        groups = sorted({field.group for field in self.labelled})
+        wanted = per_group * np.array([(shares or {}).get(group, self._default_share(group)) for group in groups])
+        crops = max(1, round(wanted.sum()))
+        edges = np.cumsum(wanted) * (crops / wanted.sum())
+        turn_of = np.searchsorted(edges, np.arange(crops) + rng.uniform(0, 1), side="right")
+        chosen = [self._draw_field(rng, groups[min(turn, len(groups) - 1)]) for turn in turn_of.tolist()]
         number, size = len(chosen), self._sizes[chosen].astype(np.float64)
-        scale = np.exp(rng.uniform(math.log(0.8), math.log(1.25), number))
+        scale = _spread(rng, breadth.sizes, (number,))
         angle, flip = rng.uniform(0, 2 * math.pi, number), rng.choice([-1.0, 1.0], number)
         cosine, sine = np.cos(angle), np.sin(angle)
         turn = np.stack([flip * cosine, flip * sine, -sine, cosine], axis=1).reshape(number, 2, 2)
@@ -184,14 +220,14 @@ class Crops:
             "turn": turn / scale[:, None, None],
             "centre": centre,
             "scale": scale,
-            # Another laboratory's stains (Tellez et al., TMI 2018).
-            "stain_gain": rng.uniform(0.75, 1.3, (number, 3)) * rng.uniform(0.85, 1.15, (number, 1)),
+            # Another laboratory's stains (Tellez et al., TMI 2018), all of them and each for itself.
+            "stain_gain": _spread(rng, breadth.strengths, (number, 1)) * _spread(rng, breadth.balances, (number, 3)),
             "stain_shift": rng.normal(0, 0.02, (number, 3)),
-            "basis": _BASIS + rng.normal(0, 0.04, (number, 3, 3)),
-            "lamp": rng.uniform(0.93, 1.04, number),
-            "blur_px": np.where(blurred, rng.uniform(0.3, 1.2, number), 1.2),
+            "basis": _BASIS + rng.normal(0, breadth.hues, (number, 3, 3)),
+            "lamp": rng.uniform(0.93, 1.04, (number, 1)) * _tints(rng, number, breadth),
+            "blur_px": np.where(blurred, rng.uniform(0.3, breadth.most_blur_px, number), 1.2),
             "sharpening": sharpening,
-            "gamma": np.where(rng.random(number) < 0.4, rng.uniform(0.75, 1.35, number), 1.0),
+            "gamma": np.where(rng.random(number) < 0.4, rng.uniform(*breadth.gammas, number), 1.0),
             "saturation": np.where(rng.random(number) < 0.4, rng.uniform(0.7, 1.35, number), 1.0),
             "noise": rng.uniform(0, 0.02, number),
             "quality": quality,
@@ -214,8 +250,24 @@ class Crops:
         light = grey + (light - grey) * drawn.saturation.view(-1, 1, 1, 1)
         noise = torch.randn(light.shape, device=light.device, generator=generator)
         light = (light + noise * drawn.noise.view(-1, 1, 1, 1)).clamp(0, MOST_LIGHT)
-        light = torch.where(drawn.quality.view(-1, 1, 1, 1) > 0, self._jpeg(light, drawn.quality), light)
+        packed = drawn.quality > 0
+        if packed.any():
+            light[packed] = self._jpeg(light[packed], drawn.quality[packed])
         return light, *self._targets(drawn)
+
+    def _default_share(self, group: str) -> float:
+        """A set that does not tell which nuclei are tumour cells gives less."""
+        told_apart = next(field for field in self.labelled if field.group == group).tumour_told_apart
+        return 1.0 if told_apart else _SHARE_OF_ANY_NUCLEI
+
+    def _draw_field(self, rng: np.random.Generator, group: str) -> int:
+        own = [(index, field) for index, field in enumerate(self.labelled) if field.group == group]
+        labels = np.array([1.0 + sum(map(len, field.points)) for _, field in own])
+        patients, of_patient = np.unique([field.patient for _, field in own], return_inverse=True)
+        share = np.sqrt(np.bincount(of_patient, labels))
+        fields = np.flatnonzero(of_patient == rng.choice(len(patients), p=share / share.sum()))
+        share = np.sqrt(labels[fields])
+        return own[int(rng.choice(fields, p=share / share.sum()))][0]
 
     def _places(self, drawn: Draws, step_px: int) -> Tensor:
         """Centres of pixels of ``step_px`` in their fields, (B, S', S', 2) in pixels from the corner."""
@@ -245,7 +297,7 @@ class Crops:
         mixed = self._amounts @ (drawn.stain_gain[..., None] * drawn.basis)
         offset = torch.einsum("bj,bjk->bk", drawn.stain_shift, drawn.basis)
         density = torch.einsum("bhwi,bik->bkhw", -light.clamp_min(_LEAST_LIGHT).log(), mixed)
-        result: Tensor = torch.exp(-density - offset[..., None, None]) * drawn.lamp.view(-1, 1, 1, 1)
+        result: Tensor = torch.exp(-density - offset[..., None, None]) * drawn.lamp[..., None, None]
         return result.clamp(0, MOST_LIGHT)
 
     def _targets(self, drawn: Draws) -> tuple[Tensor, Tensor]:
@@ -267,6 +319,18 @@ class Crops:
         known = self._complete[drawn.field][..., None, None] | near
         weight = known * self._asked[drawn.field][..., None, None] * inside.unsqueeze(1)
         return target, weight * (1 + (drawn.other_weight.view(-1, 1, 1, 1) - 1) * target[:, OTHER : OTHER + 1])
+
+
+def _spread(rng: np.random.Generator, ends: tuple[float, float], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Factors between two ends, evenly in their logarithm."""
+    return np.exp(rng.uniform(math.log(ends[0]), math.log(ends[1]), shape))
+
+
+def _tints(rng: np.random.Generator, number: int, breadth: Breadth) -> NDArray[np.float64]:
+    """Colours (N, 3) of glass that is not as white as it was taken for: yellowish, or of any colour a little."""
+    yellow = np.stack([np.ones(number), rng.uniform(0.95, 1.0, number), rng.uniform(0.8, 1.0, number)], axis=1)
+    any_colour = 1 + breadth.tint * rng.uniform(-1, 0.5, (number, 3))
+    return np.where(rng.random((number, 1)) < breadth.yellowish, yellow, any_colour)
 
 
 def _nearest(field: NetworkField) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from ki67.cells.network import STRIDE, NetworkModel, load_network
 from ki67.cells.peaks import find_peaks, tumour_labels
 from ki67.cells.segmentation import STEPS_PER_PX, segment
 from ki67.cells.suppression import suppress
-from ki67.cells.tiling import Core
+from ki67.cells.tiling import GRID_PX, Core
 
 EngineName = Literal["network", "forest"]
 DEFAULT_ENGINE: Final[EngineName] = "network"
@@ -28,10 +28,8 @@ DEFAULT_ENGINE: Final[EngineName] = "network"
 # Candidates less likely than this to be a tumour nucleus are neither counted nor kept as "other" nuclei.
 _MINIMUM_SCORE = 0.10
 
-# Where pixels end at a multiple of the network's grid, its maps are what they are without an end from 78 px on after
-# it, and up to 62 px before it: its strided convolutions lean that way. Beside it the reach of peaks (8) and of
-# neighbours' outlines (36), in multiples of the grid.
-_SEEN_BEFORE_PX, _SEEN_AFTER_PX = 128, 112
+# Beside what the network sees: the reach of peaks (8) and of neighbours' outlines (36).
+_PEAKS_AND_OUTLINES_PX = 44
 
 
 @dataclass(frozen=True)
@@ -115,14 +113,21 @@ class NetworkEngine:
 
     @property
     def halo_px(self) -> int:
-        """As :meth:`seen`, above and to the left, where it is more."""
-        return _SEEN_BEFORE_PX
+        """As :meth:`seen`, on the side where it is more."""
+        return max(self._around_px)
+
+    @property
+    def _around_px(self) -> tuple[int, int]:
+        """Pixels before and after the core that the network must see, in multiples of its grid."""
+        before, after = (-(-(seen + _PEAKS_AND_OUTLINES_PX) // GRID_PX) * GRID_PX for seen in self.model.seen_px)
+        return before, after
 
     def seen(self, core: Core) -> tuple[slice, slice]:
         """Rows and columns of a tile that the network must see."""
+        before, after = self._around_px
         return (
-            slice(max(0, core.top - _SEEN_BEFORE_PX), core.bottom + _SEEN_AFTER_PX),
-            slice(max(0, core.left - _SEEN_BEFORE_PX), core.right + _SEEN_AFTER_PX),
+            slice(max(0, core.top - before), core.bottom + after),
+            slice(max(0, core.left - before), core.right + after),
         )
 
     def find(self, tile: TilePixels, core: Core) -> FoundNuclei:

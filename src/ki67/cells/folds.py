@@ -28,6 +28,11 @@ class GroupedField:
     patient: str
     field: LabelledField
 
+    @property
+    def radius_um(self) -> float:
+        """How far from a labelled point a nucleus may be found."""
+        return DEFAULT_RADIUS_UM[self.group] if self.field.radius_um is None else self.field.radius_um
+
 
 def judged_fields(fields: Iterable[GroupedField]) -> list[GroupedField]:
     """The fields that have a say in thresholds and figures."""
@@ -76,7 +81,7 @@ def count_by_group(found: Iterable[tuple[GroupedField, NDArray[np.float64]]], la
     """
     counts: dict[str, NDArray[np.float64]] = {}
     for field, places in found:
-        truth, radius = field.field.points[CLASSES[label]], DEFAULT_RADIUS_UM[field.group]
+        truth, radius = field.field.points[CLASSES[label]], field.radius_um
         places = places[field.field.can_judge(places, radius)]
         hits = count_matches(truth, places, radius)
         counts[field.group] = counts.get(field.group, np.zeros(3)) + np.array([hits, len(places), len(truth)])

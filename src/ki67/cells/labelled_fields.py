@@ -57,7 +57,8 @@ _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 class LabelledField:
     """One picture and its labelled points (N, 2) in µm, by class.
 
-    ``labelled`` is where labelling is complete; None where it is complete all over the picture.
+    ``labelled`` is where labelling is complete; None where it is complete all over the picture. ``radius_um`` is how
+    far from a label its nucleus may be found; None where it is the layout's (:data:`DEFAULT_RADIUS_UM`).
     """
 
     name: str
@@ -66,6 +67,7 @@ class LabelledField:
     points: dict[str, Points]
     warnings: tuple[str, ...] = ()
     labelled: LabelledArea | None = None
+    radius_um: float | None = None
 
     def open(self) -> Slide:
         """Open the picture again, at the pixel size that was settled when its labels were read."""

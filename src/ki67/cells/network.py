@@ -25,16 +25,28 @@ INPUT_NAME, OUTPUT_NAME = "light", "proximity"
 STRIDE = 2
 """Pixels of the input per pixel of the maps."""
 
+SEEN = "seen_px"
+"""Key in the card: how far across an end of the pixels a map depends on what is there."""
+
+# Cards of the first architecture do not say it.
+_SEEN_UNSAID_PX = (78, 62)
+_FARTHEST_SEEN_PX = 512
+
 MOST_LIGHT = 1.1
 """Light brighter than this share of the background is a reflection, not tissue."""
 
 
 @dataclass(frozen=True)
 class NetworkModel:
-    """A network ready to run; made by :func:`load_network`. Runs from several threads at once."""
+    """A network ready to run; made by :func:`load_network`. Runs from several threads at once.
+
+    Where pixels end at a multiple of the grid, its maps are what they are without an end from ``seen_px[0]`` px on
+    after it, and up to ``seen_px[1]`` px before it: strided convolutions lean to one side.
+    """
 
     path: Path
     card: CellCard
+    seen_px: tuple[int, int]
 
     @cached_property
     def runner(self) -> Runner:
@@ -98,6 +110,17 @@ def load_network(path: str | Path | None = None) -> NetworkModel:
     card = checked_card(graph, "network")
     if set(card.curves) != {POSITIVE, NEGATIVE}:
         raise ModelError(graph.with_suffix(".json"), "lacks the calibration of both classes", REINSTALL)
-    model = NetworkModel(graph, card)
+    model = NetworkModel(graph, card, _seen(graph, card))
     try_once(("network", card.sha256), model.try_out)
     return model
+
+
+def _seen(graph: Path, card: CellCard) -> tuple[int, int]:
+    said = card.details.get(SEEN, _SEEN_UNSAID_PX)
+    try:
+        before, after = (int(value) for value in said)
+    except (TypeError, ValueError):
+        before, after = -1, -1
+    if not 0 <= min(before, after) <= max(before, after) <= _FARTHEST_SEEN_PX:
+        raise ModelError(graph.with_suffix(".json"), f"says of what the network sees '{said}'", REINSTALL)
+    return before, after

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from ki67.cells.card import CARD_SCHEMA, CLASSES
 from ki67.cells.channels import WORKING_MPP
-from ki67.cells.network import INPUT_NAME, OUTPUT_NAME
+from ki67.cells.network import INPUT_NAME, OUTPUT_NAME, SEEN
 from ki67.cells.tiling import GRID_PX
-from ki67.cells.unet import CellNetwork
 from ki67.files import atomic_path, sha256_of, write_json
 
 OPSET = 17
@@ -22,7 +21,7 @@ OPSET = 17
 
 
 class _Proximity(nn.Module):
-    def __init__(self, network: CellNetwork) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
@@ -30,7 +29,7 @@ class _Proximity(nn.Module):
         return torch.sigmoid(self.network(light))
 
 
-def export_network(network: CellNetwork, path: str | Path, card: dict[str, Any]) -> dict[str, Any]:
+def export_network(network: nn.Module, path: str | Path, card: dict[str, Any]) -> dict[str, Any]:
     """Write graph and card; returns the card.
 
     Parameters
@@ -66,6 +65,7 @@ def export_network(network: CellNetwork, path: str | Path, card: dict[str, Any])
         "classes": list(CLASSES),
         "input": f"{INPUT_NAME}: float32 (1, 3, H, W), transmitted light, 1 for the background; H, W of {GRID_PX}",
         "output": f"{OUTPUT_NAME}: float32 (1, 3, H/2, W/2), proximity 0 to 1 of {', '.join(CLASSES)}",
+        SEEN: list(network.seen_px),  # type: ignore[arg-type]
         "sha256": sha256_of(target),
     }
     write_json(target.with_suffix(".json"), full)

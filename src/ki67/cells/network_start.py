@@ -17,15 +17,14 @@ from torch import Tensor, nn
 
 from ki67.cells.crops import Crops
 from ki67.cells.network import load_network
-from ki67.cells.network_training import NetworkOptions, draw_batch
-from ki67.cells.unet import CellNetwork
+from ki67.cells.network_training import NetworkOptions, build_network, draw_batch
 from ki67.errors import ModelError
 from ki67.model_files import taking_apart
 
 _STATISTICS_BATCHES = 6
 
 
-def start_from(path: str | Path | None, crops: Crops, options: NetworkOptions) -> CellNetwork:
+def start_from(path: str | Path | None, crops: Crops, options: NetworkOptions) -> nn.Module:
     """The network of a graph, ready to be trained on.
 
     Parameters
@@ -35,7 +34,7 @@ def start_from(path: str | Path | None, crops: Crops, options: NetworkOptions) -
     crops
         What it will be trained on: layers are normalised by what these look like.
     options
-        Widths, and how many crops make a step.
+        Architecture, widths, and how many crops make a step.
 
     Raises
     ------
@@ -43,11 +42,15 @@ def start_from(path: str | Path | None, crops: Crops, options: NetworkOptions) -
         Where the graph is damaged, or of another architecture.
     """
     source = load_network(path).path
-    network = CellNetwork(options.widths)
+    network = build_network(options)
     folded = _convolutions(source)
     own = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     if [tuple(weight.shape) for weight, _ in folded] != [tuple(module.weight.shape) for module in own]:
-        raise ModelError(source, "is no network of these widths", "Train from scratch, or start from another model.")
+        raise ModelError(
+            source,
+            "is no network of this architecture and these widths",
+            "Train from scratch, or start from another model.",
+        )
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     with torch.no_grad():
         for module, (weight, bias) in zip(own, folded, strict=True):

@@ -18,14 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ki67.averaging import update_average
 from ki67.cells.card import CLASSES, OTHER
 from ki67.cells.channels import WORKING_MPP
-from ki67.cells.crops import CROPS_VERSION, Crops, NetworkField
+from ki67.cells.crops import CROPS_VERSION, LABORATORIES, SCANNERS, Crops, NetworkField
 from ki67.cells.labelled_fields import LabelledField
+from ki67.cells.lite_unet import LiteNetwork
 from ki67.cells.network import transmitted
 from ki67.cells.sampling import sample_slide
 from ki67.cells.stains import estimate_stains
@@ -46,16 +47,20 @@ class NetworkOptions:
     """How the network is trained.
 
     Equal options and fields give the same weights on the same processor with as many threads.
-    ``crop_px`` is the edge of a training crop at the working resolution, ``crops_per_group`` how many crops of each
-    data set make one step, ``crops_of_any_nuclei`` how many of a set that does not tell which nuclei are tumour
-    cells; ``other_weight`` how much a nucleus that is labelled as no tumour cell weighs (they are few, and look most
-    like tumour); ``average_decay`` that of the exponential average of the weights, which is kept.
+    ``architecture`` is ``lite`` (:mod:`ki67.cells.lite_unet`) or ``unet`` (:mod:`ki67.cells.unet`, of ``widths``);
+    ``crop_px`` is the edge of a training crop at the working resolution, ``crops_per_group`` how many crops of a data
+    set make one step, ``shares`` pairs of a data set and how many times as many it gives
+    (:meth:`ki67.cells.crops.Crops.draw`); ``wide`` draws other laboratories, not only other scanners;
+    ``other_weight`` how much a nucleus that is labelled as no tumour cell weighs (they are few, and look most like
+    tumour); ``average_decay`` that of the exponential average of the weights, which is kept.
     """
 
+    architecture: str = "unet"
     steps: int = 5500
     crop_px: int = 256
     crops_per_group: int = 3
-    crops_of_any_nuclei: int = 1
+    shares: tuple[tuple[str, float], ...] = ()
+    wide: bool = False
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     warmup_steps: int = 100
@@ -85,9 +90,9 @@ def train_network(
     crops: Crops,
     directory: str | Path,
     options: NetworkOptions,
-    start: CellNetwork | None = None,
+    start: nn.Module | None = None,
     origin: str = "",
-) -> CellNetwork:
+) -> nn.Module:
     """Train a network, or go on with the training in the folder; returns the averaged one.
 
     ``crops`` are of the fields to learn from, on the device that learns (:func:`crops_of`);
@@ -106,7 +111,9 @@ def train_network(
     if not any(len(points) for field in crops.labelled for points in field.points[1:]):
         raise DataSetError(folder, "cannot be trained in: the fields hold no tumour cell", "Add labelled fields.")
     torch.manual_seed(options.seed)
-    network, average = CellNetwork(options.widths), CellNetwork(options.widths)
+    network, average = build_network(options), build_network(options)
+    if start is None and isinstance(network, LiteNetwork):
+        network.load_imagenet()
     if start is not None:
         network.load_state_dict(start.state_dict())
     device = crops.device
@@ -132,6 +139,11 @@ def train_network(
             _log(folder, step + 1, loss)
             losses = []
     return average.cpu().eval()
+
+
+def build_network(options: NetworkOptions) -> nn.Module:
+    """A network of the architecture, with random weights."""
+    return LiteNetwork() if options.architecture == "lite" else CellNetwork(options.widths)
 
 
 def crops_of(fields: Sequence[NetworkField], options: NetworkOptions) -> Crops:
@@ -160,7 +172,13 @@ def _batches(
 def draw_batch(crops: Crops, options: NetworkOptions, step: int) -> tuple[Tensor, Tensor, Tensor]:
     """Light, targets and weights of one step, see :meth:`Crops.make`; follows from seed and step."""
     rng = np.random.default_rng((options.seed, step))
-    drawn = crops.draw(rng, options.crops_per_group, options.crops_of_any_nuclei, options.other_weight)
+    drawn = crops.draw(
+        rng,
+        options.crops_per_group,
+        options.other_weight,
+        shares=dict(options.shares),
+        breadth=LABORATORIES if options.wide else SCANNERS,
+    )
     generator = torch.Generator(crops.device).manual_seed(int(rng.integers(1 << 62)))
     return crops.make(drawn.to(crops.device), generator)
 
@@ -179,7 +197,7 @@ def proximity_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def _step(
-    network: CellNetwork,
+    network: nn.Module,
     optimiser: torch.optim.AdamW,
     batch: tuple[Tensor, Tensor, Tensor],
     options: NetworkOptions,

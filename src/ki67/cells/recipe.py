@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from ki67.cells.calibration import Curve, fit_curve
 from ki67.cells.card import CLASSES, NEGATIVE, OTHER, POSITIVE, TUMOUR_CLASSES, learnt_from
@@ -28,7 +29,7 @@ from ki67.cells.folds import (
     patients_of,
     with_tumour,
 )
-from ki67.cells.labelled_fields import ALL_NUCLEI, DEFAULT_RADIUS_UM, read_fields
+from ki67.cells.labelled_fields import ALL_NUCLEI, read_fields
 from ki67.cells.matching import match
 from ki67.cells.network import STRIDE, load_network, maps_of
 from ki67.cells.network_export import export_network
@@ -37,7 +38,6 @@ from ki67.cells.network_training import NetworkOptions, crops_of, read_network_f
 from ki67.cells.peaks import Peaks, find_peaks
 from ki67.cells.thresholds import Counts, choose_thresholds
 from ki67.cells.training import TrainingOptions, measure_field, train
-from ki67.cells.unet import CellNetwork
 from ki67.errors import DataSetError, ModelError
 from ki67.layouts import Layout
 from ki67.progress import message, track
@@ -58,13 +58,14 @@ FULLY_LABELLED = (Layout.points, Layout.qupath, Layout.simulated)
 
 @dataclass(frozen=True)
 class FieldSet:
-    """Labelled fields of one layout; ``images`` None takes all."""
+    """Labelled fields of one layout; ``images`` None takes all, ``radius_um`` None the layout's matching radius."""
 
     layout: str
     directory: Path
     images: Sequence[str] | None = None
     mpp: float | None = None
     mpp_overrides_file: bool = False
+    radius_um: float | None = None
 
 
 def patient_of(name: str) -> str:
@@ -141,7 +142,7 @@ def train_cells(
 def read_labels(sets: Sequence[FieldSet], patient: Callable[[str], str] = patient_of) -> list[GroupedField]:
     """Labels of all fields, without their pixels."""
     return [
-        GroupedField(chosen.layout, patient(field.name), field)
+        GroupedField(chosen.layout, patient(field.name), replace(field, radius_um=chosen.radius_um))
         for chosen in sets
         for field in read_fields(
             chosen.directory, chosen.layout, chosen.mpp, chosen.images, overrides_file=chosen.mpp_overrides_file
@@ -228,7 +229,7 @@ def _fields_seen(fields: Sequence[NetworkField], start: str | Path | None) -> li
 
 def learn(
     fields: Sequence[NetworkField], folder: Path, options: NetworkOptions, start: str | Path | None = None
-) -> CellNetwork:
+) -> nn.Module:
     """Train from scratch in two steps, or go on from a network in one."""
     crops = crops_of(fields, options)
     if start is None:
@@ -237,7 +238,7 @@ def learn(
     return train_network(crops, folder, options, start_from(start, crops, options), origin)
 
 
-def train_in_two_steps(crops: Crops, folder: Path, options: NetworkOptions) -> CellNetwork:
+def train_in_two_steps(crops: Crops, folder: Path, options: NetworkOptions) -> nn.Module:
     """Train, then go on for a while with nuclei that are labelled as no tumour cells weighing more.
 
     Weighing them more from the start would make the network shy of every pale nucleus before it knows any.
@@ -274,7 +275,7 @@ def cross_validate(
     return found
 
 
-def peaks_of(network: CellNetwork, field: NetworkField) -> Peaks:
+def peaks_of(network: nn.Module, field: NetworkField) -> Peaks:
     """What a network finds on a whole field."""
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -305,10 +306,10 @@ def _curve(fields: Sequence[NetworkField], peaks: Sequence[Peaks | None], label:
         if found is None:
             continue
         own = found.of_class(label, 0.0)
-        own[own] = field.field.can_judge(places_um(found, own), DEFAULT_RADIUS_UM[field.group])
+        own[own] = field.field.can_judge(places_um(found, own), field.radius_um)
         right = np.zeros(int(own.sum()), np.bool_)
         truth = field.field.points[CLASSES[label]]
-        right[match(truth, places_um(found, own), DEFAULT_RADIUS_UM[field.group])[1]] = True
+        right[match(truth, places_um(found, own), field.radius_um)[1]] = True
         scores.append(found.values[own, label])
         hits.append(right)
         groups.append(np.full(len(right), field.group))

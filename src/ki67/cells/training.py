@@ -21,7 +21,7 @@ from ki67.cells.candidates import FEATURE_NAMES, find_candidates
 from ki67.cells.card import CARD_SCHEMA, CLASSES, NEGATIVE, OTHER, POSITIVE
 from ki67.cells.channels import WORKING_MPP, TilePixels, make_channels
 from ki67.cells.folds import GroupedField, assign_folds, count_by_group, describe_folds
-from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField
+from ki67.cells.labelled_fields import LabelledField
 from ki67.cells.sampling import sample_slide
 from ki67.cells.stains import estimate_stains
 from ki67.cells.suppression import suppress
@@ -81,7 +81,7 @@ def measure_field(field: LabelledField, group: str, patient: str) -> TrainingFie
         candidates = find_candidates(make_channels(pixels), stains)
     x_um, y_um = candidates.x_px * WORKING_MPP, candidates.y_px * WORKING_MPP
     size_um = candidates.radius_px * WORKING_MPP
-    radius, places = DEFAULT_RADIUS_UM[group], np.column_stack([x_um, y_um])
+    radius, places = GroupedField(group, patient, field).radius_um, np.column_stack([x_um, y_um])
     labels, named = _labels(places, size_um, field.points, radius)
     own = field.can_judge(places, radius)
     return TrainingField(

@@ -16,6 +16,9 @@ from torch.nn import functional
 WIDTHS = (16, 32, 48, 64, 96)
 """Channels of the levels, from the input's resolution to a sixteenth of it."""
 
+SEEN_PX = (78, 62)
+"""How far a map depends on what is across an end of the pixels at a multiple of 16: after it, and before it."""
+
 # Most pixels belong to no nucleus' centre: the first guess of every map is 3 %.
 _FIRST_LOGIT = -3.5
 # Transmitted light of tissue: typical mean and spread, so that the first convolution sees values about 1.
@@ -36,6 +39,8 @@ class CellNetwork(nn.Module):
     widths
         Channels of the five levels.
     """
+
+    seen_px = SEEN_PX
 
     def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
