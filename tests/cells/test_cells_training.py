@@ -20,8 +20,8 @@ torch = pytest.importorskip("torch")
 MPP = 0.25
 CARD = {
     "name": "n",
-    "positive_threshold": 0.0,
-    "negative_threshold": 0.0,
+    "positive_threshold": 0.001,
+    "negative_threshold": 0.001,
     "calibration": {"positive": [5.0, -2.0], "negative": [5.0, -2.0]},
 }
 
