@@ -23,7 +23,7 @@ from ki67.slides.tissue import optical_density
 
 IMAGEJ = Path(os.environ.get("KI67_IMAGEJ", "/usr/share/java/ij.jar"))
 PROGRAM = Path(__file__).parent / "ImageJMeasurements.java"
-STAINS = Stains((231.0, 228.0, 220.0), (0.65, 0.704, 0.286), (0.268, 0.57, 0.776), True, True, 0.3, 0.6, 0.0, 0.1)
+STAINS = Stains((231.0, 228.0, 220.0), (0.65, 0.704, 0.286), (0.268, 0.57, 0.776), True, True, 0.3, 0.6)
 BOX, BOXES_ACROSS = 36, 20
 # Half a step of the last of the nine digits that a float32 column keeps.
 PRECISION = 2e-6
