@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -123,6 +124,17 @@ def test_a_plain_picture_needs_mpp_even_with_a_print_resolution(tmp_path, suffix
         assert np.abs(slide.read(slide.bounds_um, 0.25).astype(int) - colours()).max() <= (
             60 if suffix == "jpg" else 0
         )
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_a_plain_picture_too_fine_for_print_tells_its_pixel_size(tmp_path, suffix):
+    path = tmp_path / f"field.{suffix}"
+    Image.fromarray(colours()).save(path, dpi=(50_800, 50_800))
+    with open_slide(path) as slide:
+        assert slide.mpp == pytest.approx(0.5, rel=1e-4)
+    assert re.search(r"0\.25 µm.* 0\.5 µm", refusal(path, 0.25, kind=PixelSizeError))
+    with open_slide(path, 0.25, overrides_file=True) as slide:
+        assert slide.mpp == 0.25
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])

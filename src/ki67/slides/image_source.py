@@ -11,6 +11,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from ki67.errors import SlideError
 from ki67.slides.openslide_source import one_line
+from ki67.slides.pixel_size import UM_PER_RESOLUTION_UNIT, Found, not_for_print
 from ki67.slides.sources import REPAIR, ArraySource, Opened, RgbImage, check_field_size, over_white
 
 PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
@@ -23,6 +24,7 @@ COEFFICIENT_BYTES: Final = 6
 START_OF_SCAN: Final = b"\xff\xda"
 # Encoders write about ten scans; thousands of them over a large picture keep a decoder busy for hours.
 MOST_SCANS: Final = 100
+UM_PER_INCH: Final = UM_PER_RESOLUTION_UNIT[2]
 EXIF_ORIENTATION: Final = 0x0112
 UPRIGHT: Final = 1
 
@@ -51,13 +53,23 @@ def open_image(path: Path) -> Opened:
             with opened as image:
                 _check_size(path, image)
                 warnings = _warnings(image)
+                stated = _stated_size(image)
                 image.load()
                 pixels = _to_rgb(image)
     except SlideError:
         raise
     except Exception as error:  # what decoders raise on hostile bytes has no end
         raise SlideError(path, f"is a picture that cannot be decoded: {one_line(error)}", REPAIR) from error
-    return Opened(ArraySource("png" if png else "jpeg", pixels), warnings=warnings)
+    return Opened(ArraySource("png" if png else "jpeg", pixels), stated, warnings)
+
+
+def _stated_size(image: Image.Image) -> list[Found]:
+    """Pixel size by the picture's resolution, where that is too fine to be meant for print or a screen."""
+    x, y = image.info.get("dpi", (0, 0))
+    if not (x > 0 and y > 0):
+        return []
+    found = Found(UM_PER_INCH / float(x), UM_PER_INCH / float(y), "its resolution")
+    return [found] if not_for_print(found) else []
 
 
 def _check_size(path: Path, image: Image.Image) -> None:

@@ -52,8 +52,8 @@ def open_slide(path: str | Path, mpp: float | None = None, *, overrides_file: bo
     path
         A file, or a folder of DICOM files.
     mpp
-        µm per pixel of level 0, where the file does not say. Plain pictures need it: the resolution that a camera or
-        a drawing program writes into them means print, not specimen.
+        µm per pixel of level 0, where the file does not say. Most plain pictures need it: the resolution that a
+        camera or a drawing program writes into them means print, not specimen.
     overrides_file
         Take ``mpp`` although the file itself says a size more than 2 % away; the slide then has a warning.
 

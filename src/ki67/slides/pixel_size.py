@@ -22,6 +22,9 @@ INSIST: Final = (
     "Leave --mpp (--he-mpp, --ki67-mpp) out to take the file's word; where you know the file to be wrong, insist "
     f"with {OVERRIDE}"
 )
+LARGEST_PICTURE_MPP: Final = 4.0
+"""A coarser one in a plain picture may be meant for print or a screen; neither has these 6,350 dots per inch."""
+
 UM_PER_RESOLUTION_UNIT: Final = {2: 25400.0, 3: 10000.0, 4: 1000.0, 5: 1.0}  # inch, cm, and tifffile's mm, µm
 
 
@@ -114,6 +117,11 @@ def chosen_size(path: Path, given: float | None, found: Found | None, *, overrid
 def believable(found: Found) -> bool:
     """Whether what a file says can be the size of a pixel of a slide at all."""
     return _plausible(found.x_um) and _plausible(found.y_um)
+
+
+def not_for_print(found: Found | None) -> bool:
+    """Whether the resolution of a plain picture tells of the specimen, not of print or a screen."""
+    return found is not None and believable(found) and max(found.x_um, found.y_um) <= LARGEST_PICTURE_MPP
 
 
 def _agree(given: float, found: Found) -> bool:

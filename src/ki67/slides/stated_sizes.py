@@ -18,6 +18,7 @@ from ki67.slides.pixel_size import (
     believable,
     mpp_of_resolution_tags,
     mpp_of_text,
+    not_for_print,
     size_text,
 )
 from ki67.slides.tiff_layout import Layout
@@ -32,8 +33,9 @@ _ALMOST: Final = 1e-9  # 0.51 is 2 % above 0.5 to people and a hair more in bina
 def sizes_in_tiff(layout: Layout) -> list[Found]:
     """Every statement of a TIFF on its pixel size, the most trusted first.
 
-    The resolution tags of a picture without tiles and levels are left out: cameras and drawing programs write there
-    what they mean for print. ImageJ writes pixels per micrometre there, and the unit into the description.
+    The resolution tags of a picture without tiles and levels are left out where they can be meant for print, as
+    cameras and drawing programs write them. ImageJ writes pixels per micrometre there, and the unit into the
+    description.
     """
     page, description = layout.page, layout.page.description
     stated: list[Found | None] = []
@@ -48,8 +50,9 @@ def sizes_in_tiff(layout: Layout) -> list[Found]:
     x, y = (re.search(_VIPS_MPP.format(axis=axis), description) for axis in "xy")
     if x and y:
         stated.append(mpp_of_text(x[1], y[1], "libvips' openslide.mpp"))
-    if page.is_tiled or len(layout.levels) > 1 or layout.ome is not None:
-        stated.append(mpp_of_resolution_tags(page))
+    tags = mpp_of_resolution_tags(page)
+    if page.is_tiled or len(layout.levels) > 1 or layout.ome is not None or not_for_print(tags):
+        stated.append(tags)
     return [found for found in stated if found is not None]
 
 
