@@ -236,7 +236,7 @@ def test_bcdata_labels_that_claim_more_than_a_field_holds_are_refused(save):
     labels = path.parents[1] / "annotations/positive/1.h5"
     labels.parent.mkdir(parents=True)
     with h5py.File(labels, "w") as store:
-        store.create_dataset("coordinates", (10**9, 2), chunks=(1000, 2))
+        store.create_dataset("coordinates", (10**9, 2), "f4", chunks=(1000, 2))
     with pytest.raises(DataSetError, match=r"1\.h5.*2000000000 coordinates"):
         read_fields(path.parents[1], "bcdata")
     with h5py.File(labels, "w") as store:
