@@ -112,7 +112,10 @@ ending.run(command, [])
 
 def stopped(folder: Path, number: int, wait: str = "time.sleep(100)") -> tuple[int, str]:
     """Exit code and stderr of a command that a signal reaches in the middle of writing."""
-    words = [sys.executable, "-c", STAGE.format(wait=wait), str(folder)]
+    # Whoever runs the tests may be shielded from the signal, and its children with it.
+    handler = "default_int_handler" if number == signal.SIGINT else "SIG_DFL"
+    plain = f"import signal; signal.signal({int(number)}, signal.{handler})\n"
+    words = [sys.executable, "-c", plain + STAGE.format(wait=wait), str(folder)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
