@@ -36,7 +36,7 @@ def test_train_names_what_is_missing(ki67: Run, tmp_path: Path, patch_folder: Pa
     assert unsaid.code == 2
     assert "--mpp" in unsaid.stderr
     (patch_folder / "index.csv").unlink()
-    assert "index.csv: is missing" in one_line(ki67("idc", "train", patch_folder, tmp_path / "out", "--mpp", 4))
+    assert "index.csv: does not exist" in one_line(ki67("idc", "train", patch_folder, tmp_path / "out", "--mpp", 4))
 
 
 def test_train_refuses_a_damaged_note_beside_the_patches(ki67: Run, tmp_path: Path, patch_folder: Path) -> None:
