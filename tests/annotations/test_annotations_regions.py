@@ -94,6 +94,22 @@ def test_a_clipped_region_may_fall_into_parts() -> None:
     assert checked[0].geometry.geom_type == "MultiPolygon"
 
 
+def test_one_of_many_regions_beyond_the_edge_is_left_out_and_said() -> None:
+    inside = [region(box(x, y, x + 50, y + 50), region_id=f"r{x}-{y}") for x in range(0, 900, 90) for y in (0, 90)]
+
+    checked, notes = check_inside(Regions([*inside, region(box(990, 0, 1040, 50), region_id="edge")]), SLIDE)
+
+    assert len(checked) == len(inside)
+    assert notes == ["region edge (IDC): 80 % of it lies outside the slide; left out"]
+
+
+def test_many_small_regions_beyond_the_edge_are_another_slides() -> None:
+    squares = [region(box(x, 0, x + 50, 50), region_id=f"r{x}") for x in range(0, 2000, 60)]
+
+    with pytest.raises(RegionError, match="lies outside the slide"):
+        check_inside(Regions(squares), SLIDE)
+
+
 @pytest.mark.parametrize("geometry", [box(5000, 5000, 6000, 6000), box(900, 0, 2000, 800), box(-500, 0, -1, 9)])
 def test_a_region_wholly_or_mostly_outside_is_refused_with_numbers_and_a_hint(geometry: Polygon) -> None:
     regions = Regions([region(box(0, 0, 9, 9)), region(geometry, "DCIS", "r2")], source="drawn.geojson")

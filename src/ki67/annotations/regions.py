@@ -48,6 +48,9 @@ UNKNOWN_LABEL_COLOR: Final[Rgb] = (255, 200, 0)
 MOSTLY_OUTSIDE_SHARE: Final = 0.5
 """A region with more of its area than this outside the slide belongs to another slide or another pixel size."""
 
+STRAY_SHARE: Final = 0.05
+"""Regions mostly outside are left out up to this share of the area of all: a slip of the hand, not another slide."""
+
 NEGLIGIBLE_OUTSIDE_SHARE: Final = 1e-6
 """Below this the share outside is rounding of coordinates, not a region that sticks out."""
 
@@ -239,16 +242,22 @@ def check_inside(regions: Regions, slide_bounds: RectUm) -> tuple[Regions, list[
     ------
     RegionError
         Where more than half of a region (:data:`MOSTLY_OUTSIDE_SHARE`) lies outside the slide: that is another
-        slide's file or another pixel size, and a clipped remainder would be scored in the wrong place.
+        slide's file or another pixel size, and a clipped remainder would be scored in the wrong place. Where all
+        that lies so is a small share of the whole (:data:`STRAY_SHARE`), it is left out, and said.
     """
     frame = slide_bounds.polygon
+    whole, astray = sum(float(region.geometry.area) for region in regions), 0.0
     kept: list[Region] = []
     notes = list(regions.notes)
     for region in regions:
         inside = as_multipolygon(shapely.intersection(region.geometry, frame))
         share_outside = 1.0 - float(inside.area) / float(region.geometry.area)
         if share_outside > MOSTLY_OUTSIDE_SHARE:
-            raise RegionError(_outside_message(region, share_outside, slide_bounds, regions.source))
+            astray += float(region.geometry.area)
+            if astray > STRAY_SHARE * whole:
+                raise RegionError(_outside_message(region, share_outside, slide_bounds, regions.source))
+            notes.append(f"{region.describe()}: {100 * share_outside:.0f} % of it lies outside the slide; left out")
+            continue
         if share_outside <= NEGLIGIBLE_OUTSIDE_SHARE:
             kept.append(region)
             continue
