@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -129,7 +130,10 @@ def test_patches_are_drawn_from_tissue_only(write_slide: Callable[..., Path], mo
 
 
 def test_a_few_patches_are_too_few(write_slide: Callable[..., Path], model: IdcModel) -> None:
-    slide = write_slide(np.full((3 * SIZE * 4, 3 * SIZE * 4, 3), PINK, np.uint8))
+    # Tissue, not a sheet of one colour: smooth blotches of pink.
+    blotches = np.random.default_rng(0).normal(0, 30, (12, 12, 3))
+    texture = cv2.resize(blotches, (3 * SIZE * 4, 3 * SIZE * 4), interpolation=cv2.INTER_CUBIC)
+    slide = write_slide(np.clip(np.array(PINK) + texture, 0, 255).astype(np.uint8))
     with pytest.raises(DataSetError, match="Adapting needs 64"):
         draw_slides([slide], model.card, replace(AdaptOptions(), patches=60))
 
