@@ -21,6 +21,10 @@ _CHECK_NAMES: Final[dict[str, str]] = {
     "background": "Brown of the background",
     "focus": "Sharpness of edges",
     "nuclear_size": "Radius of nuclei, Ki-67 slide",
+    "region_on_tissue": "Share of the region on tissue",
+    "region_density": "Tumour cells in the region",
+    "region_edge": "Cells outside the region against inside",
+    "region_unregistered": "Share of the region not registered",
     "he_colours": "Colours of the H&E slide",
     "he_stain": "Share that is pink, H&E slide",
     "he_nuclear_size": "Radius of nuclei, H&E slide",
@@ -107,7 +111,7 @@ def check_rows(checks: Iterable[Check]) -> list[CheckRow]:
 def check_row(check: Check) -> CheckRow:
     """Return a check as a row: its name, value, usual range and verdict, and what to think of it."""
     unit = f" {check.unit}" if check.unit else ""
-    value = "–" if check.value is None else f"{check.value:.3g}{unit}"
+    value = "–" if check.value is None else f"{_short(check.value)}{unit}"
     verdict = f"{check.verdict.value}, insisted upon" if check.insisted else check.verdict.value
     name = _CHECK_NAMES.get(check.name, check.name.replace("_", " ").capitalize())
     return CheckRow(name, value, _range(check.usual, unit), verdict, check.text)
@@ -118,8 +122,15 @@ def _range(usual: tuple[float | None, float | None] | None, unit: str) -> str:
     if low is None and high is None:
         return "–"
     if low is None:
-        return f"up to {high:.3g}{unit}"
-    return f"{low:.3g} to {high:.3g}{unit}" if high is not None else f"from {low:.3g}{unit}"
+        return f"up to {_short(high)}{unit}"
+    return f"{_short(low)} to {_short(high)}{unit}" if high is not None else f"from {_short(low)}{unit}"
+
+
+def _short(value: float | None) -> str:
+    """Return three digits of a number, and whole thousands as people write them."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def quality_rows(quality: Mapping[str, Any]) -> list[tuple[str, str]]:
