@@ -65,7 +65,7 @@ ARCHITECTURES = {
 # Half of a step is of the set with most patients; of the others what they have to tell.
 SHARES = (("bcdata", 1.5), ("deepliif", 0.25), ("glioma", 0.25), ("points", 4.0), ("shidc", 1.5), ("simulated", 1.0))
 # Of the training that ships, and of those that only tell how the recipe does on what it has not seen.
-FULL_STEPS, SHORT_STEPS = 2600, 300
+FULL_STEPS, FOLD_STEPS, SHORT_STEPS = 2000, 400, 300
 
 
 def draw_sections(folder: Path) -> None:
@@ -111,6 +111,18 @@ def training_sets(sections: Path) -> list[FieldSet]:
     ]
 
 
+def all_sets(sections: Path) -> list[FieldSet]:
+    """Every labelled set, validation fields too: figures then come from cross-validation alone."""
+    shidc = [name for name in names_of(data_root() / "shidc", "json") if not name.startswith(SHIDC_TRAIN)]
+    return [
+        *training_sets(sections),
+        FieldSet("bcdata", data_root() / "bcdata", [str(number) for number in range(13, 18)]),
+        FieldSet("shidc", data_root() / "shidc", shidc),
+        FieldSet("points", data_root() / "wroclaw", WROCLAW_VALIDATION, WROCLAW_MPP, radius_um=WROCLAW_RADIUS_UM),
+        *teaching_sets(),
+    ]
+
+
 def names_of(folder: Path, suffix: str) -> list[str]:
     """Names of a folder's labelled fields, by the suffix of their labels."""
     return sorted(path.stem for path in folder.glob(f"*.{suffix}"))
@@ -144,7 +156,7 @@ def main(out: Path, architecture: str) -> None:
     draw_sections(sections)
     sets, options, fold_steps = training_sets(sections), NetworkOptions(), 2000
     if architecture == "lite":
-        sets, options, fold_steps = [*sets, *teaching_sets()], travelling(FULL_STEPS), SHORT_STEPS
+        sets, options, fold_steps = all_sets(sections), travelling(FULL_STEPS), FOLD_STEPS
     described = CARD | ARCHITECTURES[architecture]
     card = train_cells(sets, out, "network", described, patient=patient, network=options, fold_steps=fold_steps)
     print(out, card["positive_threshold"], card["negative_threshold"], card["cross_validation"]["f1"])
