@@ -335,7 +335,7 @@ def register(
     parameters = {"he": he.identity, "ki67": ki67.identity, "mode": mode}
     if adjustment:
         parameters["adjustment"] = adjustment.identity
-    return case.run_stage(Stage("registration", 5, (TRANSFORM, QUALITY), DISPLACEMENTS), parameters, (), work)
+    return case.run_stage(Stage("registration", 6, (TRANSFORM, QUALITY), DISPLACEMENTS), parameters, (), work)
 
 
 def require_believable(case: Case, options: Options) -> None:

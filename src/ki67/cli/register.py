@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,7 +49,22 @@ def register(
         f"registration {verdict}",
         f"{result['mode']}, {turned}; {error}",
         f"NCC {result['ncc']:.3f} (before {result['ncc_before']:.3f})",
+        *_piece_lines(result),
         *warning_lines(result),
         f"transform: {result['transform']}",
     ]
     emit(result, as_json=as_json, lines=lines)
+
+
+def _piece_lines(result: dict[str, Any]) -> list[str]:
+    """A line for each piece of tissue that moved on its own, and one for what has no place."""
+    lines = []
+    for number, piece in enumerate(result["pieces"], start=1):
+        error_um = piece["local_error_um"]
+        error = "error not known" if error_um is None else f"estimated error {error_um:.0f} µm (median)"
+        turned = f"turned by {piece['rotation_deg']:.1f}°" + (", mirrored" if piece["mirrored"] else "")
+        lines.append(f"piece {number}: {piece['area_mm2']:.2f} mm², {turned}; {error}")
+    if result["unregistered_mm2"] >= 0.005:
+        share = result["unregistered_share"]
+        lines.append(f"tissue without a believable place: {result['unregistered_mm2']:.2f} mm² ({share:.0%})")
+    return lines

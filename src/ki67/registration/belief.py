@@ -63,6 +63,11 @@ ERROR_SUPPORT: Final = 8.0
 """Support from which the remaining shift is read as surely as the images allow."""
 
 
+WORTH_A_WORD: Final = 0.03
+"""Share of a region, or of the section's tissue, from which what has no believable place is unusual: as for pen,
+folds and focus. A lobule of fat that one mask takes for tissue is less."""
+
+
 @dataclass(frozen=True)
 class LocalBelief:
     """What is believed of each place of the H&E section, on a lattice of square cells from the slide's corner on.

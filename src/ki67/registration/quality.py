@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon
 
 from ki67.geometry import UM2_PER_MM2, area_mm2
-from ki67.registration.belief import LocalBelief
+from ki67.registration.belief import WORTH_A_WORD, LocalBelief
 from ki67.registration.coarse import Coarse
 from ki67.registration.images import Image, Mask, Section
 from ki67.registration.local import MINIMUM_BLOCKS, Blocks, Coherence, LocalMap, coherence, compare, local_map
@@ -277,6 +277,11 @@ def assess(
         reasons = _overlap_reasons(after) + reasons + _structure_reasons(common)
     lost_mm2 = area_mm2(lost) if lost is not None else 0.0
     tissue_mm2 = float(fixed.tissue.sum()) * fixed.mpp**2 / UM2_PER_MM2
+    lost_share = min(1.0, lost_mm2 / max(tissue_mm2, 1e-9))
+    if lost_share >= WORTH_A_WORD:
+        # Only where the region lies on it does it concern an index: carry_over says so of the region itself.
+        text = f"{lost_mm2:.2f} mm² of the H&E section's tissue has no believable place on the Ki-67 section"
+        warnings = (*warnings, text)
     return RegistrationQuality(
         accepted=not reasons,
         reasons=tuple(reasons),
@@ -304,7 +309,7 @@ def assess(
         local_error_um=local.error_um(),
         estimated_error_um=divided.error_um if divided else judged.error_um,
         unregistered_mm2=lost_mm2,
-        unregistered_share=min(1.0, lost_mm2 / max(tissue_mm2, 1e-9)),
+        unregistered_share=lost_share,
         warnings=warnings,
         pieces=divided.pieces if divided else (),
         places=belief.to_dict() if belief else {},

@@ -12,15 +12,12 @@ from ki67.annotations import Regions
 from ki67.domain import Check, Verdict
 from ki67.errors import RegistrationError
 from ki67.geometry import area_mm2
-from ki67.registration.belief import LocalBelief, parts_of
+from ki67.registration.belief import WORTH_A_WORD, LocalBelief, parts_of
 from ki67.registration.pieces import PiecewiseTransform
 
 MOST_UNREGISTERED: Final = 1 / 3
 """Share of a region that may lie on tissue without a believable place; of a region that has lost more, the rest is no
 index. With a third of unknown index the spread is 33 points wide."""
-
-WORTH_A_WORD: Final = 0.03
-"""Share of a region from which what is left out is unusual: as for pen, folds and focus."""
 
 WAY_OUT: Final = (
     "Mark pairs of places that are seen on both slides, two or more in each piece of tissue, and give them with "

@@ -11,7 +11,6 @@ from scipy import ndimage
 from shapely.geometry import MultiPolygon
 
 from ki67.errors import RegistrationError, TissueError
-from ki67.geometry import area_mm2
 from ki67.progress import message
 from ki67.registration.belief import judge_places
 from ki67.registration.by_hand import MINIMUM_PAIRS, ByHand, Landmarks, fit_landmarks
@@ -130,8 +129,7 @@ def register_sections(
     if judged.transform.mirrored:
         warnings.append("one of the sections is mounted upside down (mirrored)")
     belief, lost = judge_places(fixed, moving, judged.transform, (judged.witness or judged).blocks)
-    told = (*warnings, *_lost_warning(lost))
-    quality = assess(judged, coarse, kept, told, belief, lost)
+    quality = assess(judged, coarse, kept, tuple(warnings), belief, lost)
     if not by_hand.nudged and not by_hand.as_given:
         found = _in_pieces(judged, coarse.best, quality.accepted, lost, mode)
         if found is not None:
@@ -205,17 +203,9 @@ def _assembled(
     warnings += [f"{sum(one.part.transform.mirrored for one in placed)} of them upside down (mirrored)"] * any(
         one.part.transform.mirrored for one in placed
     )
-    told = (*warnings, *_lost_warning(transform.unregistered))
     main = placed[0].judged
     coarse = Coarse(pose, None, (pose,))
-    return transform, assess(main, coarse, "pieces", told, belief, transform.unregistered, facts)
-
-
-def _lost_warning(lost: MultiPolygon) -> list[str]:
-    """A sentence on tissue that is not registered; it concerns an index only where the region lies on it."""
-    if lost.is_empty:
-        return []
-    return [f"{area_mm2(lost):.2f} mm² of the H&E section's tissue has no believable place on the Ki-67 section"]
+    return transform, assess(main, coarse, "pieces", tuple(warnings), belief, transform.unregistered, facts)
 
 
 def _from_landmarks(fixed: Section, moving: Section, landmarks: Landmarks, mode: Mode, warnings: list[str]) -> Coarse:
