@@ -20,6 +20,8 @@ from ki67.files import sha256_of
 
 SHIPPED = {"network": SHIPPED_NETWORK, "forest": SHIPPED_MODEL}
 
+DEVIATION = {"bias": 0.1, "between": 0.2, "per_cell": 0.5, "patients": 40, "groups": 3}
+
 
 def own(folder: Path, engine: str, model: onnx.ModelProto | None = None, **changes: object) -> Path:
     """A model with the shipped one's card, changed."""
@@ -104,6 +106,10 @@ def test_graphs_of_another_kind_are_refused(
         ("network", {"mpp": 0.25}),
         ("network", {"fields": "bcdata/1"}),
         ("network", {"schema": 1}),
+        ("network", {"index_deviation": 3}),
+        ("network", {"index_deviation": {"bias": 0.1}}),
+        ("network", {"index_deviation": {**DEVIATION, "between": -1}}),
+        ("network", {"index_deviation": {**DEVIATION, "patients": 1.5}}),
         ("forest", {"features": ["Area"]}),
         ("forest", {"features": 64}),
         ("forest", {"overlap": float("nan")}),

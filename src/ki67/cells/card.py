@@ -11,6 +11,7 @@ from typing import Any
 import onnxruntime
 
 from ki67.cells.channels import WORKING_MPP
+from ki67.cells.index_deviation import LEAST_PATIENTS, IndexDeviation
 from ki67.errors import ModelError
 from ki67.model_files import CardFields, Runner, Signature, checked, read_fields
 
@@ -34,7 +35,8 @@ class CellCard:
 
     ``positive_threshold`` and ``negative_threshold``: least score of being a tumour nucleus at which a nucleus of
     that class is counted. ``curves`` turn a network's scores into probabilities, by class; a forest has none, its
-    scores are shares of its trees.
+    scores are shares of its trees. ``deviation`` is how far its index is off on patients it has not seen; None where
+    that is not known.
     """
 
     name: str
@@ -44,6 +46,7 @@ class CellCard:
     positive_threshold: float
     negative_threshold: float
     curves: dict[int, tuple[float, float]]
+    deviation: IndexDeviation | None
     details: dict[str, Any] = field(repr=False)
 
 
@@ -86,6 +89,7 @@ def _read(path: Path) -> CellCard:
         positive_threshold=fields.number("positive_threshold", 0, 1),
         negative_threshold=fields.number("negative_threshold", 0, 1),
         curves={CLASSES.index(label): _curve(curves, label) for label in TUMOUR_CLASSES if label in curves},
+        deviation=_deviation(fields.part("index_deviation", {})),
         details=fields.fields,
     )
     # Later they are taken as they are.
@@ -93,6 +97,18 @@ def _read(path: Path) -> CellCard:
     if fields.texts("classes") != CLASSES or card.mpp != WORKING_MPP:
         raise ModelError(path, "belongs to another version: other classes or another resolution", REINSTALL)
     return card
+
+
+def _deviation(fields: CardFields) -> IndexDeviation | None:
+    if not fields.fields:
+        return None
+    return IndexDeviation(
+        fields.number("bias", -math.inf, math.inf),
+        fields.number("between", -1e-9, math.inf),
+        fields.number("per_cell", -1e-9, math.inf),
+        fields.whole("patients", LEAST_PATIENTS, 10**9),
+        fields.whole("groups", 1, 10**9),
+    )
 
 
 def _curve(curves: CardFields, label: str) -> tuple[float, float]:

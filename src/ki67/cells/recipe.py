@@ -38,6 +38,7 @@ from ki67.cells.network_training import NetworkOptions, crops_of, read_network_f
 from ki67.cells.peaks import Peaks, find_peaks
 from ki67.cells.thresholds import Counts, choose_thresholds
 from ki67.cells.training import TrainingOptions, measure_field, train
+from ki67.cells.unseen import count_unseen, describe_unseen
 from ki67.errors import DataSetError, ModelError
 from ki67.layouts import Layout
 from ki67.progress import message, track
@@ -200,22 +201,32 @@ def _train_network(
     read = read_pixels(fields)
     folder = out.with_suffix(".training")
     fold_options = replace(options, steps=fold_steps)
-    seen = cross_validate(read, folder, folds, fold_options, start)
+    part_of = assign_folds(read, folds)
+    networks = cross_validate(read, folder, part_of, fold_options, start)
+    seen = unseen_peaks(read, part_of, networks)
     thresholds, figures = choose_thresholds(
         lambda label, threshold: network_counts(read, seen, label, threshold), NETWORK_STEPS
     )
     message(f"cross-validated F1: {figures['f1']}")
+    judged = {
+        "positive_threshold": thresholds[0],
+        "negative_threshold": thresholds[1],
+        "calibration": calibrate(read, seen),
+    }
+    unseen = describe_unseen(count_unseen(read, part_of, networks, card | judged))
     network = learn(read, folder / "all", options, start)
     return export_network(
         network,
         out,
         card
+        | judged
         | {
-            "positive_threshold": thresholds[0],
-            "negative_threshold": thresholds[1],
-            "calibration": calibrate(read, seen),
+            "index_deviation": unseen.pop("index_deviation"),
             "options": asdict(options),
-            "cross_validation": figures | describe_folds(read, folds) | {"steps": fold_steps, "warnings": warnings},
+            "cross_validation": figures
+            | unseen
+            | describe_folds(read, folds)
+            | {"steps": fold_steps, "warnings": warnings},
             "fields": _fields_seen(read, start),
         },
     )
@@ -257,22 +268,27 @@ def train_in_two_steps(crops: Crops, folder: Path, options: NetworkOptions) -> n
 def cross_validate(
     fields: Sequence[NetworkField],
     folder: Path,
-    folds: int,
+    part_of: Sequence[int | None],
     options: NetworkOptions,
     start: str | Path | None = None,
-) -> list[Peaks | None]:
-    """Peaks of each field by a network that has not seen its patient; None for fields that only teach."""
-    part_of = assign_folds(fields, folds)
+) -> dict[int, nn.Module]:
+    """Train a network for each part on all fields but its own."""
     parts = sorted({part for part in part_of if part is not None})
-    found: list[Peaks | None] = [None] * len(fields)
+    networks = {}
     for part in parts:
         message(f"cross-validation: network {part + 1} of {len(parts)}")
         rest = [field for field, own in zip(fields, part_of, strict=True) if own != part]
-        network = learn(rest, folder / f"fold-{part + 1}", options, start)
-        for index, (field, own) in enumerate(zip(fields, part_of, strict=True)):
-            if own == part:
-                found[index] = peaks_of(network, field)
-    return found
+        networks[part] = learn(rest, folder / f"fold-{part + 1}", options, start)
+    return networks
+
+
+def unseen_peaks(
+    fields: Sequence[NetworkField], part_of: Sequence[int | None], networks: dict[int, nn.Module]
+) -> list[Peaks | None]:
+    """Peaks of each field by a network that has not seen its patient; None for fields that only teach."""
+    return [
+        None if part is None else peaks_of(networks[part], field) for field, part in zip(fields, part_of, strict=True)
+    ]
 
 
 def peaks_of(network: nn.Module, field: NetworkField) -> Peaks:

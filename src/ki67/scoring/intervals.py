@@ -1,8 +1,10 @@
-"""Confidence intervals of a proportion."""
+"""Confidence intervals of a proportion: of sampling, of the model's own errors, and of all together."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -94,3 +96,74 @@ def clustered_interval(
     design_effect = max(1.0, variance / plain) if plain > 0 else 1.0
     t = float(stats.t.ppf(stats.norm.cdf(z), blocks - 1))
     return _wilson(share, total / design_effect, t)
+
+
+@dataclass(frozen=True)
+class ModelDeviation:
+    """How far a model's index is off on patients it has not seen, on the scale of the logit.
+
+    The variance of the error is ``between² + per_cell / (n p (1 − p))`` (n cells, share p), its mean ``bias``; known
+    from ``patients`` patients, whose number gives Student's t. From the model's card, where the fit is described.
+    """
+
+    bias: float
+    between: float
+    per_cell: float
+    patients: int
+
+
+def corrected_share(
+    positive: int, cells: int, deviation: ModelDeviation, z: float = Z_95
+) -> tuple[float, tuple[float, float]]:
+    """Share of positive cells without the model's bias, and the interval in which its own errors leave the truth.
+
+    Parameters
+    ----------
+    positive, cells
+        Cells found; at least one.
+    deviation
+        The model's.
+    z
+        Normal quantile; the default gives the 95 % interval.
+
+    Returns
+    -------
+    tuple
+        The share, and limits within 0 to 1 that hold it. They do not know how the cells were sampled.
+    """
+    share = (positive + 0.5) / (cells + 1)
+    centre = _logit(share) - deviation.bias
+    spread = math.sqrt(deviation.between**2 + deviation.per_cell / ((cells + 1) * share * (1 - share)))
+    t = float(stats.t.ppf(stats.norm.cdf(z), max(1, deviation.patients - 1)))
+    return _expit(centre), (_expit(centre - t * spread), _expit(centre + t * spread))
+
+
+def combined_interval(share: float, parts: Iterable[tuple[float, tuple[float, float]]]) -> tuple[float, float]:
+    """One interval of independent causes, each known by a share and the limits around it.
+
+    On the scale of the logit, where limits lie evenly around a share, the distances from share to limit add up as
+    the root of their squares, below and above apart. It is around ``share`` and never narrower than any of the parts.
+    A limit of 0 or 1 stays one.
+
+    Parameters
+    ----------
+    share
+        Around which the interval lies, above 0 and below 1.
+    parts
+        Share and limits of each cause, within 0 to 1.
+    """
+    below = above = 0.0
+    for middle, (low, high) in parts:
+        below = math.hypot(below, math.inf if low <= 0 else max(0.0, _logit(max(middle, low)) - _logit(low)))
+        above = math.hypot(above, math.inf if high >= 1 else max(0.0, _logit(high) - _logit(min(middle, high))))
+    return _expit(_logit(share) - below), _expit(_logit(share) + above)
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1 - share)) if 0 < share < 1 else math.copysign(math.inf, share - 0.5)
+
+
+def _expit(value: float) -> float:
+    if value < 0:
+        return math.exp(value) / (1 + math.exp(value))
+    return 1 / (1 + math.exp(-value))
