@@ -6,4 +6,5 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports
-pytest "$@"
+# A file's tests stay together, since they share what is slow to make.
+pytest -n auto --maxprocesses 4 --dist loadfile "$@"
