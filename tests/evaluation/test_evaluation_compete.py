@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from ki67.cli import app
 from ki67.errors import DataSetError
-from ki67.evaluation.compete import answer_score, compete, standard_interval
+from ki67.evaluation.compete import answer_score, compete
 from ki67.evaluation.rules import Rule
+from ki67.evaluation.standard import standard_interval
 
 # Feng et al. 2020, Table 3: slide, positive, negative, total, index; and Table 4: scores of ten doctors, AI; times.
 TABLE_3 = """\

@@ -31,6 +31,10 @@ def test_equal_indices_agree_perfectly(tmp_path: Path) -> None:
     assert result["pearson"] == pytest.approx(1)
 
 
+def test_slides_are_cases(tmp_path: Path) -> None:
+    assert evaluate(tmp_path, GOLD.replace("case", "slide"), GOLD)["cases"] == 4
+
+
 def test_a_constant_offset_lowers_the_icc_but_not_the_correlation(tmp_path: Path) -> None:
     result = evaluate(tmp_path, GOLD, "index_percent,case,note\n45,d,x\n15,a,x\n25,b,\n35,c,x\n")
 
@@ -61,12 +65,13 @@ def test_what_does_not_vary_has_no_correlation() -> None:
         (GOLD + "e,50\n", r"gold\.csv: lacks 1 cases that scores\.csv holds \(e\)"),
         (GOLD + "a,12\n", "line 6 names the case 'a' again"),
         ("case,index\na,10\n", "lacks the column 'index_percent', found case, index"),
-        ("", "lacks the column 'case', found nothing"),
+        ("", "lacks the column 'index_percent', found nothing"),
         ("case,index_percent\na,high\n", "line 2 has the index_percent 'high'"),
         ("case,index_percent\na,101\n", "line 2 has the index_percent '101'"),
         ("case,index_percent\na,nan\n", "line 2 has the index_percent 'nan'"),
         ("case,index_percent\na\n", "line 2 has the index_percent ''"),
         ("case,index_percent\n ,4\n", "line 2 has no case"),
+        ("name,index_percent\na,4\n", "line 2 has no case"),
         ('case,index_percent\n"a,4\n', "not a CSV file"),
     ],
 )

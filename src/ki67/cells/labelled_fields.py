@@ -140,6 +140,29 @@ def read_fields(
     return fields
 
 
+LABEL_SUFFIXES = (".geojson", ".geojson.gz", ".csv")
+"""Ends of the names of label files that are read without their picture: GeoJSON from QuPath, points in a CSV."""
+
+
+def read_labels(path: Path, mpp: float) -> dict[str, Points]:
+    """Read the labelled points (N, 2) in µm of one label file, by class, without its picture.
+
+    Parameters
+    ----------
+    path
+        Its name ends in one of :data:`LABEL_SUFFIXES`; a CSV has the columns x, y, label, in pixels.
+    mpp
+        Pixel size of the slide in µm.
+
+    Raises
+    ------
+    DataSetError, AnnotationError
+        Where the file is not as described; the message names it.
+    """
+    read = _csv_points if path.suffix.lower() == ".csv" else _qupath_points
+    return read(path, PixelFrame(mpp))
+
+
 def _by_name(folder: Path, layout: str, pictures: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in pictures:
@@ -219,6 +242,12 @@ def _beside(suffix: str) -> Callable[[Path], list[Path]]:
     return find
 
 
+def _labels_beside(
+    suffix: str, read: Callable[[Path, PixelFrame], dict[str, Points]]
+) -> Callable[[Path, Path, PixelFrame], dict[str, Points]]:
+    return lambda _folder, image, frame: read(image.with_suffix(suffix), frame)
+
+
 def _shidc_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
     path = image.with_suffix(".json")
     try:
@@ -237,8 +266,7 @@ _CSV_COLUMNS = ("x", "y", "label")
 _CSV_EXPECTED = "Expected the columns x, y, label with commas between, x and y in pixels."
 
 
-def _csv_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
-    path = image.with_suffix(".csv")
+def _csv_points(path: Path, frame: PixelFrame) -> dict[str, Points]:
     try:
         stream = io.StringIO(read_text(path, DataSetError, _CSV_EXPECTED, "list of points"), newline="")
         header, *lines = list(csv.reader(stream)) or [[]]
@@ -262,8 +290,7 @@ def _csv_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str, Poin
     return _by_class(path, rows, frame)
 
 
-def _qupath_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
-    path = image.with_suffix(".geojson")
+def _qupath_points(path: Path, frame: PixelFrame) -> dict[str, Points]:
     points: dict[str, list[Points]] = {label: [np.empty((0, 2))] for label in CLASSES}
     for name, places in read_cells(path, frame).items():
         label = cell_class(path, name)
@@ -358,8 +385,8 @@ def _by_class(path: Path, rows: Sequence[tuple[float, float, str]], frame: Pixel
 _READERS: dict[str, tuple[Callable[[Path], list[Path]], Callable[[Path, Path, PixelFrame], dict[str, Points]]]] = {
     Layout.bcdata: (_bcdata_images, _bcdata_points),
     Layout.shidc: (_beside(".json"), _shidc_points),
-    Layout.points: (_beside(".csv"), _csv_points),
-    Layout.qupath: (_beside(".geojson"), _qupath_points),
+    Layout.points: (_beside(".csv"), _labels_beside(".csv", _csv_points)),
+    Layout.qupath: (_beside(".geojson"), _labels_beside(".geojson", _qupath_points)),
     Layout.simulated: (_simulated_sections, _simulated_points),
     Layout.deepliif: (_deepliif_images, _deepliif_points),
     Layout.glioma: (_glioma_images, _glioma_points),

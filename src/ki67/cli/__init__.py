@@ -18,6 +18,7 @@ from ki67.cli import (
     ending,
     evaluate,
     export,
+    gold,
     idc,
     register,
     score,
@@ -68,6 +69,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(idc.app, name="idc")
 app.add_typer(cells.app, name="cells")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(gold.app, name="gold")
 
 
 def main() -> None:

@@ -172,3 +172,10 @@ def field_names(text: str | None) -> list[str] | None:
 def warning_lines(result: Mapping[str, Any]) -> list[str]:
     """One line per warning."""
     return [f"warning: {text}" for text in result.get("warnings", [])]
+
+
+def number(value: Any, form: str = ".4g") -> str:
+    """Text of a figure; a dash where there is none."""
+    if value is None:
+        return "–"
+    return format(value, form) if isinstance(value, float) else str(value)

@@ -20,6 +20,7 @@ from ki67.cli.common import (
     begin,
     emit,
     field_names,
+    number,
     warning_lines,
 )
 from ki67.cli.score import Mode, ModeOption
@@ -191,7 +192,7 @@ def index(
     for reader, own in result.get("readers", {}).items():
         bias = own["bland_altman_bias_points"]
         line = f"{reader}: mean absolute error {own['mae_points']:.2f} points, bias {bias:+.2f}"
-        lines.append(f"{line}, ICC {_number(own['icc'], '.3f')}")
+        lines.append(f"{line}, ICC {number(own['icc'], '.3f')}")
     if "between_readers" in result:
         lines += ["", "readers with one another", *_index_lines(result["between_readers"])]
     emit(result, as_json=as_json, lines=lines)
@@ -206,14 +207,14 @@ def _index_lines(result: Mapping[str, Any]) -> list[str]:
         elif name == "icc_ci95":
             lines.append(f"{name}: " + ("–" if value is None else f"{value[0]:.3f} to {value[1]:.3f}"))
         elif not isinstance(value, dict | str):
-            lines.append(f"{name}: {_number(value)}")
+            lines.append(f"{name}: {number(value)}")
     return lines
 
 
 def _at_cut_off(value: Any) -> str:
     if isinstance(value, Mapping):
-        return f"kappa {_number(value['kappa'], '.3f')}, {value['discordant']} cases in another class"
-    return f"Fleiss' kappa {_number(value, '.3f')}"
+        return f"kappa {number(value['kappa'], '.3f')}, {value['discordant']} cases in another class"
+    return f"Fleiss' kappa {number(value, '.3f')}"
 
 
 def _cell_lines(result: dict[str, Any]) -> list[str]:
@@ -223,12 +224,12 @@ def _cell_lines(result: dict[str, Any]) -> list[str]:
         f"{'class':>9s} precision    recall        F1   95 % interval over fields",
     ]
     for name, row in (*result["classes"].items(), ("any", result["detection"])):
-        values = "".join(f" {_number(row[measure], '.3f'):>9s}" for measure in ("precision", "recall", "f1"))
+        values = "".join(f" {number(row[measure], '.3f'):>9s}" for measure in ("precision", "recall", "f1"))
         interval = "   {:.3f}-{:.3f}".format(*row["f1_ci95"]) if row["f1_ci95"] else ""
         lines.append(f"{name:>9s}{values}{interval}")
     lines += _confusion_lines(result["confusion"])
-    index = {name: _number(result[f"index_{name}"]) for name in ("mae_points", "rmse_points", "icc", "bias_points")}
-    low, high = (_number(result[f"index_{name}_points"]) for name in ("lower", "upper"))
+    index = {name: number(result[f"index_{name}"]) for name in ("mae_points", "rmse_points", "icc", "bias_points")}
+    low, high = (number(result[f"index_{name}_points"]) for name in ("lower", "upper"))
     return [
         *lines,
         "",
@@ -239,7 +240,7 @@ def _cell_lines(result: dict[str, Any]) -> list[str]:
 
 def _measure_line(name: str, value: Any, intervals: Mapping[str, Sequence[float] | None]) -> str:
     limits = intervals.get(name)
-    return f"{name:28s} {_number(value):>8s}" + (f"   {limits[0]:.3f}-{limits[1]:.3f}" if limits else "")
+    return f"{name:28s} {number(value):>8s}" + (f"   {limits[0]:.3f}-{limits[1]:.3f}" if limits else "")
 
 
 def _confusion_lines(confusion: dict[str, dict[str, int]]) -> list[str]:
@@ -248,9 +249,3 @@ def _confusion_lines(confusion: dict[str, dict[str, int]]) -> list[str]:
     return lines + [
         f"{name:>18s}" + "".join(f" {count:9,d}" for count in row.values()) for name, row in confusion.items()
     ]
-
-
-def _number(value: Any, form: str = ".4g") -> str:
-    if value is None:
-        return "–"
-    return format(value, form) if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ Ratings are (n cases, k readers), float64. A measure is None where it is not def
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,7 +146,15 @@ def weighted_kappa(first: NDArray[np.int64], second: NDArray[np.int64], kinds: i
     With two classes it is the unweighted kappa.
     """
     table = np.zeros((kinds, kinds))
-    np.add.at(table, (first, second), 1 / len(first))
-    weights = np.abs(np.subtract.outer(np.arange(kinds), np.arange(kinds)))
+    np.add.at(table, (first, second), 1)
+    return kappa_of_table(table)
+
+
+def kappa_of_table(table: NDArray[Any]) -> float | None:
+    """:func:`weighted_kappa` of the share, or number, of cases in each pair of classes (kinds, kinds)."""
+    if not table.sum():
+        return None
+    table = table / table.sum()
+    weights = np.abs(np.subtract.outer(np.arange(len(table)), np.arange(len(table))))
     expected = float((weights * np.outer(table.sum(axis=1), table.sum(axis=0))).sum())
     return 1 - float((weights * table).sum()) / expected if expected > 0 else None

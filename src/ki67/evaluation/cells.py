@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +22,16 @@ from ki67.evaluation.calibration import reliability
 from ki67.evaluation.cell_figures import draw_cell_figures
 from ki67.evaluation.cell_pictures import draw_field
 from ki67.evaluation.index import LIMITS_Z
+from ki67.evaluation.matches import (
+    bootstrap_draws,
+    bootstrap_interval,
+    class_figures,
+    confuse,
+    detection_counts,
+    percent,
+)
 from ki67.files import atomic_path
 from ki67.progress import track
-
-BOOTSTRAP_DRAWS: Final = 2000
-"""Draws of whole fields with replacement; cells of one field are not independent."""
-
-_BOOTSTRAP_SEED: Final = 1
-_INTERVAL: Final = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,15 @@ class _FieldResult:
     @property
     def detection(self) -> NDArray[np.int64]:
         """Hits, false alarms and misses of tumour cells whatever their class."""
-        hits = int(self.confusion.sum())
-        labelled = sum(len(self.field.points[name]) for name in TUMOUR_CLASSES)
-        return np.array([hits, len(self.right) - hits, labelled - hits])
+        return detection_counts(self.field.points, self.found, self.confusion)
 
     @property
     def gold_percent(self) -> float | None:
-        return _percent(*(len(self.field.points[name]) for name in TUMOUR_CLASSES))
+        return percent(*(len(self.field.points[name]) for name in TUMOUR_CLASSES))
 
     @property
     def index_percent(self) -> float | None:
-        return _percent(*(len(self.found[name]) for name in TUMOUR_CLASSES))
+        return percent(*(len(self.found[name]) for name in TUMOUR_CLASSES))
 
 
 def evaluate_cells(
@@ -153,7 +153,7 @@ def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResu
         counts[name] = np.array([hits, len(right) - hits, len(field.points[name]) - hits])
         probabilities.append(probability[labels == name])
         rights.append(right)
-    confusion = _confusion(field, found, radius_um)
+    confusion = confuse(field.points, found, radius_um)
     return _FieldResult(field, found, np.concatenate(probabilities), np.concatenate(rights), counts, confusion)
 
 
@@ -177,17 +177,6 @@ def _cells_found(
     )
 
 
-def _confusion(field: LabelledField, found: Mapping[str, NDArray[np.float64]], radius_um: float) -> NDArray[np.int64]:
-    """Tumour cells matched whatever their class, by the class they are labelled with and the one they were given."""
-    truth, places = (np.concatenate([cells[name] for name in TUMOUR_CLASSES]) for cells in (field.points, found))
-    labelled, called = match(truth, places, radius_um)
-    first = TUMOUR_CLASSES[0]
-    table = np.zeros((2, 2), np.int64)
-    row, column = labelled >= len(field.points[first]), called >= len(found[first])
-    np.add.at(table, (row.astype(int), column.astype(int)), 1)
-    return table
-
-
 def _summary(results: Sequence[_FieldResult]) -> dict[str, Any]:
     counts = {name: np.array([result.counts[name] for result in results]) for name in TUMOUR_CLASSES}
     confusion = np.sum([result.confusion for result in results], axis=0)
@@ -198,44 +187,20 @@ def _summary(results: Sequence[_FieldResult]) -> dict[str, Any]:
     # A class that the density of DAB decided has no probability.
     said = np.isfinite(probability)
     return {
-        "classes": {name: _class_figures(counts[name]) for name in TUMOUR_CLASSES},
-        "detection": _class_figures(np.array([result.detection for result in results])),
+        "classes": {name: class_figures(counts[name]) for name in TUMOUR_CLASSES},
+        "detection": class_figures(np.array([result.detection for result in results])),
         "confusion": {
             name: dict(zip(TUMOUR_CLASSES, row, strict=True))
             for name, row in zip(TUMOUR_CLASSES, confusion.tolist(), strict=True)
         },
         **_index_figures(results),
-        "index_pooled_percent": _percent(*(sum(len(r.found[name]) for r in results) for name in TUMOUR_CLASSES)),
-        "gold_pooled_percent": _percent(
-            *(sum(len(r.field.points[name]) for r in results) for name in TUMOUR_CLASSES)
-        ),
+        "index_pooled_percent": percent(*(sum(len(r.found[name]) for r in results) for name in TUMOUR_CLASSES)),
+        "gold_pooled_percent": percent(*(sum(len(r.field.points[name]) for r in results) for name in TUMOUR_CLASSES)),
         "reliability": reliability(right[said], probability[said]),
         "images": len(results),
         "cells": sum(len(r.field.points[name]) for r in results for name in TUMOUR_CLASSES),
         "per_image": [_image_figures(result) for result in results],
     }
-
-
-def _class_figures(counts: NDArray[np.int64]) -> dict[str, Any]:
-    """Figures of (fields, 3) hits, false alarms and misses; None where there is nothing to divide by."""
-    hits, false, missed = (int(value) for value in counts.sum(axis=0))
-    draws = np.random.default_rng(_BOOTSTRAP_SEED).integers(0, len(counts), (BOOTSTRAP_DRAWS, len(counts)))
-    totals = counts[draws].sum(axis=1)
-    cells = 2 * totals[:, 0] + totals[:, 1] + totals[:, 2]
-    spread = 2 * totals[cells > 0, 0] / cells[cells > 0]
-    return {
-        "precision": _share(hits, hits + false),
-        "recall": _share(hits, hits + missed),
-        "f1": _share(2 * hits, 2 * hits + false + missed),
-        "f1_ci95": [float(value) for value in np.percentile(spread, _INTERVAL)] if len(spread) else None,
-        "tp": hits,
-        "fp": false,
-        "fn": missed,
-    }
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 def _index_figures(results: Sequence[_FieldResult]) -> dict[str, Any]:
@@ -251,11 +216,10 @@ def _index_figures(results: Sequence[_FieldResult]) -> dict[str, Any]:
     difference = ratings[:, 1] - ratings[:, 0]
     bias, spread = float(difference.mean()), float(difference.std(ddof=1)) if len(pairs) > 1 else None
     agreement = None if spread is None else icc_a1(ratings)
-    draws = np.random.default_rng(_BOOTSTRAP_SEED).integers(0, len(pairs), (BOOTSTRAP_DRAWS, len(pairs)))
-    interval = np.percentile(np.abs(difference)[draws].mean(axis=1), _INTERVAL)
+    interval = bootstrap_interval(np.abs(difference)[bootstrap_draws(len(pairs))].mean(axis=1))
     return {
         "index_mae_points": float(np.abs(difference).mean()),
-        "index_mae_ci95_points": [float(value) for value in interval],
+        "index_mae_ci95_points": interval,
         "index_rmse_points": float(np.sqrt((difference**2).mean())),
         "index_icc": None if agreement is None else agreement.value,
         "index_bias_points": bias,
@@ -273,7 +237,3 @@ def _image_figures(result: _FieldResult) -> dict[str, Any]:
     for name, (hits, false, missed) in result.counts.items():
         figures[name] = {"tp": int(hits), "fp": int(false), "fn": int(missed)}
     return figures
-
-
-def _percent(positive: int, negative: int) -> float | None:
-    return 100.0 * positive / (positive + negative) if positive + negative else None

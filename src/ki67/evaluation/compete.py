@@ -12,14 +12,12 @@ from statistics import fmean, stdev
 from typing import Any, Final
 
 from ki67.errors import DataSetError
-from ki67.evaluation.csv_rows import Row, read_rows
+from ki67.evaluation.csv_rows import read_rows
 from ki67.evaluation.index import LIMITS_Z
 from ki67.evaluation.rules import Rule
+from ki67.evaluation.standard import read_standard, standard_interval
 from ki67.files import atomic_path
 
-STANDARD_LAYOUT: Final = (
-    "Give a CSV file with the columns slide,index_percent or slide,positive,negative, each slide on one line."
-)
 ANSWERS_LAYOUT: Final = (
     "Give a CSV file with the columns slide,reader,index_percent,seconds (or score in place of index_percent), one "
     "line for each reader and slide."
@@ -27,15 +25,8 @@ ANSWERS_LAYOUT: Final = (
 IMRMC_COLUMNS: Final = ("readerID", "caseID", "modalityID", "score")
 """Columns of reader studies as the FDA's iMRMC and HTT tools read them."""
 
-_PRINTED_POINTS: Final = 0.01
-"""A printed index has two decimals: rounded or cut off, it lies less than this from the counts' own."""
 _SAME_SCORE: Final = 9
 """Decimals to which two average scores are the same: sums of a few numbers in another order differ by less."""
-
-
-def standard_interval(gold_percent: float) -> tuple[int, int]:
-    """Whole percents below and above an index: the answers that Table 3 calls right."""
-    return math.floor(gold_percent), math.ceil(gold_percent)
 
 
 def answer_score(answer_percent: float, gold_percent: float, rule: Rule = Rule.interval) -> float:
@@ -96,7 +87,8 @@ def compete(
     DataSetError
         Where a file cannot be read, a line makes no sense, or an answer is for a slide without a standard.
     """
-    gold, warnings = read_standard(Path(standard_csv))
+    standards, warnings = read_standard(Path(standard_csv))
+    gold = {slide: standard.index_percent for slide, standard in standards.items()}
     answers = read_answers(Path(answers_csv), gold, rule)
     readers = _ranked([_reader(name, own, gold) for name, own in _by_reader(answers).items()])
     warnings += [_unanswered(reader, gold) for reader in readers if reader["answered"] < len(gold)]
@@ -109,39 +101,6 @@ def compete(
         "average_score": fmean(reader["average_score"] for reader in readers),
         "warnings": warnings,
     }
-
-
-def read_standard(path: Path) -> tuple[dict[str, float], list[str]]:
-    """Gold index in percent of each slide, in the file's order, and what does not add up in it."""
-    gold: dict[str, float] = {}
-    warnings: list[str] = []
-    for row in read_rows(path, ("slide",), STANDARD_LAYOUT):
-        slide = row.text("slide")
-        if slide in gold:
-            raise row.error(f"names the slide {slide!r} again")
-        gold[slide] = _gold(row, slide, warnings)
-    if not gold:
-        raise DataSetError(path, "holds no slide", STANDARD_LAYOUT)
-    return gold, warnings
-
-
-def _gold(row: Row, slide: str, warnings: list[str]) -> float:
-    counts = [row.number_or_none(name, 0, math.inf) for name in ("positive", "negative")]
-    printed = row.number_or_none("index_percent", 0, 100)
-    if counts[0] is None or counts[1] is None:
-        if printed is None:
-            raise row.error("has neither an index_percent nor counts of positive and negative cells")
-        return printed
-    cells = counts[0] + counts[1]
-    if not 0 < cells < math.inf:
-        raise row.error(f"counts {cells:g} cells, which gives no index")
-    index = 100.0 * counts[0] / cells
-    told = row.number_or_none("cells", 0, math.inf)
-    if told is not None and told != cells:
-        warnings.append(f"slide {slide}: {counts[0]:,.0f} + {counts[1]:,.0f} = {cells:,.0f} cells, not {told:,.0f}")
-    if printed is not None and abs(printed - index) >= _PRINTED_POINTS:
-        warnings.append(f"slide {slide}: the counts give {index:.2f} %, not {printed:g} %; the counts are taken")
-    return index
 
 
 def read_answers(path: Path, gold: Mapping[str, float], rule: Rule) -> list[Answer]:

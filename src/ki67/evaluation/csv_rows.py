@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ki67.errors import DataSetError
 from ki67.files import read_text
@@ -63,6 +64,23 @@ class Row:
     def number_or_none(self, column: str, low: float, high: float) -> float | None:
         """As :meth:`number`; None where the value is empty or the column is not there."""
         return self.number(column, low, high) if self.values.get(column) else None
+
+    def count_or_none(self, column: str) -> int | None:
+        """Return a whole number of at least 0; None where the value is empty or the column is not there.
+
+        Raises
+        ------
+        DataSetError
+            Where it is none.
+        """
+        value = self.number_or_none(column, 0, _LARGEST_COUNT)
+        if value is not None and not value.is_integer():
+            raise self.error(f"has the {column} {self.values[column]!r}, expected a whole number")
+        return None if value is None else int(value)
+
+
+_LARGEST_COUNT: Final = 2.0**53
+"""Up to here float64 holds every whole number."""
 
 
 def read_rows(path: Path, columns: Iterable[str], layout: str) -> list[Row]:

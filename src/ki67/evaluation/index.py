@@ -24,8 +24,8 @@ from ki67.evaluation.agreement import (
 from ki67.evaluation.csv_rows import read_rows
 from ki67.scoring.cut_offs import CUT_OFFS
 
-COLUMNS: Final = ("case", "index_percent")
-"""Columns of both files; the scores may have ``reader`` too, others are ignored."""
+NAMES: Final = ("case", "slide")
+"""Columns of which both files have one; a gold standard made by ``ki67 gold make`` names slides."""
 
 MINIMUM_CASES: Final = 3
 """With two cases a correlation is always ±1 and says nothing."""
@@ -34,7 +34,7 @@ LIMITS_Z: Final = 1.96
 """Bland and Altman's limits of agreement: bias ± 1.96 standard deviations of the differences."""
 
 _NAMES_SHOWN: Final = 5
-_LAYOUT: Final = "Give a CSV file with the columns case,index_percent."
+_LAYOUT: Final = "Give a CSV file with the columns case,index_percent (slide in place of case will do)."
 
 Indices = NDArray[np.float64]
 
@@ -44,9 +44,10 @@ def evaluate_index(
 ) -> dict[str, Any]:
     """Compare scores with a gold standard, case by case.
 
-    Both files are CSV with a header and the columns ``case`` and ``index_percent`` (0 to 100); the rows may be in any
-    order. The scores may be of several readers (column ``reader``), each with every case: the figures on top are
-    then those of the readers' mean for each case. Differences are score − gold in percentage points.
+    Both files are CSV with a header and the columns ``case`` (or ``slide``) and ``index_percent`` (0 to 100); the
+    rows may be in any order. The scores may be of several readers (column ``reader``), each with every case: the
+    figures on top are then those of the readers' mean for each case. Differences are score − gold in percentage
+    points.
 
     Parameters
     ----------
@@ -176,8 +177,8 @@ def pearson(first: Indices, second: Indices) -> float | None:
 def _read_indices(path: Path, *, with_readers: bool = False) -> dict[str, dict[str, float]]:
     """Index of each case, for each reader in the file's order; the reader is ``""`` where the file names none."""
     indices: dict[str, dict[str, float]] = {}
-    for row in read_rows(path, COLUMNS, _LAYOUT):
-        name = row.text("case")
+    for row in read_rows(path, ("index_percent",), _LAYOUT):
+        name = row.text(next((column for column in NAMES if column in row.values), NAMES[0]))
         named = with_readers and "reader" in row.values
         own = indices.setdefault(row.text("reader") if named else "", {})
         if name in own:

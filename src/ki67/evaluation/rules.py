@@ -1,4 +1,4 @@
-"""How an answer of the competition is scored; apart, so that the command line starts without the rest."""
+"""What a user can choose in a comparison with people; apart, so that the command line starts without the rest."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ class Rule(StrEnum):
     """``max(0, 100 − |a − g|)``."""
     relative = "relative"
     """``max(0, 100 − 100 |a − g| / g)``; for g = 0 it is 100 for the answer 0 and else 0."""
+
+
+class SlideOf(StrEnum):
+    """Which slide a labelled region of interest (ROI) belongs to, where no CSV says it."""
+
+    name = "name"
+    """Its name up to the last underscore: ``S17_3`` is of ``S17``; without an underscore, all of its name."""
+    folder = "folder"
+    """The subfolder of the data set that it lies in."""
