@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from cells_sources import validation_sets
 from ki67.cells.calibration import Curve, probability
-from ki67.cells.card import CLASSES, NEGATIVE, POSITIVE
 from ki67.cells.crops import NetworkField
 from ki67.cells.matching import match
 from ki67.cells.network import load_network, maps_of
@@ -24,6 +23,7 @@ from ki67.cells.peaks import Peaks, find_peaks, tumour_labels
 from ki67.cells.recipe import calibrate, places_um, read_labels, read_pixels
 from ki67.evaluation.calibration import calibration_error
 from ki67.files import write_json
+from ki67.vocabulary import CLASSES, NEGATIVE, POSITIVE
 
 TUMOUR = (POSITIVE, NEGATIVE)
 

@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cells_sources import counts, f1, index_mae_points, validation_sets
-from ki67.cells.card import TUMOUR_CLASSES
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.crops import NetworkField
 from ki67.cells.folds import assign_folds
@@ -37,6 +36,7 @@ from ki67.cells.recipe import NETWORK_STEPS, FieldSet, network_counts, peaks_of,
 from ki67.cells.thresholds import choose_thresholds
 from ki67.files import write_json
 from ki67.progress import configure, message
+from ki67.vocabulary import TUMOUR_CLASSES
 from train_cells_network import SHORT_STEPS, draw_sections, patient, teaching_sets, training_sets, travelling
 
 LABORATORIES = {"bcdata": "BCData", "shidc": "SHIDC", "points": "wroclaw"}

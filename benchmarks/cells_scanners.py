@@ -22,7 +22,8 @@ from ki67.cells.crops import NetworkField
 from ki67.cells.network import MOST_LIGHT, NetworkModel, load_network, maps_of, transmitted
 from ki67.cells.peaks import find_peaks
 from ki67.cells.recipe import read_labels, read_pixels
-from ki67.cells.stains import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN, estimate_background
+from ki67.cells.stains import estimate_background
+from ki67.light import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN
 from ki67.progress import configure
 
 Light = NDArray[np.float32]

@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 
 from ki67.cells import load_engine
-from ki67.cells.card import CLASSES
 from ki67.cells.crops import NetworkField
 from ki67.cells.matching import count_matches
 from ki67.cells.network_training import NetworkOptions, crops_of, train_network
@@ -29,6 +28,7 @@ from ki67.cells.recipe import NETWORK_STEPS, FieldSet, peaks_of, places_um, read
 from ki67.evaluation.cells import evaluate_cells
 from ki67.files import write_json
 from ki67.progress import configure
+from ki67.vocabulary import CLASSES
 from train_cells_network import (
     SHIDC_TRAIN,
     WROCLAW_MPP,

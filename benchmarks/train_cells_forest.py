@@ -16,14 +16,13 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
-from ki67.cells.card import CLASSES
 from ki67.cells.forest import SHIPPED_MODEL
 from ki67.cells.labelled_fields import LabelledField, read_fields
 from ki67.cells.training import TrainingField, TrainingOptions, measure_field, train
-from ki67.layouts import Layout
 from ki67.progress import configure
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
+from ki67.vocabulary import CLASSES, Layout
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIDC_TRAIN = ("p1_0299", "p1_0300", "p1_0317")

@@ -9,6 +9,7 @@ from typing import Any
 from ki67 import cells, registration
 from ki67.files import sha256_of
 from ki67.slides import Slide
+from ki67.vocabulary import EngineName, RegistrationMode
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,11 @@ class Options:
 
     regions: Path | None = None
     label: str | None = None
-    mode: registration.Mode = "deformable"
+    mode: RegistrationMode = RegistrationMode.deformable
     adjustment: Adjustment | None = None
     use_unaccepted_registration: bool = False
     allow_few_cells: bool = False
-    engine: cells.EngineName = cells.DEFAULT_ENGINE
+    engine: EngineName = cells.DEFAULT_ENGINE
     cell_model: Path | None = None
     dab_threshold: float | None = None
     keep_artefacts: bool = False

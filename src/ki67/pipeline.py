@@ -13,6 +13,7 @@ from ki67.case import Case, Summary, open_case
 from ki67.checking import section
 from ki67.errors import CaseError
 from ki67.options import Adjustment, Options
+from ki67.vocabulary import RegistrationMode
 
 
 def run_score(
@@ -132,7 +133,7 @@ def run_register(
     ki67_path: str | Path,
     out: str | Path,
     *,
-    mode: registration.Mode = "deformable",
+    mode: RegistrationMode = RegistrationMode.deformable,
     adjustment: Adjustment | None = None,
     he_mpp: float | None = None,
     ki67_mpp: float | None = None,

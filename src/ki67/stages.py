@@ -37,6 +37,7 @@ from ki67.slides import READING_VERSION, Slide, TissueMask, same_picture, tissue
 from ki67.slides.frame import CORNER
 from ki67.slides.pixel_size import size_text
 from ki67.slides.tissue import mask_of
+from ki67.vocabulary import CLASSES, EXCLUSION_KINDS, RegistrationMode
 
 HEATMAP = "idc/heatmap.tif"
 REGIONS_HE = "idc/regions.geojson"
@@ -73,9 +74,6 @@ FILES = (
     REPORT,
 )
 """All that is written into a case's folder, beside its manifest."""
-
-EXCLUSION_LABELS = {"pen": "Pen", "fold": "Fold", "focus": "Out of focus", "unregistered": "Not registered"}
-"""What the parts that are not counted are called in region files and in the report."""
 
 
 @dataclass
@@ -318,7 +316,7 @@ def require_fitting_region(case: Case, section: CaseSlide, options: Options) -> 
 
 
 def register(
-    case: Case, he: CaseSlide, ki67: CaseSlide, mode: registration.Mode, adjustment: Adjustment | None
+    case: Case, he: CaseSlide, ki67: CaseSlide, mode: RegistrationMode, adjustment: Adjustment | None
 ) -> Summary:
     """Write the transform and its quality, believable or not."""
     by_hand = adjustment.read(he.slide, ki67.slide) if adjustment else None
@@ -421,7 +419,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         "model": engine.card.sha256,
         # The graph alone does not say how its scores are read.
         "thresholds": [engine.card.positive_threshold, engine.card.negative_threshold],
-        "curves": {cells.CLASSES[label]: curve for label, curve in engine.card.curves.items()},
+        "curves": {CLASSES[label]: curve for label, curve in engine.card.curves.items()},
         "dab_threshold": options.dab_threshold,
         "keep_artefacts": options.keep_artefacts,
         "region": region_file,
@@ -433,7 +431,9 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
 def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:
     """Return what was left out of the region as labelled regions, one for each kind that occurs."""
     return Regions(
-        Region(EXCLUSION_LABELS[kind], geometry, kind) for kind, geometry in lost.items() if not geometry.is_empty
+        Region(EXCLUSION_KINDS[kind].label, geometry, kind)
+        for kind, geometry in lost.items()
+        if not geometry.is_empty
     )
 
 

@@ -19,7 +19,7 @@ from ki67.cells.channels import WORKING_MPP
 from ki67.cells.masks import Mask, stacked
 from ki67.cells.measurements import CHANNEL_UNITS, MEASUREMENT_UNITS, SHAPE_UNITS, STATISTICS, measure
 from ki67.cells.stains import Stains, stain_amounts
-from ki67.slides.tissue import optical_density
+from ki67.light import optical_density
 
 IMAGEJ = Path(os.environ.get("KI67_IMAGEJ", "/usr/share/java/ij.jar"))
 PROGRAM = Path(__file__).parent / "ImageJMeasurements.java"

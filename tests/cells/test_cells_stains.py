@@ -13,8 +13,8 @@ from ki67.cells.stains import (
     stain_amounts,
 )
 from ki67.domain import doubts
+from ki67.light import optical_density
 from ki67.slides import open_slide
-from ki67.slides.tissue import optical_density
 
 
 def warnings_of(picture):

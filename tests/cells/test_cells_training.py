@@ -10,11 +10,11 @@ import pytest
 import synthetic
 
 from ki67.cells import detect_cells, load_engine
-from ki67.cells.card import CLASSES
 from ki67.cells.labelled_fields import LabelledField, read_fields
 from ki67.cells.matching import count_matches
 from ki67.errors import DataSetError, ModelError
 from ki67.slides import open_slide
+from ki67.vocabulary import CLASSES
 
 torch = pytest.importorskip("torch")
 MPP = 0.25

@@ -14,13 +14,14 @@ import shapely
 from ki67.annotations import read_regions
 from ki67.errors import SimulationError
 from ki67.files import sha256_of
-from ki67.simulate.cells import Label, place_cells
+from ki67.simulate.cells import place_cells
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import draw_sections, simulate_pair
 from ki67.simulate.render import BLOCK_PX, Section, bands, draw_block, read_section
 from ki67.simulate.scene import draw_paint, draw_scene
 from ki67.simulate.truth import SimulationTruth
 from ki67.slides import PixelFrame
+from ki67.vocabulary import CellClass
 
 OPTIONS = SimulationOptions(
     seed=11,
@@ -110,7 +111,7 @@ def test_any_index_is_met(sections: tuple[Section, Section], index: float) -> No
     cells = place_cells(replace(scene, options=replace(OPTIONS, index_percent=index)), "ki67")
     labels = cells.label[cells.counted]
 
-    assert 100 * np.mean(labels == Label.POSITIVE) == pytest.approx(index, abs=50.0 / len(labels) + 1e-9)
+    assert 100 * np.mean(labels == CellClass.POSITIVE) == pytest.approx(index, abs=50.0 / len(labels) + 1e-9)
 
 
 def test_hot_spots_gather_positive_cells() -> None:
@@ -120,7 +121,7 @@ def test_hot_spots_gather_positive_cells() -> None:
     def unevenness(strength: float) -> float:
         cells = place_cells(replace(large, options=replace(options, hot_spot=strength)), "ki67")
         x, y = cells.x_um[cells.counted], cells.y_um[cells.counted]
-        positive = cells.label[cells.counted] == Label.POSITIVE
+        positive = cells.label[cells.counted] == CellClass.POSITIVE
         block = (x // 300).astype(int) * 1000 + (y // 300).astype(int)
         shares = [positive[block == b].mean() for b in np.unique(block) if (block == b).sum() > 80]
         return float(np.std(shares))

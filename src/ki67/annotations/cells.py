@@ -18,13 +18,14 @@ from ki67.annotations.regions import Rgb
 from ki67.errors import AnnotationError, PixelSizeError
 from ki67.files import atomic_path
 from ki67.slides import PixelFrame
+from ki67.vocabulary import NEGATIVE, OTHER, POSITIVE
 
 CELL_CLASSES: Final[dict[str, tuple[str, Rgb]]] = {
     # QuPath counts "Tumor: Positive" and "Tumor: Negative" into its "Positive %" by these very names;
     # red and green are Feng et al. 2020, Fig 5.
-    "positive": ("Tumor: Positive", (255, 0, 0)),
-    "negative": ("Tumor: Negative", (0, 170, 0)),
-    "other": ("Other", (150, 150, 150)),
+    POSITIVE.label: ("Tumor: Positive", (255, 0, 0)),
+    NEGATIVE.label: ("Tumor: Negative", (0, 170, 0)),
+    OTHER.label: ("Other", (150, 150, 150)),
 }
 """QuPath class name and colour of each label of the cell table."""
 

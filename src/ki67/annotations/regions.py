@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from ki67.errors import RegionError
 from ki67.geometry import RectUm, area_mm2, as_multipolygon, union_of
+from ki67.vocabulary import EXCLUSION_KINDS
 
 Rgb = tuple[int, int, int]
 
@@ -33,11 +34,7 @@ LABEL_COLORS: Final[dict[str, Rgb]] = {
     "Immune cells": (160, 90, 160),
     "Lymphocytes": (160, 90, 160),
     "Necrosis": (50, 50, 50),
-    # What is not counted: colours that neither stain nor another region has.
-    "Pen": (0, 170, 200),
-    "Fold": (230, 0, 200),
-    "Out of focus": (240, 140, 0),
-    "Not registered": (130, 160, 0),
+    **{kind.label: kind.color_rgb for kind in EXCLUSION_KINDS.values()},
     "Piece": (0, 0, 0),
 }
 """Colours of the labels that mean something to the program."""

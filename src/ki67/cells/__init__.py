@@ -1,9 +1,8 @@
 """Cells: every nucleus of a Ki-67 slide, and whether it is a positive or a negative tumour cell."""
 
-from ki67.cells.card import CLASSES
 from ki67.cells.channels import check_resolution
 from ki67.cells.detect import MARGIN_UM, CellDetection, detect_cells
-from ki67.cells.engine import DEFAULT_ENGINE, Engine, EngineName, load_engine
+from ki67.cells.engine import DEFAULT_ENGINE, Engine, load_engine
 from ki67.cells.quality import Appearance, appearance, judge_he, judge_ki67, wrong_order
 from ki67.cells.region_density import DENSITY_COLUMNS, judge_density
 from ki67.cells.sampling import is_field
@@ -11,14 +10,12 @@ from ki67.cells.stains import Stains
 from ki67.cells.table import cell_schema
 
 __all__ = [
-    "CLASSES",
     "DEFAULT_ENGINE",
     "DENSITY_COLUMNS",
     "MARGIN_UM",
     "Appearance",
     "CellDetection",
     "Engine",
-    "EngineName",
     "Stains",
     "appearance",
     "cell_schema",

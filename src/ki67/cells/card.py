@@ -1,4 +1,4 @@
-"""What every cell model has: classes, a card beside its graph, and a check that the two belong together."""
+"""What every cell model has: a card beside its graph, and a check that the two belong together."""
 
 from __future__ import annotations
 
@@ -14,17 +14,10 @@ from ki67.cells.channels import WORKING_MPP
 from ki67.cells.index_deviation import LEAST_PATIENTS, IndexDeviation
 from ki67.errors import ModelError
 from ki67.model_files import CardFields, Runner, Signature, checked, read_fields
+from ki67.vocabulary import CLASSES, TUMOUR_CLASSES
 
 CARD_SCHEMA = 2
 """Version of the card's fields; since 2 a curve takes the score of its class alone."""
-
-CLASSES = ("other", "positive", "negative")
-"""Classes in the order of the models' outputs."""
-
-OTHER, POSITIVE, NEGATIVE = range(3)
-
-TUMOUR_CLASSES = (CLASSES[POSITIVE], CLASSES[NEGATIVE])
-"""Classes that the index is made of."""
 
 REINSTALL = "Reinstall the package, or train the model again with `ki67 cells train`."
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.slides.tissue import optical_density
+from ki67.light import optical_density
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[np.float64]

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ki67.cells.card import CLASSES, NEGATIVE, OTHER
 from ki67.cells.folds import GroupedField
 from ki67.cells.network import MOST_LIGHT, STRIDE
-from ki67.cells.stains import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN
+from ki67.light import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN
+from ki67.vocabulary import CLASSES, NEGATIVE, OTHER
 
 CROPS_VERSION = 3
 """Counts up when crops change: a training goes on with crops like those it began with."""

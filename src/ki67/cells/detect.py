@@ -18,7 +18,6 @@ from shapely.geometry.base import BaseGeometry
 
 from ki67 import slides
 from ki67.annotations import Regions
-from ki67.cells.card import NEGATIVE, OTHER, POSITIVE
 from ki67.cells.channels import WORKING_MPP, TilePixels, check_resolution
 from ki67.cells.counted_region import CountedRegion, counted_region
 from ki67.cells.engine import Engine, load_engine
@@ -34,6 +33,7 @@ from ki67.geometry import area_mm2
 from ki67.parquet import parquet_file
 from ki67.progress import track
 from ki67.slides import Slide, TissueMask
+from ki67.vocabulary import NEGATIVE, OTHER, POSITIVE
 
 MARGIN_UM = 50.0
 """Cells this far outside the region are kept too, so that a slightly moved region needs no recount."""

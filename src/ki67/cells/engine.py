@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ki67.cells.calibration import probability
 from ki67.cells.candidates import find_candidates
-from ki67.cells.card import NEGATIVE, OTHER, POSITIVE, CellCard
+from ki67.cells.card import CellCard
 from ki67.cells.channels import WORKING_MPP, TilePixels, make_channels
 from ki67.cells.forest import ForestModel, load_model
 from ki67.cells.masks import Mask, Masks, stacked
@@ -20,9 +20,9 @@ from ki67.cells.peaks import find_peaks, tumour_labels
 from ki67.cells.segmentation import STEPS_PER_PX, segment
 from ki67.cells.suppression import suppress
 from ki67.cells.tiling import GRID_PX, Core
+from ki67.vocabulary import NEGATIVE, OTHER, POSITIVE, EngineName
 
-EngineName = Literal["network", "forest"]
-DEFAULT_ENGINE: Final[EngineName] = "network"
+DEFAULT_ENGINE: Final = EngineName.network
 """The better one on the validation fields of both labelled sets."""
 
 # Candidates less likely than this to be a tumour nucleus are neither counted nor kept as "other" nuclei.
@@ -36,7 +36,7 @@ _PEAKS_AND_OUTLINES_PX = 44
 class FoundNuclei:
     """Nuclei of one tile: centres in pixels (centre of the first pixel: 0.5), class, probability, masks.
 
-    ``label`` is an index into :data:`ki67.cells.card.CLASSES`, ``probability`` that of the label among the three,
+    ``label`` is an index into :data:`ki67.vocabulary.CLASSES`, ``probability`` that of the label among the three,
     for ``other`` that of not being of the likelier tumour class.
     """
 
@@ -163,4 +163,4 @@ def load_engine(name: EngineName = DEFAULT_ENGINE, model: str | Path | None = No
     ModelError
         Where the model cannot be used.
     """
-    return ForestEngine(load_model(model)) if name == "forest" else NetworkEngine(load_network(model))
+    return ForestEngine(load_model(model)) if name == EngineName.forest else NetworkEngine(load_network(model))

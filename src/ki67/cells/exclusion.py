@@ -18,11 +18,12 @@ from ki67.slides import Slide, TissueMask
 from ki67.slides.folds import GRID_UM, find_folds
 from ki67.slides.outline import outline_um
 from ki67.slides.tissue import find_pen
+from ki67.vocabulary import EXCLUSION_KINDS, FOCUS, FOLD, PEN
 
-EXCLUSIONS: Final = ("", "pen", "fold", "focus")
+EXCLUSIONS: Final = ("", PEN.name, FOLD.name, FOCUS.name)
 """Values of the column ``excluded``: none, and why a cell does not count; the first that holds is named."""
 
-_PEN, _FOLD, _FOCUS = (EXCLUSIONS.index(name) for name in ("pen", "fold", "focus"))
+_PEN, _FOLD, _FOCUS = range(1, len(EXCLUSIONS))
 
 NOTHING_LOST: Final = {name: MultiPolygon() for name in EXCLUSIONS if name}
 """What is left out where nothing is."""
@@ -32,8 +33,6 @@ _ROUNDING: Final = 1e-9
 
 _MUCH_LOST: Final = 0.03
 """Share of the region from which a loss is warned of: below it an index moves by less than its interval."""
-
-_WORDS: Final = {"pen": "under pen", "fold": "in folds", "focus": "out of focus"}
 
 
 class Exclusion:
@@ -116,6 +115,6 @@ def loss_warnings(lost: dict[str, MultiPolygon], region_mm2: float) -> tuple[str
     total = sum(areas.values())
     if total < _MUCH_LOST * region_mm2:
         return ()
-    parts = ", ".join(f"{_WORDS[name]} {area:.2f}" for name, area in areas.items() if area > 0)
+    parts = ", ".join(f"{EXCLUSION_KINDS[name].sentence} {area:.2f}" for name, area in areas.items() if area > 0)
     lost_share = f"{total / region_mm2:.0%} of the region was not counted ({parts} mm²)"
     return (f"{lost_share}; --keep-artefacts counts it all the same",)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from ki67.cells.candidates import FEATURE_NAMES
-from ki67.cells.card import NEGATIVE, POSITIVE
 from ki67.cells.forest import INPUT_NAME, OUTPUT_NAME
+from ki67.vocabulary import NEGATIVE, POSITIVE
 
 # Read by every ONNX Runtime from 1.13 on.
 _OPSETS = (("", 17), ("ai.onnx.ml", 3))

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.card import CLASSES, TUMOUR_CLASSES
 from ki67.cells.labelled_fields import ALL_NUCLEI, DEFAULT_RADIUS_UM, LabelledField
 from ki67.cells.matching import count_matches
 from ki67.cells.thresholds import Counts
-from ki67.layouts import Layout
+from ki67.vocabulary import CLASSES, TUMOUR_CLASSES, Layout
 
 TEACHING_ONLY = (Layout.simulated, *ALL_NUCLEI)
 """Data sets that are learnt from in every part and judged in none: drawn, or without word of which nuclei are tumour
@@ -77,7 +76,7 @@ def count_by_group(found: Iterable[tuple[GroupedField, NDArray[np.float64]]], la
     found
         Fields with the centres (N, 2) in µm of the cells found there.
     label
-        The class, an index into :data:`ki67.cells.card.CLASSES`.
+        The class, an index into :data:`ki67.vocabulary.CLASSES`.
     """
     counts: dict[str, NDArray[np.float64]] = {}
     for field, places in found:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.cells.candidates import FEATURE_NAMES
-from ki67.cells.card import CLASSES, REINSTALL, CellCard, checked_card, run_graph
+from ki67.cells.card import REINSTALL, CellCard, checked_card, run_graph
 from ki67.errors import ModelError
 from ki67.model_files import CardFields, Runner, Signature, try_once
+from ki67.vocabulary import CLASSES
 
 SHIPPED_MODEL = Path(__file__).parent.parent / "weights" / "cells_forest.onnx"
 """The model that comes with the package."""

@@ -1,4 +1,4 @@
-"""Fields with labelled nuclei, in the layouts of :class:`ki67.layouts.Layout`.
+"""Fields with labelled nuclei, in the layouts of :class:`ki67.vocabulary.Layout`.
 
 Coordinates in the files are pixels; the centre of the first pixel is (0, 0), so half a pixel is added on the way to
 µm (QuPath counts from the corner and is read as it counts).
@@ -22,15 +22,14 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ki67.annotations import read_cells
-from ki67.cells.card import CLASSES
 from ki67.cells.channels import check_resolution
 from ki67.cells.labelled_area import AREA_SUFFIX, LabelledArea, read_labelled_area, read_mask
 from ki67.cells.qupath_classes import cell_class
 from ki67.errors import DataSetError
 from ki67.files import read_json, read_text
-from ki67.layouts import Layout
 from ki67.parquet import parquet_file
 from ki67.slides import PixelFrame, Slide, open_slide
+from ki67.vocabulary import CLASSES, NEGATIVE, OTHER, POSITIVE, TUMOUR_CLASSES, Layout
 
 Points = NDArray[np.float64]
 
@@ -47,7 +46,7 @@ ALL_NUCLEI = ("deepliif", "glioma")
 _OUTSIDE_PX = 2.0
 # A field holds hundreds of nuclei; a header may claim more than memory holds.
 _MOST_COORDINATES = 2_000_000
-_SHIDC_LABELS = {1: "positive", 2: "negative", 3: "other"}
+_SHIDC_LABELS = {1: POSITIVE.label, 2: NEGATIVE.label, 3: OTHER.label}
 # DeepLIIF's masks: full red, blue or green; smaller specks than this are rests of edges.
 _FULL_COLOUR, _LEAST_FILLED_PX = 255, 30
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -103,7 +102,7 @@ def read_fields(
     directory
         The data set.
     layout
-        One of :class:`ki67.layouts.Layout`.
+        One of :class:`ki67.vocabulary.Layout`.
     mpp
         Pixel size. Where None, the public sets are taken at :data:`PUBLISHED_MPP` and any other file must tell its
         own; simulated sections always do.
@@ -210,7 +209,7 @@ def _bcdata_images(folder: Path) -> list[Path]:
 
 
 def _bcdata_points(folder: Path, image: Path, frame: PixelFrame) -> dict[str, Points]:
-    files = {label: folder / "annotations" / label / f"{image.stem}.h5" for label in ("positive", "negative")}
+    files = {label: folder / "annotations" / label / f"{image.stem}.h5" for label in TUMOUR_CLASSES}
     if not any(path.is_file() for path in files.values()):
         raise DataSetError(image, f"has no labels: {files['positive']} and its negative twin are missing")
     # A field without a cell of one class may come without that class's file.
@@ -334,7 +333,7 @@ def _deepliif_points(_folder: Path, image: Path, frame: PixelFrame) -> dict[str,
         raise DataSetError(path, "is no picture", "Expected nuclei in red and blue with green edges.")
     blue, green, red = (mask[..., channel] > _FULL_COLOUR / 2 for channel in range(3))
     rows = []
-    for label, filled in (("positive", red & ~green), ("negative", blue & ~green)):
+    for label, filled in ((POSITIVE.label, red & ~green), (NEGATIVE.label, blue & ~green)):
         _, _, sizes, centres = cv2.connectedComponentsWithStats(filled.astype(np.uint8), connectivity=4)
         large = sizes[1:, cv2.CC_STAT_AREA] >= _LEAST_FILLED_PX
         rows += [(x, y, label) for x, y in centres[1:][large].tolist()]
@@ -357,7 +356,7 @@ def _glioma_points(folder: Path, image: Path, frame: PixelFrame) -> dict[str, Po
     try:
         rows = [
             (*(np.asarray(polygon, np.float64).reshape(-1, 2).mean(axis=0) - 0.5).tolist(), label)
-            for label in ("positive", "negative")
+            for label in TUMOUR_CLASSES
             for polygon in known.get(label, [])
         ]
     except (AttributeError, TypeError, ValueError) as error:

@@ -18,7 +18,7 @@ from ki67.cells.channels import WORKING_MPP
 from ki67.cells.masks import Masks
 from ki67.cells.outlines import Shapes, drawn_outlines, shapes_of
 from ki67.cells.stains import Stains, stain_amounts
-from ki67.slides.tissue import optical_density
+from ki67.light import optical_density
 
 SHAPE_UNITS = {
     "Area": "um2", "Perim.": "um", "Circ.": "1", "AR": "1", "Round": "1", "Solidity": "1", "Feret": "um",

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.card import CLASSES, NEGATIVE, POSITIVE, REINSTALL, CellCard, checked_card, run_graph
+from ki67.cells.card import REINSTALL, CellCard, checked_card, run_graph
 from ki67.cells.tiling import GRID_PX
 from ki67.errors import ModelError
 from ki67.model_files import Runner, Signature, try_once
+from ki67.vocabulary import CLASSES, NEGATIVE, POSITIVE
 
 SHIPPED_NETWORK = Path(__file__).parent.parent / "weights" / "cells_network.onnx"
 """The network that comes with the package."""

@@ -10,11 +10,12 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from ki67.cells.card import CARD_SCHEMA, CLASSES
+from ki67.cells.card import CARD_SCHEMA
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.network import INPUT_NAME, OUTPUT_NAME, SEEN
 from ki67.cells.tiling import GRID_PX
 from ki67.files import atomic_path, sha256_of, write_json
+from ki67.vocabulary import CLASSES
 
 OPSET = 17
 """Read by every ONNX Runtime from 1.13 on."""

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ki67.averaging import update_average
-from ki67.cells.card import CLASSES, OTHER
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.crops import CROPS_VERSION, LABORATORIES, SCANNERS, Crops, NetworkField
 from ki67.cells.labelled_fields import LabelledField
@@ -36,6 +35,7 @@ from ki67.checkpoints import digest, load_checkpoint, refuse_another, require_fi
 from ki67.errors import DataSetError
 from ki67.files import make_folder, write_json
 from ki67.progress import track
+from ki67.vocabulary import CLASSES, OTHER
 
 CHECKPOINT, LOG, OPTIONS = "checkpoint.pt", "log.csv", "options.json"
 

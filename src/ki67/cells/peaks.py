@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.card import NEGATIVE, OTHER, POSITIVE
+from ki67.vocabulary import NEGATIVE, OTHER, POSITIVE
 
 MAP_STEPS = 2048.0
 """Maps are kept in steps of 1/2048, so that the last bit, which may depend on where a tile ends, decides nothing."""

@@ -10,10 +10,10 @@ import re
 from pathlib import Path
 
 from ki67.annotations import UNCLASSIFIED
-from ki67.cells.card import CLASSES, NEGATIVE, OTHER, POSITIVE
 from ki67.errors import DataSetError
+from ki67.vocabulary import CLASSES, NEGATIVE, OTHER, POSITIVE
 
-_STAINED = {"positive": POSITIVE, "negative": NEGATIVE, "1+": POSITIVE, "2+": POSITIVE, "3+": POSITIVE}
+_STAINED = {POSITIVE.label: POSITIVE, NEGATIVE.label: NEGATIVE, "1+": POSITIVE, "2+": POSITIVE, "3+": POSITIVE}
 _TUMOUR = ("", "tumor", "tumour")
 # Says something of tumour or staining, in words that are not on the list: a misspelling, a negation, a marker.
 _DOUBTFUL = re.compile(
@@ -26,7 +26,7 @@ _EXPECTED = (
 
 
 def cell_class(path: str | Path, name: str) -> str | None:
-    """Class, one of :data:`ki67.cells.card.CLASSES`, that a QuPath class stands for.
+    """Class, one of :data:`ki67.vocabulary.CLASSES`, that a QuPath class stands for.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ki67.cells.calibration import Curve, fit_curve
-from ki67.cells.card import CLASSES, NEGATIVE, OTHER, POSITIVE, TUMOUR_CLASSES, learnt_from
+from ki67.cells.card import learnt_from
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.crops import Crops, NetworkField
 from ki67.cells.folds import (
@@ -40,8 +40,8 @@ from ki67.cells.thresholds import Counts, choose_thresholds
 from ki67.cells.training import TrainingOptions, measure_field, train
 from ki67.cells.unseen import count_unseen, describe_unseen
 from ki67.errors import DataSetError, ModelError
-from ki67.layouts import Layout
 from ki67.progress import message, track
+from ki67.vocabulary import CLASSES, NEGATIVE, OTHER, POSITIVE, TUMOUR_CLASSES, EngineName, Layout
 
 NETWORK_STEPS = tuple(round(0.25 + 0.05 * step, 2) for step in range(11))
 """Thresholds that cross-validation chooses among."""
@@ -77,7 +77,7 @@ def patient_of(name: str) -> str:
 def train_cells(
     sets: Sequence[FieldSet],
     out: str | Path,
-    engine: str,
+    engine: EngineName,
     card: dict[str, Any],
     *,
     patient: Callable[[str], str] = patient_of,
@@ -124,7 +124,7 @@ def train_cells(
     if target.suffix != ".onnx":
         raise ModelError(target, "is no name for a model", "Let it end in .onnx.")
     unclear = next((chosen for chosen in sets if chosen.layout in ALL_NUCLEI), None)
-    if engine == "forest" and unclear is not None:
+    if engine == EngineName.forest and unclear is not None:
         raise DataSetError(
             unclear.directory,
             "labels nuclei of every kind, and a forest must be told which are tumour cells",
@@ -132,7 +132,7 @@ def train_cells(
         )
     fields = read_labels(sets, patient)
     _check_enough(fields, target)
-    if engine == "network":
+    if engine == EngineName.network:
         return _train_network(fields, target, card, folds, network or NetworkOptions(), fold_steps, start)
     measured = [
         measure_field(one.field, one.group, one.patient) for one in track(fields, "Measuring fields", len(fields))

@@ -23,6 +23,7 @@ from ki67.cells.tiling import CORE_PX
 from ki67.domain import Check, Verdict
 from ki67.geometry import UM2_PER_MM2, RectUm, as_multipolygon, polygons_of
 from ki67.slides import Slide, TissueMask
+from ki67.vocabulary import TUMOUR_CLASSES
 
 DENSITY_COLUMNS: Final = ("x_um", "y_um", "label", "in_region", "excluded")
 """What the check needs of the cell table."""
@@ -74,7 +75,7 @@ def judge_density(
     region = regions.union()
     places = places_in(region)
     on = on_tissue(places, tissue) if tissue else np.ones(len(places), bool)
-    tumour = pc.is_in(table["label"], pa.array(["positive", "negative"]))
+    tumour = pc.is_in(table["label"], pa.array(TUMOUR_CLASSES))
     if _full_share(places[on], table.filter(pc.and_(tumour, pc.equal(table["excluded"], "")))) >= FULL_SHARE:
         return Check(name, Verdict.usual, usual=usual)
     outside = tiles_outside(slide.bounds_um, counted_region(regions, slide.bounds_um, MARGIN_UM).kept, tissue)
@@ -87,7 +88,7 @@ def judge_density(
             slide, outside, Path(folder, "outside.parquet"), tissue=tissue, margin_um=0, engine=engine,
             keep_artefacts=True,
         ).read_table()  # fmt: skip
-    there = found.filter(pc.and_(found["in_region"], pc.is_in(found["label"], pa.array(["positive", "negative"]))))
+    there = found.filter(pc.and_(found["in_region"], pc.is_in(found["label"], pa.array(TUMOUR_CLASSES))))
     inside = int(pc.sum(pc.and_(tumour, table["in_region"])).as_py() or 0)
     inside_density = inside / max(counted_mm2 * float(on.mean()), 1.0 / UM2_PER_MM2)
     outside_density = len(there) / outside_mm2

@@ -13,14 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.slides.tissue import optical_density
+from ki67.light import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN, optical_density
 
 FloatArray = NDArray[np.float32]
-
-# Ruifrok & Johnston 2001, as in ImageJ's Colour Deconvolution plugin ("H DAB", "H&E"): red, green, blue.
-REFERENCE_HEMATOXYLIN = (0.650, 0.704, 0.286)
-REFERENCE_DAB = (0.268, 0.570, 0.776)
-REFERENCE_EOSIN = (0.072, 0.990, 0.105)
 
 # Below this mean density a pixel's colour is mostly noise (8-bit steps and JPEG); Macenko et al. (ISBI 2009) use
 # 0.15 in natural units on the norm, about this in decadic units on the mean.

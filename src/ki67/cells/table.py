@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ki67.cells.card import CLASSES, OTHER, POSITIVE
 from ki67.cells.exclusion import EXCLUSIONS
 from ki67.cells.measurements import MEASUREMENT_UNITS, column
 from ki67.parquet import parquet_file
+from ki67.vocabulary import CLASSES, OTHER, POSITIVE
 
 _FIXED_UNITS = {"x_um": "um", "y_um": "um", "area_um2": "um2", "dab_od_mean": "OD", "outline_um": "um"}
 

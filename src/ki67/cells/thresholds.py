@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ki67.cells.card import CLASSES, NEGATIVE, POSITIVE
+from ki67.vocabulary import CLASSES, NEGATIVE, POSITIVE
 
 Counts = dict[str, tuple[float, float, float]]
 """By data set: hits, cells found, cells labelled."""

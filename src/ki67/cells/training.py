@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ki67.cells.candidates import FEATURE_NAMES, find_candidates
-from ki67.cells.card import CARD_SCHEMA, CLASSES, NEGATIVE, OTHER, POSITIVE
+from ki67.cells.card import CARD_SCHEMA
 from ki67.cells.channels import WORKING_MPP, TilePixels, make_channels
 from ki67.cells.folds import GroupedField, assign_folds, count_by_group, describe_folds
 from ki67.cells.labelled_fields import LabelledField
@@ -29,8 +29,8 @@ from ki67.cells.thresholds import Counts, choose_thresholds
 from ki67.cells.tiling import plan_tiles
 from ki67.errors import DataSetError, MissingExtraError
 from ki67.files import atomic_path, sha256_of, write_json
-from ki67.layouts import Layout
 from ki67.progress import track
+from ki67.vocabulary import CLASSES, NEGATIVE, OTHER, POSITIVE, Layout
 
 # A candidate is centred on a point within this share of its own radius, and at least this far.
 _CENTRED_SHARE = 0.6

@@ -11,7 +11,6 @@ import typer
 
 from ki67.cli.common import (
     App,
-    Engine,
     EngineOption,
     FieldMpp,
     Json,
@@ -23,7 +22,7 @@ from ki67.cli.common import (
     require_training,
     warning_lines,
 )
-from ki67.layouts import Layout
+from ki67.vocabulary import EngineName, Layout
 
 
 class PatientOf(StrEnum):
@@ -51,7 +50,7 @@ def train(
             help=f"LAYOUT=DIR, once per data set. Layouts: {', '.join(Layout)}; the last two label any nuclei.",
         ),
     ],
-    engine: EngineOption = Engine.network,
+    engine: EngineOption = EngineName.network,
     images: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,7 +90,7 @@ def train(
     from ki67.cells.recipe import GOING_ON_RATE, GOING_ON_STEPS, FieldSet, patient_of, train_cells
 
     begin(quiet=quiet)
-    if engine is not Engine.network:
+    if engine is not EngineName.network:
         for name, given in (("--start", start), ("--steps", steps)):
             if given is not None:
                 raise typer.BadParameter("is for networks only; leave it out for a forest", param_hint=name)
@@ -118,7 +117,7 @@ def train(
     result = train_cells(
         chosen,
         out,
-        engine.value,
+        engine,
         card,
         patient=patient_of if patient is PatientOf.prefix else str,
         folds=folds,
@@ -134,6 +133,6 @@ def train(
             f"model: {out}",
             f"cross-validated F1, {validation['patients']} patients: {validation['f1']}",
             *warning_lines(validation),
-            f"use it: ki67 count KI67 --out CASE --engine {engine.value} --cell-model {out}",
+            f"use it: ki67 count KI67 --out CASE --engine {engine} --cell-model {out}",
         ],
     )

@@ -7,7 +7,6 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -18,6 +17,7 @@ from ki67 import progress
 from ki67.domain import checks_of
 from ki67.errors import MissingExtraError
 from ki67.files import json_text, printable
+from ki67.vocabulary import EngineName
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no messages on stderr.")]
@@ -71,13 +71,6 @@ class App(typer.Typer):
         return super().command(name, **{"cls": Command, **settings})
 
 
-class Engine(StrEnum):
-    """What finds the cells."""
-
-    network = "network"
-    forest = "forest"
-
-
 FieldMpp = Annotated[
     float | None,
     typer.Option(
@@ -87,7 +80,7 @@ FieldMpp = Annotated[
 ]
 
 EngineOption = Annotated[
-    Engine, typer.Option("--engine", help="What finds the cells: the network, or the paper's random forest.")
+    EngineName, typer.Option("--engine", help="What finds the cells: the network, or the paper's random forest.")
 ]
 
 CellModel = Annotated[

@@ -11,7 +11,6 @@ from ki67.cli.common import (
     CellModel,
     DabThreshold,
     DoubtfulRegion,
-    Engine,
     EngineOption,
     Json,
     KeepArtefacts,
@@ -26,6 +25,7 @@ from ki67.cli.common import (
     index_line,
     warning_lines,
 )
+from ki67.vocabulary import EngineName
 
 
 def count(
@@ -37,7 +37,7 @@ def count(
     label: Label = None,
     mpp: Mpp = None,
     mpp_overrides_file: MppOverridesFile = False,
-    engine: EngineOption = Engine.network,
+    engine: EngineOption = EngineName.network,
     cell_model: CellModel = None,
     dab_threshold: DabThreshold = None,
     keep_artefacts: KeepArtefacts = False,
@@ -54,7 +54,7 @@ def count(
     options = Options(
         regions=regions,
         label=label,
-        engine=engine.value,
+        engine=engine,
         cell_model=cell_model,
         dab_threshold=dab_threshold,
         keep_artefacts=keep_artefacts,

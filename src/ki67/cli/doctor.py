@@ -9,6 +9,7 @@ from typing import Any
 
 from ki67.cli.common import Json, Quiet, begin, emit
 from ki67.errors import Ki67Error
+from ki67.vocabulary import EngineName
 
 _EXTRAS = {"train": ("torch", "sklearn", "skl2onnx", "onnx")}
 
@@ -94,8 +95,8 @@ def _models(problems: list[str]) -> dict[str, str]:
     states: dict[str, str] = {}
     cards: dict[str, Callable[[], str]] = {
         "idc": lambda: idc.load_model().sha256,
-        "cells, network": lambda: cells.load_engine("network").card.sha256,
-        "cells, forest": lambda: cells.load_engine("forest").card.sha256,
+        "cells, network": lambda: cells.load_engine(EngineName.network).card.sha256,
+        "cells, forest": lambda: cells.load_engine(EngineName.forest).card.sha256,
     }
     for name, sha256 in cards.items():
         try:

@@ -10,7 +10,6 @@ import typer
 
 from ki67.cli.common import (
     App,
-    Engine,
     EngineOption,
     FieldMpp,
     Json,
@@ -23,8 +22,8 @@ from ki67.cli.common import (
     number,
     warning_lines,
 )
-from ki67.cli.score import Mode, ModeOption
-from ki67.layouts import Layout
+from ki67.cli.score import ModeOption
+from ki67.vocabulary import EngineName, Layout, RegistrationMode
 
 app = App(help="Compare with a gold standard.", no_args_is_help=True)
 
@@ -102,7 +101,7 @@ def cells(
         Path | None,
         typer.Option("--figures", help="Folder for reliability, agreement, and each field's hits and misses."),
     ] = None,
-    engine: EngineOption = Engine.network,
+    engine: EngineOption = EngineName.network,
     model: Annotated[Path | None, typer.Option("--model", help="Another model of this engine, ONNX.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -120,7 +119,7 @@ def cells(
         radius_um=radius_um,
         images=field_names(images),
         figures=figures,
-        engine=load_engine(engine.value, model),
+        engine=load_engine(engine, model),
     )
     emit(result, as_json=as_json, lines=[*_cell_lines(result), *warning_lines(result)])
 
@@ -138,7 +137,7 @@ def registration(
         float | None, typer.Option("--moving-mpp", help="Pixel size of the moving image in µm.")
     ] = None,
     mpp_overrides_file: MppOverridesFile = False,
-    mode: ModeOption = Mode.deformable,
+    mode: ModeOption = RegistrationMode.deformable,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Folder for a picture of both sections with the landmarks.")
     ] = None,
@@ -157,7 +156,7 @@ def registration(
         fixed_mpp,
         moving_mpp,
         mpp_overrides_file=mpp_overrides_file,
-        mode=mode.value,
+        mode=mode,
         figures=figures,
     )
     um, px = ([result[f"{name}_tre_{unit}"] for name in ("median", "p90")] for unit in ("um", "px"))

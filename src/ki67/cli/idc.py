@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,15 +20,9 @@ from ki67.cli.common import (
     require_training,
     warning_lines,
 )
+from ki67.vocabulary import AdaptMethod
 
 ModelOption = Annotated[Path | None, typer.Option("--model", help="Another model (.onnx); default: the shipped one.")]
-
-
-class AdaptMethod(StrEnum):
-    """Ways to adapt a model."""
-
-    adabn = "adabn"
-    dann = "dann"
 
 
 app = App(help="Find invasive ductal carcinoma (IDC) on H&E slides.", no_args_is_help=True)
@@ -271,7 +264,7 @@ def adapt(
     if out.suffix != ".onnx":
         raise typer.BadParameter(f"the adapted model must end in .onnx, found {out.name}")
     base = load_model(None if str(model) == "shipped" else model)
-    options = AdaptOptions(method.value, patches=patches, mix=mix, seed=seed)
+    options = AdaptOptions(method, patches=patches, mix=mix, seed=seed)
     if steps is not None:
         options = replace(options, steps=steps)
     labelled = None

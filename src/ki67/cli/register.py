@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ki67.cli.common import HeMpp, Json, Ki67Mpp, MppOverridesFile, Out, Quiet, begin, emit, warning_lines
-from ki67.cli.score import AsGiven, Landmarks, Mode, ModeOption, Rotate, Shift, adjustment_of
+from ki67.cli.score import AsGiven, Landmarks, ModeOption, Rotate, Shift, adjustment_of
+from ki67.vocabulary import RegistrationMode
 
 
 def register(
@@ -18,7 +19,7 @@ def register(
     he_mpp: HeMpp = None,
     ki67_mpp: Ki67Mpp = None,
     mpp_overrides_file: MppOverridesFile = False,
-    mode: ModeOption = Mode.deformable,
+    mode: ModeOption = RegistrationMode.deformable,
     landmarks: Landmarks = None,
     shift: Shift = None,
     rotate: Rotate = None,
@@ -35,7 +36,7 @@ def register(
         he,
         ki67,
         out,
-        mode=mode.value,
+        mode=mode,
         adjustment=adjustment,
         he_mpp=he_mpp,
         ki67_mpp=ki67_mpp,

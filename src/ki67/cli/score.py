@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,6 @@ from ki67.cli.common import (
     CellModel,
     DabThreshold,
     DoubtfulRegion,
-    Engine,
     EngineOption,
     HeMpp,
     Json,
@@ -29,20 +27,13 @@ from ki67.cli.common import (
     index_line,
     warning_lines,
 )
+from ki67.vocabulary import MINIMUM_CELLS, EngineName, RegistrationMode
 
 if TYPE_CHECKING:
     from ki67.options import Adjustment
 
 
-class Mode(StrEnum):
-    """How far the registration may bend a section."""
-
-    rigid = "rigid"
-    affine = "affine"
-    deformable = "deformable"
-
-
-ModeOption = Annotated[Mode, typer.Option("--mode", help="How far the registration may bend a section.")]
+ModeOption = Annotated[RegistrationMode, typer.Option("--mode", help="How far the registration may bend a section.")]
 Unaccepted = Annotated[
     bool, typer.Option("--use-unaccepted-registration", help="Go on with a registration that is not believable.")
 ]
@@ -63,7 +54,8 @@ AsGiven = Annotated[
     bool, typer.Option("--as-given", help="Take landmarks, shift and turn as they are, without refining.")
 ]
 FewCells = Annotated[
-    bool, typer.Option("--allow-few-cells", help="Report an index on fewer than 500 tumour cells, flagged.")
+    bool,
+    typer.Option("--allow-few-cells", help=f"Report an index on fewer than {MINIMUM_CELLS} tumour cells, flagged."),
 ]
 
 
@@ -100,14 +92,14 @@ def score(
     he_mpp: HeMpp = None,
     ki67_mpp: Ki67Mpp = None,
     mpp_overrides_file: MppOverridesFile = False,
-    mode: ModeOption = Mode.deformable,
+    mode: ModeOption = RegistrationMode.deformable,
     landmarks: Landmarks = None,
     shift: Shift = None,
     rotate: Rotate = None,
     as_given: AsGiven = False,
     use_unaccepted_registration: Unaccepted = False,
     allow_few_cells: FewCells = False,
-    engine: EngineOption = Engine.network,
+    engine: EngineOption = EngineName.network,
     cell_model: CellModel = None,
     dab_threshold: DabThreshold = None,
     keep_artefacts: KeepArtefacts = False,
@@ -124,11 +116,11 @@ def score(
     options = Options(
         regions=regions,
         label=label,
-        mode=mode.value,
+        mode=mode,
         adjustment=adjustment_of(landmarks, shift, rotate, as_given=as_given),
         use_unaccepted_registration=use_unaccepted_registration,
         allow_few_cells=allow_few_cells,
-        engine=engine.value,
+        engine=engine,
         cell_model=cell_model,
         dab_threshold=dab_threshold,
         keep_artefacts=keep_artefacts,

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from ki67.cells.labelled_fields import LabelledField
 from ki67.cells.matching import match
 from ki67.errors import WriteError
+from ki67.vocabulary import TUMOUR_CLASSES
 
 # Drawn at this resolution whatever the field's own: nuclei are some 35 px wide and rings stay thin.
 _PICTURE_MPP = 0.25
 _RED, _GREEN = (220, 30, 30), (20, 140, 20)
-_COLOURS = {"positive": _RED, "negative": _GREEN}
+_COLOURS = dict(zip(TUMOUR_CLASSES, (_RED, _GREEN), strict=True))
 _RING_UM = 2.5
 _PALE = 255
 _LEGEND_PX = 28

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.cells import Engine, detect_cells, load_engine
-from ki67.cells.card import TUMOUR_CLASSES, learnt_from
+from ki67.cells.card import learnt_from
 from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
 from ki67.cells.matching import match
 from ki67.errors import DataSetError, TissueError
@@ -32,6 +32,7 @@ from ki67.evaluation.matches import (
 )
 from ki67.files import atomic_path
 from ki67.progress import track
+from ki67.vocabulary import TUMOUR_CLASSES
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def evaluate_cells(
     directory
         The data set.
     layout
-        One of :class:`ki67.layouts.Layout`.
+        One of :class:`ki67.vocabulary.Layout`.
     mpp
         Pixel size of the fields in µm (:func:`ki67.cells.labelled_fields.read_fields`).
     radius_um

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ki67.errors import DataSetError, RegistrationError
 from ki67.evaluation.registration_figure import draw_registration
 from ki67.files import read_text
-from ki67.registration import Mode, register_sections, sections
+from ki67.registration import register_sections, sections
 from ki67.slides import open_slide
+from ki67.vocabulary import RegistrationMode
 
 LANDMARK_COLUMNS = ("", "X", "Y")
 CSV_WAY_OUT = "A landmark file has the header ',X,Y' and one landmark a line: number, x, y in pixels from the corner"
@@ -33,7 +34,7 @@ def evaluate_registration(
     moving_csv: str | Path,
     fixed_mpp: float | None = None,
     moving_mpp: float | None = None,
-    mode: Mode = "deformable",
+    mode: RegistrationMode = RegistrationMode.deformable,
     figures: str | Path | None = None,
     *,
     mpp_overrides_file: bool = False,

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -35,8 +35,7 @@ from ki67.idc.training import PatchSet, draw_weights
 from ki67.model_files import taking_apart
 from ki67.progress import track
 from ki67.slides import Slide, TissueMask, open_slide, read_ahead, tissue_mask
-
-Method = Literal["adabn", "dann"]
+from ki67.vocabulary import AdaptMethod
 
 GRAPH_PREFIX, HALF_SUFFIX, HEADS = "network.", ".half", "auxiliary."
 """Names of weights in an exported graph; the auxiliary heads are not in it."""
@@ -75,7 +74,7 @@ class AdaptOptions:
         Of everything random.
     """
 
-    method: Method = "adabn"
+    method: AdaptMethod = AdaptMethod.adabn
     patches: int = 1000
     mix: float = 0.3
     steps: int = 400

@@ -6,7 +6,6 @@ from ki67.registration.pieces import Piece, PiecewiseTransform
 from ki67.registration.quality import MAPS, RegistrationQuality
 from ki67.registration.region import Carried, carry_over
 from ki67.registration.register import register, register_sections, sections
-from ki67.registration.steps import Mode
 from ki67.registration.store import FIELD_NAMES, read_transform, write_transform
 from ki67.registration.transform import DisplacementField, Transform
 from ki67.registration.uncertainty import draw_motions
@@ -19,7 +18,6 @@ __all__ = [
     "DisplacementField",
     "Landmarks",
     "LocalBelief",
-    "Mode",
     "Piece",
     "PiecewiseTransform",
     "RegistrationQuality",

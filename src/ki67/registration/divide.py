@@ -24,9 +24,10 @@ from ki67.registration.coarse import Pose, find_pose
 from ki67.registration.images import Mask, Section
 from ki67.registration.local import SIDE_PX, coherence, compare, consensus
 from ki67.registration.quality import MAXIMUM_STRETCH, Judged, required_sigma
-from ki67.registration.steps import RIVALS, STAGES, Mode, Stage, rigid_part, stages
+from ki67.registration.steps import RIVALS, STAGES, Stage, rigid_part, stages
 from ki67.registration.transform import Transform, apply_matrix
 from ki67.registration.warp import Matrix, drawn
+from ki67.vocabulary import RegistrationMode
 
 LEAST_PIECE_MM2: Final = 0.12
 """Smaller zones are crumbs: they have too few structures to be told from chance."""
@@ -40,7 +41,7 @@ AROUND_UM: Final = 250.0
 FINEST_MPP: Final = 2.0
 """Finer than this, sections some µm apart have nothing in common."""
 
-PIECE_STAGES: Final[dict[Mode, tuple[Stage, ...]]] = {**STAGES, "deformable": ("local",)}
+PIECE_STAGES: Final[dict[RegistrationMode, tuple[Stage, ...]]] = {**STAGES, RegistrationMode.deformable: ("local",)}
 """Fine stages of a piece. elastix samples at random what a piece's map is settled on pixel by pixel in a third of
 the time; its spline is for whole sections."""
 
@@ -76,7 +77,7 @@ class Divided:
 
 
 def divide(
-    fixed: Section, moving: Section, whole: Part | None, most: int, mode: Mode, given: Sequence[Part] = ()
+    fixed: Section, moving: Section, whole: Part | None, most: int, mode: RegistrationMode, given: Sequence[Part] = ()
 ) -> Divided:
     """Find maps for what the map of the whole, or the maps given, do not explain.
 
@@ -172,7 +173,9 @@ def _image(fixed: Section, moving: Section, part: Part) -> Mask:
     return np.asarray(cv2.morphologyEx(image, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0)
 
 
-def by_hand_part(fixed: Section, moving: Section, zone: Mask, matrix: Matrix, mode: Mode, reach_um: float) -> Part:
+def by_hand_part(
+    fixed: Section, moving: Section, zone: Mask, matrix: Matrix, mode: RegistrationMode, reach_um: float
+) -> Part:
     """A zone where a person put it: refined, unless that carries it further than ``reach_um`` (0: as it is)."""
     start = Transform(matrix)
     placed = Part(start, start, zone)
@@ -189,7 +192,7 @@ def by_hand_part(fixed: Section, moving: Section, zone: Mask, matrix: Matrix, mo
 # --- the search for one part ----------------------------------------------------------------------------------------
 
 
-def _find(fixed: Section, moving: Section, zone: Mask, free: Mask, mode: Mode) -> Part | None:
+def _find(fixed: Section, moving: Section, zone: Mask, free: Mask, mode: RegistrationMode) -> Part | None:
     """The believable map of a zone onto free tissue, or None."""
     tries = [free]
     pieces = _zones(free, moving.mpp)
@@ -282,7 +285,7 @@ def _best_pose(fixed: Section, moving: Section, zone: Mask, free: Mask, poses: l
     return best
 
 
-def _refined(fixed: Section, zone: Mask, best: Close, mode: Mode) -> Part:
+def _refined(fixed: Section, zone: Mask, best: Close, mode: RegistrationMode) -> Part:
     """The fine stages from a pose, and the tissue on which the result is believed."""
     start = rigid_part(best.pose.matrix, best.fixed) if mode == "rigid" else best.pose.matrix
     judged, _ = stages(Judged(best.fixed, best.moving, Transform(start)), mode, [], PIECE_STAGES[mode])

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.geometry import RectUm
+from ki67.light import LN10, density_table
 
 # Share of an image's rim that may hold tissue while the section still counts as lying free on the glass. A
 # hundredth is a fibre or a speck.
@@ -122,14 +123,10 @@ class Section:
         return RectUm.from_bounds(*(edge * self.mpp for edge in (left, top, right, bottom)))
 
 
-def optical_density(rgb: NDArray[np.uint8]) -> Image:
-    """Optical density of each colour, float32 (H, W, 3), against the brightest part of the image.
-
-    Beer-Lambert: ``-ln(I / I0)``, natural logarithm, ``I0`` estimated per channel.
-    """
+def absorbance(rgb: NDArray[np.uint8]) -> Image:
+    """Natural absorbance ``-ln(I / I0)`` of each colour, float32 (H, W, 3), against the image's brightest part."""
     glass = np.maximum(np.percentile(rgb.reshape(-1, 3), BACKGROUND_PERCENTILE, axis=0), 1.0)
-    table = -np.log(np.maximum(np.arange(256.0), 1.0)[:, None] / glass[None])
-    table = np.maximum(table, 0.0).astype(np.float32)
+    table = (LN10 * density_table(glass)).astype(np.float32)
     return np.stack([table[rgb[..., channel], channel] for channel in range(3)], axis=-1)
 
 
@@ -155,7 +152,7 @@ def section_from_rgb(
     name
         For messages.
     """
-    colours = optical_density(rgb)
+    colours = absorbance(rgb)
     density = np.asarray(colours.sum(axis=-1) / 3.0, np.float32)
     height, width = density.shape
     if tissue is None:

@@ -21,10 +21,11 @@ from ki67.registration.local import coherence, compare
 from ki67.registration.pieces import Piece, PiecewiseTransform
 from ki67.registration.quality import InPieces, Judged, RegistrationQuality, assess
 from ki67.registration.seams import assemble
-from ki67.registration.steps import Mode, arbitrate, rigid_part, stages
+from ki67.registration.steps import arbitrate, rigid_part, stages
 from ki67.registration.store import MAXIMUM_PIECES
 from ki67.registration.transform import Transform
 from ki67.registration.warp import drawn
+from ki67.vocabulary import RegistrationMode
 
 if TYPE_CHECKING:
     from ki67.slides import Slide, TissueMask
@@ -49,7 +50,7 @@ def register(
     he_tissue: TissueMask,
     ki67_tissue: TissueMask,
     *,
-    mode: Mode = "deformable",
+    mode: RegistrationMode = RegistrationMode.deformable,
     by_hand: ByHand | None = None,
 ) -> tuple[PiecewiseTransform, RegistrationQuality]:
     """Register two slides.
@@ -99,7 +100,11 @@ def _section(slide: Slide, tissue: TissueMask | None, mpp: float) -> Section:
 
 
 def register_sections(
-    fixed: Section, moving: Section, *, mode: Mode = "deformable", by_hand: ByHand | None = None
+    fixed: Section,
+    moving: Section,
+    *,
+    mode: RegistrationMode = RegistrationMode.deformable,
+    by_hand: ByHand | None = None,
 ) -> tuple[PiecewiseTransform, RegistrationQuality]:
     """Register two sections at the same pixel size; as :func:`register`."""
     for section in (fixed, moving):
@@ -118,7 +123,7 @@ def register_sections(
         coarse = arbitrate(fixed, moving, find_pose(fixed, moving))
     else:
         coarse = _from_landmarks(fixed, moving, by_hand.landmarks, mode, warnings)
-    start = rigid_part(coarse.best.matrix, fixed) if mode == "rigid" else coarse.best.matrix
+    start = rigid_part(coarse.best.matrix, fixed) if mode == RegistrationMode.rigid else coarse.best.matrix
     judged, kept = Judged(fixed, moving, Transform(start)), "landmarks"
     if by_hand.landmarks is None:
         judged, kept = stages(judged, mode, warnings)
@@ -138,12 +143,12 @@ def register_sections(
     return PiecewiseTransform((Piece(judged.transform),), lost if quality.accepted else MultiPolygon()), quality
 
 
-def _parts_by_hand(fixed: Section, moving: Section, by_hand: ByHand, mode: Mode) -> list[Part]:
+def _parts_by_hand(fixed: Section, moving: Section, by_hand: ByHand, mode: RegistrationMode) -> list[Part]:
     """The pieces of tissue that landmarks fix, each by its own pairs; none where one map fits all pairs."""
     landmarks = by_hand.landmarks
     if landmarks is None:
         return []
-    off_um = landmarks.residuals_um(fit_landmarks(landmarks, rigid=mode == "rigid"))
+    off_um = landmarks.residuals_um(fit_landmarks(landmarks, rigid=mode == RegistrationMode.rigid))
     if off_um.max() <= LANDMARK_APART_UM:
         return []
     pieces, _ = ndimage.label(fixed.tissue)
@@ -166,7 +171,7 @@ def _parts_by_hand(fixed: Section, moving: Section, by_hand: ByHand, mode: Mode)
 
 
 def _in_pieces(
-    judged: Judged, pose: Pose, accepted: bool, lost: MultiPolygon, mode: Mode
+    judged: Judged, pose: Pose, accepted: bool, lost: MultiPolygon, mode: RegistrationMode
 ) -> tuple[PiecewiseTransform, RegistrationQuality] | None:
     """The section in pieces, where one map does not serve it and several do; None otherwise."""
     fixed, moving = judged.fixed, judged.moving
@@ -208,8 +213,10 @@ def _assembled(
     return transform, assess(main, coarse, "pieces", tuple(warnings), belief, transform.unregistered, facts)
 
 
-def _from_landmarks(fixed: Section, moving: Section, landmarks: Landmarks, mode: Mode, warnings: list[str]) -> Coarse:
-    matrix = fit_landmarks(landmarks, rigid=mode == "rigid")
+def _from_landmarks(
+    fixed: Section, moving: Section, landmarks: Landmarks, mode: RegistrationMode, warnings: list[str]
+) -> Coarse:
+    matrix = fit_landmarks(landmarks, rigid=mode == RegistrationMode.rigid)
     off_um = landmarks.residuals_um(matrix)
     worst = int(off_um.argmax())
     if off_um[worst] > LANDMARK_OFF_UM:
@@ -228,7 +235,7 @@ def _nudged(judged: Judged, by_hand: ByHand) -> Judged:
     return Judged(judged.fixed, judged.moving, moved)
 
 
-def _refined(placed: Judged, mode: Mode, kept: str, warnings: list[str]) -> tuple[Judged, str]:
+def _refined(placed: Judged, mode: RegistrationMode, kept: str, warnings: list[str]) -> tuple[Judged, str]:
     """The fine stages from where a person put the section, unless they fail or carry it away from there."""
     fixed, moving = placed.fixed, placed.moving
     refined, stage = stages(Judged(fixed, moving, Transform(placed.transform.matrix)), mode, warnings)

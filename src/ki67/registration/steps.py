@@ -15,8 +15,8 @@ from ki67.registration.quality import MAXIMUM_STRETCH, Judged
 from ki67.registration.refinement import follow_blocks, settle
 from ki67.registration.transform import Transform
 from ki67.registration.warp import Matrix, warp
+from ki67.vocabulary import RegistrationMode
 
-Mode = Literal["rigid", "affine", "deformable"]
 Stage = Literal["rigid", "affine", "spline", "local"]
 
 # Distance between B-spline control points.
@@ -26,13 +26,18 @@ RIVALS = 5
 # Below this the blocks' verdict is chance (the best of five wrong poses reaches 3 to 4).
 UNDECIDED_SIGMA = 4.0
 # The coarse pose has a scale; only the affine stage may keep it, a rigid map has none (as in the paper).
-STAGES: dict[Mode, tuple[Stage, ...]] = {
-    "rigid": ("rigid",),
-    "affine": ("affine",),
-    "deformable": ("affine", "spline", "local"),
+STAGES: dict[RegistrationMode, tuple[Stage, ...]] = {
+    RegistrationMode.rigid: ("rigid",),
+    RegistrationMode.affine: ("affine",),
+    RegistrationMode.deformable: ("affine", "spline", "local"),
 }
 # What a stage makes of the map.
-KINDS: dict[Stage, Mode] = {"rigid": "rigid", "affine": "affine", "spline": "deformable", "local": "deformable"}
+KINDS: dict[Stage, RegistrationMode] = {
+    "rigid": RegistrationMode.rigid,
+    "affine": RegistrationMode.affine,
+    "spline": RegistrationMode.deformable,
+    "local": RegistrationMode.deformable,
+}
 # A B-spline is given only to sections of which this share knows its shift: on the real serial sections at hand it is
 # 0.05 to 0.5, and the spline followed noise; on simulated ones, which share every gland, 0.82 and more.
 SPLINE_SURE_SHARE = 0.7
@@ -46,7 +51,7 @@ MAXIMUM_JACOBIAN = 3.0
 
 
 def stages(
-    judged: Judged, mode: Mode, warnings: list[str], given: tuple[Stage, ...] | None = None
+    judged: Judged, mode: RegistrationMode, warnings: list[str], given: tuple[Stage, ...] | None = None
 ) -> tuple[Judged, str]:
     """The fine stages of a mode (or those given), and the last one kept; ``warnings`` tells what is left out."""
     fixed, moving = judged.fixed, judged.moving

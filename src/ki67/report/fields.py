@@ -15,6 +15,7 @@ from ki67.annotations import CELL_CLASSES, Regions
 from ki67.geometry import RectUm
 from ki67.report.data import SlideLike
 from ki67.report.drawing import Frame, Picture, draw_dot, draw_outline, draw_regions, draw_scale_bar
+from ki67.vocabulary import NEGATIVE, OTHER, POSITIVE
 
 CELL_COLUMNS: Final = ("x_um", "y_um", "label", "in_region")
 """What the fields are chosen by, of the whole cell table."""
@@ -33,7 +34,7 @@ _ENOUGH_CELLS: Final = 50
 
 _OTHER_RADIUS_PX: Final = 5.0
 
-OUTLINE_COLORS: Final = {label: color for label, (_, color) in CELL_CLASSES.items()} | {"other": (70, 70, 70)}
+OUTLINE_COLORS: Final = {label: color for label, (_, color) in CELL_CLASSES.items()} | {OTHER.label: (70, 70, 70)}
 """Colours of the outlines; other cells are darker than in region files, for a grey dot drowns in haematoxylin."""
 
 
@@ -50,7 +51,7 @@ class Cells:
         """Take what is drawn from the cell table."""
         inside = table.filter(table["in_region"])
         xy_um = np.stack([inside["x_um"].to_numpy(), inside["y_um"].to_numpy()], axis=1).astype(np.float64)
-        positive, other = (np.asarray(pc.equal(inside["label"], name)) for name in ("positive", "other"))
+        positive, other = (np.asarray(pc.equal(inside["label"], name)) for name in (POSITIVE.label, OTHER.label))
         return cls(xy_um, positive, ~other)
 
     def within(self, rect_um: RectUm) -> Cells:
@@ -129,10 +130,10 @@ def field_pictures(
     ):
         if tumour:
             corners_px = frame.to_px(np.reshape(np.asarray(outline_um, np.float64), (-1, 2)))
-            color = OUTLINE_COLORS["positive" if positive else "negative"]
+            color = OUTLINE_COLORS[POSITIVE.label if positive else NEGATIVE.label]
             draw_outline(outlined, corners_px, color, dashed=not positive)
         else:
-            draw_dot(outlined, (float(xy_px[0]), float(xy_px[1])), _OTHER_RADIUS_PX, OUTLINE_COLORS["other"])
+            draw_dot(outlined, (float(xy_px[0]), float(xy_px[1])), _OTHER_RADIUS_PX, OUTLINE_COLORS[OTHER.label])
     return draw_scale_bar(plain, frame.mpp), draw_scale_bar(outlined, frame.mpp)
 
 

@@ -29,19 +29,9 @@ from ki67.report.overview import (
     slide_picture,
 )
 from ki67.scoring.local import HEXAGON_CELLS
+from ki67.vocabulary import EXCLUSION_KINDS, MINIMUM_CELLS, UNREGISTERED
 
 DISCLAIMER: Final = "For research use only. Not a medical device."
-
-_UNRELIABLE_BELOW: Final = 500
-"""Tumour cells below which the number itself is marked (Dowsett et al., JNCI 2011;103:1656)."""
-
-_EXCLUSIONS: Final = {
-    "pen": "under pen",
-    "fold": "in folds",
-    "focus": "out of focus",
-    "unregistered": "not registered (on the H&E)",
-}
-"""Why parts of the region were not counted, by their key in the score."""
 
 _REGIONS_LISTED: Final = 25
 """Regions with the most tumour cells that fill a table of half a page; an outline can fall into hundreds."""
@@ -116,7 +106,7 @@ def render_report(data: ReportData, now: datetime | None = None) -> str:
         by_place=_by_place(data),
         colors={label: _css(color) for label, color in OUTLINE_COLORS.items()},
         legend=_legend(data),
-        exclusions=_EXCLUSIONS,
+        exclusions={name: kind.sentence for name, kind in EXCLUSION_KINDS.items()},
         inputs={name: facts.input_rows(entry) for name, entry in data.run.get("inputs", {}).items()},
         models=_models(data),
         stages=facts.stage_rows(data.run),
@@ -154,7 +144,7 @@ def _banners(data: ReportData) -> list[str]:
         banners.append(f"The registration is not believable ({reasons}). The region may lie on the wrong tissue.")
     if data.score is not None and data.score["cells"] == 0:
         banners.append("No tumour cell was found: there is no index.")
-    elif data.score is not None and data.score["cells"] < _UNRELIABLE_BELOW:
+    elif data.score is not None and data.score["cells"] < MINIMUM_CELLS:
         banners.append(f"Only {data.score['cells']} tumour cells were counted: this index is not reliable.")
     return banners
 
@@ -274,7 +264,7 @@ def _error_figure(data: ReportData) -> list[Figure]:
     outlined = [Region("Piece", piece.he, str(number)) for number, piece in enumerate(pieces, start=1)]
     lost = getattr(data.transform, "unregistered", None)
     if lost is not None and not lost.is_empty:
-        outlined.append(Region("Not registered", lost, "unregistered"))
+        outlined.append(Region(UNREGISTERED.label, lost, UNREGISTERED.name))
     parts = f", in {len(pieces)} pieces" if len(pieces) > 1 else ""
     caption = (
         f"Estimated error of the registration on the H&E slide{parts}: dark 0, bright {LARGEST_ERROR_UM:.0f} µm and "

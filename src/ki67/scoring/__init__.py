@@ -3,8 +3,6 @@
 from ki67.scoring.intervals import wilson_interval
 from ki67.scoring.local import LOCAL_COLUMNS
 from ki67.scoring.score import (
-    MINIMUM_CELLS,
-    RECOMMENDED_CELLS,
     SCORE_COLUMNS,
     RegionScore,
     Score,
@@ -16,8 +14,6 @@ from ki67.scoring.surroundings import SURROUNDINGS_COLUMNS, surroundings_checks
 
 __all__ = [
     "LOCAL_COLUMNS",
-    "MINIMUM_CELLS",
-    "RECOMMENDED_CELLS",
     "SCORE_COLUMNS",
     "SPREAD_COLUMNS",
     "SURROUNDINGS_COLUMNS",

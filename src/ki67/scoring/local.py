@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from shapely.geometry.base import BaseGeometry
 
+from ki67.vocabulary import POSITIVE, TUMOUR_CLASSES
+
 LOCAL_COLUMNS: Final = ("x_um", "y_um", "label", "in_region")
 """What local figures need of the cell table."""
 
@@ -41,9 +43,9 @@ class TumourCells:
     def of(cls, table: pa.Table) -> TumourCells:
         """Tumour cells in the region of a cell table with :data:`LOCAL_COLUMNS`."""
         inside = table.select(LOCAL_COLUMNS).filter(table["in_region"])
-        tumour = inside.filter(pc.is_in(inside["label"], pa.array(["positive", "negative"])))
+        tumour = inside.filter(pc.is_in(inside["label"], pa.array(TUMOUR_CLASSES)))
         points = np.column_stack([np.asarray(tumour["x_um"], np.float64), np.asarray(tumour["y_um"], np.float64)])
-        return cls(points, np.asarray(pc.equal(tumour["label"], "positive")))
+        return cls(points, np.asarray(pc.equal(tumour["label"], POSITIVE.label)))
 
     def __len__(self) -> int:
         return len(self.points_um)

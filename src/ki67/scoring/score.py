@@ -13,18 +13,12 @@ from pydantic import BaseModel, ConfigDict
 
 from ki67.errors import ScoreError
 from ki67.scoring.intervals import wilson_interval
-
-MINIMUM_CELLS: Final = 500
-"""Fewest tumour cells for an index: "the absolute minimum" of the International Ki67 in Breast Cancer Working Group
-(Dowsett et al., J Natl Cancer Inst 2011;103:1656-1664)."""
-
-RECOMMENDED_CELLS: Final = 1000
-"""Tumour cells the same group recommends to count (Dowsett et al. 2011)."""
+from ki67.vocabulary import MINIMUM_CELLS, OTHER, RECOMMENDED_CELLS, TUMOUR_CLASSES
 
 SCORE_COLUMNS: Final = ("label", "region_id", "in_region")
 """What a score needs of the cell table."""
 
-_LABELS: Final = ("positive", "negative", "other")
+_LABELS: Final = (*TUMOUR_CLASSES, OTHER.label)
 
 
 class _Counts(BaseModel):

@@ -11,13 +11,15 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from ki67.vocabulary import POSITIVE, TUMOUR_CLASSES
+
 SPREAD_QUANTILES = (0.025, 0.975)
 """Of the drawn indices: what lies between them is 95 %."""
 
 SPREAD_COLUMNS = ("x_um", "y_um", "label", "excluded")
 """What the spread needs of the cell table."""
 
-_TUMOUR = pa.array(["positive", "negative"])
+_TUMOUR = pa.array(TUMOUR_CLASSES)
 # Geometry objects of points are twenty times as large as their coordinates.
 _AT_ONCE = 50_000
 
@@ -45,7 +47,7 @@ def index_spread(
     """
     counted = table.filter(pc.and_(pc.is_in(table["label"], _TUMOUR), pc.equal(table["excluded"], "")))
     points = np.column_stack([np.asarray(counted["x_um"]), np.asarray(counted["y_um"])])
-    positive = np.asarray(pc.equal(counted["label"], "positive"))
+    positive = np.asarray(pc.equal(counted["label"], POSITIVE.label))
     reach_um = max((_reach_um(motion, region) for motion in motions), default=0.0)
     shapely.prepare(region)
     inside = shapely.contains_xy(region, points)

@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from ki67.domain import Check, Verdict
 from ki67.geometry import area_mm2
+from ki67.vocabulary import TUMOUR_CLASSES
 
 FEW_PER_MM2: Final = 300.0
 """Tumour cells per mm² below which a region is hardly carcinoma: simulated carcinoma holds 1,500 to 4,000 with its
@@ -30,7 +31,7 @@ LEAST_BESIDE_MM2: Final = 0.05
 SURROUNDINGS_COLUMNS: Final = ("x_um", "y_um", "label", "excluded")
 """What the checks need of the cell table."""
 
-_TUMOUR = pa.array(["positive", "negative"])
+_TUMOUR = pa.array(TUMOUR_CLASSES)
 
 
 def surroundings_checks(table: pa.Table, region: BaseGeometry, margin_um: float) -> tuple[Check, ...]:

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from ki67.simulate.nuclei import LOOK_NAMES, VARIANTS
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.scene import Fields, Scene
+from ki67.vocabulary import CellClass
 
 Array = NDArray[np.float64]
 Stain = Literal["he", "ki67"]
@@ -30,14 +31,6 @@ class Kind(IntEnum):
     FIBROBLAST = 5
     ENDOTHELIUM = 6
     ADIPOCYTE = 7
-
-
-class Label(IntEnum):
-    """What a reader counts a cell as."""
-
-    OTHER = 0
-    NEGATIVE = 1
-    POSITIVE = 2
 
 
 TUMOUR = (Kind.INVASIVE, Kind.DCIS)
@@ -164,7 +157,7 @@ def place_cells(scene: Scene, stain: Stain, there: Callable[[Array], NDArray[np.
         variant=rng.integers(0, VARIANTS, len(kinds)),
         haematoxylin=np.zeros(len(kinds)),
         dab=np.zeros(len(kinds)),
-        label=np.full(len(kinds), Label.OTHER, np.intp),
+        label=np.full(len(kinds), CellClass.OTHER, np.intp),
         equivocal=np.zeros(len(kinds), bool),
         in_idc=in_idc,
     )
@@ -343,7 +336,7 @@ def _stained(rng: np.random.Generator, scene: Scene, cells: Cells, stain: Stain)
     dab = np.where(equivocal, np.where(positive, rng.uniform(0.16, 0.28, len(amount)), 0.0), dab)
     dab = np.where(equivocal & ~positive, rng.uniform(0.04, 0.10, len(amount)), dab)
     tumour = np.isin(cells.kind, TUMOUR)
-    label = np.where(tumour, np.where(positive, Label.POSITIVE, Label.NEGATIVE), Label.OTHER)
+    label = np.where(tumour, np.where(positive, CellClass.POSITIVE, CellClass.NEGATIVE), CellClass.OTHER)
     # proliferating nuclei are larger, and DAB keeps the counterstain out of them
     larger = np.where(positive & tumour, 1.06, 1.0)
     masked = np.where(positive, COUNTERSTAIN_UNDER_DAB, 1.0)

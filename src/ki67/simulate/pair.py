@@ -12,7 +12,7 @@ from ki67.errors import SimulationError
 from ki67.geometry import area_mm2
 from ki67.progress import track
 from ki67.simulate.artefacts import Artefact, draw_artefacts
-from ki67.simulate.cells import Label, Stain, place_cells
+from ki67.simulate.cells import Stain, place_cells
 from ki67.simulate.deformation import IDENTITY, SectionMap, draw_waves, rigid
 from ki67.simulate.nuclei import Library, draw_library
 from ki67.simulate.options import SimulationOptions
@@ -21,6 +21,7 @@ from ki67.simulate.scene import GLASS_MARGIN, LEAST_MARGIN_UM, Scene, draw_paint
 from ki67.simulate.stain import draw_stains
 from ki67.simulate.truth import SimulationTruth, mapped, write_truth
 from ki67.slides import write_pyramid
+from ki67.vocabulary import CellClass
 
 LARGEST_SHIFT_UM = 300.0
 CELL_TOLERANCE = 0.05
@@ -160,7 +161,7 @@ def _outside_tears(
 def _truth(folder: Path, ki67: Section, options: SimulationOptions) -> SimulationTruth:
     cells = ki67.cells
     labels = cells.label[cells.counted]
-    positive, negative = int((labels == Label.POSITIVE).sum()), int((labels == Label.NEGATIVE).sum())
+    positive, negative = int((labels == CellClass.POSITIVE).sum()), int((labels == CellClass.NEGATIVE).sum())
     return SimulationTruth(
         he_path=folder / "he.tif",
         ki67_path=folder / "ki67.tif",

@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ki67.light import LN10
 from ki67.simulate.artefacts import Artefact
 from ki67.simulate.cells import Cells, Stain
 from ki67.simulate.deformation import SectionMap
 from ki67.simulate.ground import HE_TINTS, IHC_TINTS, NEAR_UM, paint_ground, step, upsample
 from ki67.simulate.nuclei import DAB, HAEMATOXYLIN, MASK, Library, Stamps, stamp
 from ki67.simulate.scene import Scene
-from ki67.simulate.stain import LN10, StainSet, light
+from ki67.simulate.stain import StainSet, light
 from ki67.simulate.textures import Floats
 
 BLOCK_PX = 512  # slides are drawn in these squares, whatever pieces are asked for, so that all pieces agree

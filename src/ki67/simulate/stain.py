@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ki67.light import LN10
 from ki67.simulate.textures import Floats
 
-LN10 = 2.302585092994046
 STRAY_LIGHT = 0.012  # of the lamp's light reaches the sensor past the tissue: real blacks are not 0
 # above this amount DAB scatters and looks black rather than brown
 DAB_BLACKENS_ABOVE = 0.7
@@ -98,8 +97,3 @@ def light(stains: StainSet, haematoxylin: Floats, second: Floats, ground: Floats
         lamp = stains.glass[channel]
         channels.append(passed * np.float32(lamp * (1 - STRAY_LIGHT)) + np.float32(lamp * STRAY_LIGHT))
     return np.asarray(cv2.merge(channels))
-
-
-def optical_density(pixels: NDArray[np.uint8], glass: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Optical density (log10) of RGB pixels against the light without tissue."""
-    return np.asarray(-np.log10(np.maximum(pixels.astype(np.float64), 1.0) / glass))

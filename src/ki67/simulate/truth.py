@@ -18,12 +18,13 @@ from ki67.annotations import Region, Regions, write_regions
 from ki67.files import atomic_path, write_json, write_text
 from ki67.geometry import as_multipolygon
 from ki67.parquet import parquet_file
-from ki67.simulate.cells import Kind, Label
+from ki67.simulate.cells import Kind
 from ki67.simulate.deformation import SectionMap
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.render import Section
 from ki67.simulate.scene import Scene
 from ki67.slides import PixelFrame
+from ki67.vocabulary import CLASSES
 
 DISPLACEMENT_STEP_UM = 50.0  # far below the shortest wave of the deformation
 OUTLINE_STEP_UM = 10.0  # edges are split this finely before they are bent by the deformation
@@ -104,12 +105,12 @@ def section_regions(section: Section) -> Regions:
 def cell_table(section: Section) -> pa.Table:
     """All cells of one section on its slide."""
     cells = section.cells
-    kinds, labels = [k.name.lower() for k in Kind], [label.name.lower() for label in Label]
+    kinds = [k.name.lower() for k in Kind]
     columns = {
         "x_um": section.slide_xy_um[:, 0],
         "y_um": section.slide_xy_um[:, 1],
         "kind": pa.array([kinds[k] for k in cells.kind]),
-        "label": pa.array([labels[k] for k in cells.label]),
+        "label": pa.array([CLASSES[k] for k in cells.label]),
         "in_idc": cells.in_idc,
         "counted": cells.counted,
         "equivocal": cells.equivocal,

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ki67.geometry import RectUm
+from ki67.light import USUAL_GLASS, optical_density
 from ki67.slides.slide import Slide
-from ki67.slides.tissue import USUAL_GLASS, TissueMask, optical_density
+from ki67.slides.tissue import TissueMask
 
 Mask = NDArray[np.bool_]
 Floor = NDArray[np.float32]

@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from ki67.errors import SlideError
+from ki67.light import RgbImage
 from ki67.slides.openslide_source import one_line
 from ki67.slides.pixel_size import UM_PER_RESOLUTION_UNIT, Found, not_for_print
-from ki67.slides.sources import REPAIR, ArraySource, Opened, RgbImage, check_field_size, over_white
+from ki67.slides.sources import REPAIR, ArraySource, Opened, check_field_size, over_white
 
 PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC: Final = b"\xff\xd8\xff"

@@ -9,7 +9,8 @@ import numpy as np
 import openslide
 
 from ki67.errors import SlideError
-from ki67.slides.sources import REPAIR, WHITE, Opened, RgbImage, over_white
+from ki67.light import WHITE, RgbImage
+from ki67.slides.sources import REPAIR, Opened, over_white
 from ki67.slides.stated_sizes import sizes_of_properties
 
 CACHE_BYTES: Final = 64 * 2**20  # a few rows of tiles of a large slide

@@ -15,8 +15,9 @@ from typing import Final, Protocol
 import numpy as np
 
 from ki67.errors import SlideError
+from ki67.light import RgbImage
 from ki67.slides.openslide_source import one_line
-from ki67.slides.sources import Opened, RgbImage, Source
+from ki67.slides.sources import Opened, Source
 
 GROUP: Final = "ki67.slide_readers"
 WAY_OUT: Final = "Update that package, or uninstall it"

@@ -8,8 +8,8 @@ from typing import Final
 import cv2
 import numpy as np
 
+from ki67.light import RgbImage
 from ki67.slides.slide import Slide
-from ki67.slides.sources import RgbImage
 
 # Both are compared this many pixels long, so that scale does not matter.
 _SIDE_PX: Final = 256

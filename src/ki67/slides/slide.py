@@ -14,10 +14,11 @@ from typing import Final
 import numpy as np
 
 from ki67.geometry import RectUm
+from ki67.light import WHITE, RgbImage
 from ki67.slides.frame import PixelFrame
 from ki67.slides.pixel_size import PixelSize
 from ki67.slides.resampling import Axis, resample
-from ki67.slides.sources import WHITE, RgbImage, Source
+from ki67.slides.sources import Source
 
 READ_AHEAD_WORKERS: Final = 2  # decoding leaves the GIL; more threads only help on more cores
 # Source pixels averaged in one go (48 MB as bytes, 200 MB as float32 at the worst): larger reads go piece by piece.

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.errors import SlideError
+from ki67.light import WHITE, RgbImage
 from ki67.slides.pixel_size import Found
 
-RgbImage = NDArray[np.uint8]
-
-WHITE: Final = 255
 # A plain picture is held in memory whole; what its decoder holds beside it counts too. 300 Mpx (17,000 x 17,000 px,
 # more than any camera field or stitched field seen) come to this.
 LARGEST_FIELD_BYTES: Final = 2 * 2**30

@@ -9,8 +9,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from ki67.light import WHITE, RgbImage
 from ki67.slides.codestream import JPEG_CODES
-from ki67.slides.sources import WHITE, RgbImage, over_white
+from ki67.slides.sources import over_white
 
 # TIFF 6.0, PhotometricInterpretation
 MINISWHITE: Final = 0

@@ -13,9 +13,10 @@ import numpy as np
 import tifffile
 
 from ki67.errors import SlideError
+from ki67.light import WHITE, RgbImage
 from ki67.slides.codestream import JPEG2000_CODES, JPEG_CODES, READABLE_CODES, jpeg_head, stream_size_px
 from ki67.slides.openslide_source import one_line
-from ki67.slides.sources import CONVERT, REPAIR, WHITE, ArraySource, RgbImage, check_field_size
+from ki67.slides.sources import CONVERT, REPAIR, ArraySource, check_field_size
 from ki67.slides.tiff_colour import RGB, YCBCR, to_rgb
 from ki67.slides.tile_cache import TileCache
 

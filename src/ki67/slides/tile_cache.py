@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from itertools import islice
 from typing import Final
 
-from ki67.slides.sources import RgbImage
+from ki67.light import RgbImage
 
 EVICTED_AT_ONCE: Final = 64  # looked at for each tile that comes, the oldest first
 ENTRY_BYTES: Final = 2048

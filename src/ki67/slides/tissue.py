@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -24,21 +24,13 @@ from shapely.geometry.base import BaseGeometry
 
 from ki67.errors import NoTissueError, TissueError
 from ki67.geometry import UM2_PER_MM2, RectUm
+from ki67.light import USUAL_GLASS, RgbImage, even_glass_colour, extremes, glass_colour, optical_density
 from ki67.slides.outline import outline_um
 from ki67.slides.pen import pen_marks
 from ki67.slides.slide import Slide
-from ki67.slides.sources import WHITE, RgbImage
 
 DEFAULT_MPP: Final = 8.0
 Mask = NDArray[np.bool_]
-
-# Glass: bright and nearly grey. Where less of it is seen, the field is taken as filled and a usual white assumed.
-GLASS_LEAST: Final = 190
-GLASS_SPREAD: Final = 25
-GLASS_SHARE: Final = 0.003
-GLASS_PERCENTILE: Final = 99.0
-GLASS_BAND: Final = 6.0  # grey levels around that percentile whose median is the glass
-USUAL_GLASS: Final = (242.0, 242.0, 242.0)
 
 # Spread of optical density between colours, after smoothing. Pale fat walls have 0.03 to 0.06, the palest
 # counterstain seen 0.02, JPEG noise on glass 0.005.
@@ -57,12 +49,6 @@ STRUCTURE_WINDOW_UM: Final = 20.0
 LEAST_STRUCTURE: Final = 0.003
 FILLED_SHARE: Final = 0.9  # of a picture from which no glass is seen in it
 FILLED_LARGEST_MM2: Final = 25.0  # larger pictures are slides, with glass around the tissue
-
-# Glass in coloured light: even (standard deviation in 5 x 5 pixels, grey levels) and among the lightest tenth.
-EVEN_LEVELS: Final = 1.5
-EVEN_WINDOW_PX: Final = 5
-EVEN_SHARE: Final = 0.02
-EVEN_LEAST: Final = 100
 
 # Median of each pixel's brightest channel: 170 and more on stained sections, about 20 on fluorescence slides.
 DARKEST_BRIGHT_FIELD: Final = 50
@@ -225,7 +211,7 @@ def _find(pixels: RgbImage, mpp: float, structure: Mask | None = None) -> Tissue
     warnings = []
     glass = glass_colour(pixels)
     if glass is None and structure is None:
-        glass = _even_glass(pixels)
+        glass = even_glass_colour(pixels)
     density = optical_density(pixels, np.asarray(glass or USUAL_GLASS))
     pen, inks = pen_marks(density, mpp)
     spread = _smoothed_spread(density, mpp)
@@ -243,57 +229,10 @@ def _find(pixels: RgbImage, mpp: float, structure: Mask | None = None) -> Tissue
     return TissueMask(mask, mpp, tuple(warnings), pen, glass)
 
 
-def glass_colour(pixels: RgbImage) -> tuple[float, float, float] | None:
-    """Colour of the empty glass, None where too little of it is seen."""
-    flat = pixels.reshape(-1, 3)
-    low, high = _extremes(flat)
-    bright = (low > GLASS_LEAST) & (high.astype(np.int16) - low < GLASS_SPREAD)
-    scanned = bright & (low < WHITE)  # 255 exactly is where the scanner did not look
-    chosen = scanned if scanned.mean() >= GLASS_SHARE else bright
-    if chosen.mean() < GLASS_SHARE:
-        return None
-    candidates = flat[chosen].astype(np.float32)
-    light = (candidates[:, 0] + candidates[:, 1] + candidates[:, 2]) / 3
-    near = np.abs(light - np.percentile(light, GLASS_PERCENTILE)) <= GLASS_BAND
-    red, green, blue = np.median(candidates[near], axis=0)
-    return float(red), float(green), float(blue)
-
-
-def _even_glass(pixels: RgbImage) -> tuple[float, float, float] | None:
-    """Colour of glass that is not nearly grey: the lightest even area, None where there is none."""
-    light = pixels.mean(axis=2, dtype=np.float32)
-    window = (EVEN_WINDOW_PX, EVEN_WINDOW_PX)
-    mean = cv2.blur(light, window)
-    deviation = np.sqrt(np.maximum(cv2.blur(light * light, window) - mean * mean, 0.0))
-    even = (deviation < EVEN_LEVELS) & (pixels.min(axis=2) > EVEN_LEAST) & (light < WHITE)
-    even &= np.abs(light - np.percentile(light, GLASS_PERCENTILE)) <= GLASS_BAND
-    if even.mean() < EVEN_SHARE:
-        return None
-    red, green, blue = np.median(pixels[even], axis=0)
-    return float(red), float(green), float(blue)
-
-
-def optical_density(pixels: RgbImage, glass: NDArray[np.float64] | tuple[float, float, float]) -> NDArray[np.float32]:
-    """Optical density (Beer–Lambert, decadic) of pixels (..., 3) against the glass, at least 0; black counts as 1."""
-    levels = np.arange(WHITE + 1, dtype=np.float64)
-    table = np.clip(-np.log10(np.maximum(levels, 1.0)[:, None] / glass), 0.0, None).astype(np.float32)
-    # Plane by plane: NumPy is ten times as slow along an axis of three.
-    planes = np.empty((3, 1, pixels.size // 3), np.float32)
-    for plane, channel, densities in zip(planes, cv2.split(pixels.reshape(1, -1, 3)), table.T, strict=True):
-        cv2.LUT(channel, np.ascontiguousarray(densities), dst=plane)
-    return np.moveaxis(planes.reshape(3, *pixels.shape[:-1]), 0, -1)
-
-
 def _smoothed_spread(density: NDArray[np.float32], mpp: float) -> NDArray[np.float32]:
     smooth = cv2.GaussianBlur(density, (0, 0), max(SMOOTHING_UM / mpp, 0.5))
-    low, high = _extremes(smooth)
+    low, high = extremes(smooth)
     return np.asarray(high - low, dtype=np.float32)
-
-
-def _extremes(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Least and largest colour (..., 3) of each pixel; twenty times as fast as a reduction along so short an axis."""
-    red, green, blue = (pixels[..., channel] for channel in range(3))
-    return np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
 
 
 def _whole(stained: Mask, pen: Mask, mpp: float) -> Mask:
