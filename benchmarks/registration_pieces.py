@@ -43,7 +43,8 @@ from ki67.progress import configure
 from ki67.registration import LocalBelief, PiecewiseTransform, carry_over, draw_motions, register_sections
 from ki67.registration.images import Section, section_from_rgb
 from ki67.registration.warp import pixel_matrix
-from ki67.scoring import index_spread, widened
+from ki67.scoring import index_spread
+from ki67.scoring.spread import widened
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
 from ki67.slides import PixelFrame, open_slide

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,20 +14,17 @@ import pyarrow.parquet as pq
 from shapely.geometry import Polygon
 
 from ki67.annotations import write_cells_geojson
-from ki67.case import Summary
+from ki67.case import Summary, read_case
+from ki67.case.view import AGAIN
 from ki67.errors import CaseError, WriteError
-from ki67.files import atomic_path, sha256_of
-from ki67.manifest import read_manifest
+from ki67.files import atomic_path
 from ki67.parquet import parquet_file
 from ki67.slides import PixelFrame
-from ki67.stages import CELLS
 
 FORMATS = (".geojson", ".csv")
 
 _FORMULA = r"^(\s*[=+\-@＝＋－＠]|[\t\r\n])"
 """Beginnings of what a spreadsheet takes for a formula."""
-
-_AGAIN = "Run 'ki67 score' or 'ki67 count' with this folder first."
 
 
 def export_cells(folder: str | Path, out: str | Path) -> Summary:
@@ -57,41 +53,18 @@ def export_cells(folder: str | Path, out: str | Path) -> Summary:
     WriteError
         Where the suffix is another, or the file cannot be written.
     """
-    case, target = Path(folder), Path(out)
+    target = Path(out)
     if target.suffix.lower() not in FORMATS:
         raise WriteError(target, "says no format that cells are written in", f"End it in {' or '.join(FORMATS)}.")
-    manifest = read_manifest(case, _AGAIN)
-    _require_counted(case, manifest)
+    view = read_case(folder)
+    view.require_finished()
+    file, frame = view.cells_file(), view.frame("ki67")
     write = _write_csv if target.suffix.lower() == ".csv" else _write_geojson
     try:
-        with parquet_file(case / CELLS) as stream, pq.ParquetFile(stream) as table:
-            return {"cells": write(table, target, _frame_of(case, manifest)), "file": str(target)}
+        with parquet_file(file) as stream, pq.ParquetFile(stream) as table:
+            return {"cells": write(table, target, frame), "file": str(target)}
     except pa.ArrowInvalid as error:
-        raise CaseError(case / CELLS, "is damaged", _AGAIN) from error
-
-
-def _require_counted(case: Path, manifest: Mapping[str, Any]) -> None:
-    if manifest.get("state") == "failed":
-        raise CaseError(case, f"holds no result, its last run was refused: {manifest.get('error')}", _AGAIN)
-    if manifest.get("state") == "running":
-        raise CaseError(case, "holds a run that has not ended", _AGAIN)
-    record = manifest.get("stages", {}).get("cells", {})
-    if record.get("state") != "done" or not (case / CELLS).is_file():
-        raise CaseError(case, "holds no counted cells", _AGAIN)
-    if sha256_of(case / CELLS) != record.get("outputs", {}).get(CELLS):
-        raise CaseError(case / CELLS, "is damaged, or was changed after the count", _AGAIN)
-
-
-def _frame_of(case: Path, manifest: Mapping[str, Any]) -> PixelFrame:
-    """How other programs count pixels on the Ki-67 slide of a case."""
-    ki67 = manifest["inputs"].get("ki67", {})
-    if "origin_px" not in ki67:
-        raise CaseError(case, "was made by a version that did not note where QuPath counts pixels from", _AGAIN)
-    try:
-        x_px, y_px = ki67["origin_px"]
-        return PixelFrame(float(ki67["mpp"]), (float(x_px), float(y_px)))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CaseError(case, f"holds a manifest with a malformed slide ({error})", _AGAIN) from error
+        raise CaseError(file, "is damaged", AGAIN) from error
 
 
 def _write_csv(table: pq.ParquetFile, target: Path, _frame: PixelFrame) -> int:

@@ -27,6 +27,9 @@ from ki67.onnx_graph import fault_of
 MOST_GRAPH_BYTES = 1 << 30
 """A graph beyond this is none of the kinds that run here; the shipped ones have up to 12 MB."""
 
+CPU_PROVIDER = "CPUExecutionProvider"
+"""What ONNX Runtime calls the processor."""
+
 ROUNDING = 1e-3
 """By so much a probability may lie beside 0 or 1: sums of single-precision numbers do."""
 
@@ -227,6 +230,11 @@ class Runner:
             self.session = onnxruntime.InferenceSession(content, options, providers=list(providers))
         self._check_port("takes", self.session.get_inputs(), signature.input, signature.element, signature.takes)
         self._check_port("gives", self.session.get_outputs(), signature.output, "tensor(float)", signature.gives)
+
+    @property
+    def provider(self) -> str:
+        """The first of the providers that the runtime took, which runs what it can."""
+        return str(self.session.get_providers()[0])
 
     def run(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Run the graph and judge what it gives.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ki67 import cells, idc, registration, stages
 from ki67.case import Case, Summary, open_case
+from ki67.case.artefacts import FILES, HEATMAP, QUALITY, REGIONS_HE, REGIONS_KI67, REPORT, SCORE, TRANSFORM
 from ki67.checking import section
 from ki67.errors import CaseError
 from ki67.options import Adjustment, Options
@@ -48,7 +49,7 @@ def run_score(
         models = _model_hashes(options, with_idc=options.regions is None)
         with _case(out, "score", {"he": he, "ki67": ki67}, models) as case:
             if options.regions is not None:
-                stages.take_regions(case, he, options, stages.REGIONS_HE)
+                stages.take_regions(case, he, options, REGIONS_HE)
             stages.judge(case, ki67, he)
             stages.require_usable(case, ki67, options)
             if options.regions is None:
@@ -56,8 +57,8 @@ def run_score(
             stages.register(case, he, ki67, options.mode, options.adjustment)
             stages.require_believable(case, options)
             stages.map_region(case, he, ki67, options)
-            stages.count(case, ki67, stages.REGIONS_KI67, options)
-            stages.judge_region_density(case, ki67, stages.REGIONS_KI67, options)
+            stages.count(case, ki67, REGIONS_KI67, options)
+            stages.judge_region_density(case, ki67, REGIONS_KI67, options)
             stages.score(case, ki67, options)
             stages.report_case(case, he, ki67, options)
             return _result(case)
@@ -91,11 +92,11 @@ def run_count(
 
 def _count(case: Case, ki67: stages.CaseSlide, options: Options) -> Summary:
     if options.regions is not None:
-        stages.take_regions(case, ki67, options, stages.REGIONS_KI67)
+        stages.take_regions(case, ki67, options, REGIONS_KI67)
     stages.judge(case, ki67)
-    stages.count(case, ki67, stages.REGIONS_KI67 if options.regions is not None else None, options)
+    stages.count(case, ki67, REGIONS_KI67 if options.regions is not None else None, options)
     if options.regions is not None:
-        stages.judge_region_density(case, ki67, stages.REGIONS_KI67, options)
+        stages.judge_region_density(case, ki67, REGIONS_KI67, options)
     stages.score(case, ki67, replace(options, allow_few_cells=True), zero_cells_allowed=True)
     stages.report_case(case, None, ki67, options)
     return _result(case)
@@ -125,7 +126,7 @@ def run_idc(
         _case(out, "idc predict", {"he": he}, models) as case,
     ):
         summary = stages.predict_idc(case, he, model, stride_px) | {"warnings": stages.warnings_of(case)}
-        return summary | {"regions": str(case.path(stages.REGIONS_HE)), "heatmap": str(case.path(stages.HEATMAP))}
+        return summary | {"regions": str(case.path(REGIONS_HE)), "heatmap": str(case.path(HEATMAP))}
 
 
 def run_register(
@@ -153,7 +154,7 @@ def run_register(
     ):
         stages.register(case, he, ki67, mode, adjustment)
         told = {"warnings": stages.warnings_of(case), "seconds": case.seconds()}
-        return _quality(case) | {"transform": str(case.path(stages.TRANSFORM)), **told}
+        return _quality(case) | {"transform": str(case.path(TRANSFORM)), **told}
 
 
 def _case(
@@ -166,7 +167,7 @@ def _case(
         if home.is_dir() and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(home)):
             found = f"lies in the folder of the slide {path.name}, which would be another slide with more files in it"
             raise CaseError(out, found, "Choose another folder with --out.")
-    return open_case(out, command, {name: one.facts for name, one in slides.items()}, models, stages.FILES)
+    return open_case(out, command, {name: one.facts for name, one in slides.items()}, models, FILES)
 
 
 def _model_hashes(options: Options, *, with_idc: bool = False) -> dict[str, str]:
@@ -175,14 +176,14 @@ def _model_hashes(options: Options, *, with_idc: bool = False) -> dict[str, str]
 
 
 def _result(case: Case) -> Summary:
-    result: Summary = case.read_json(stages.SCORE)
-    if stages.QUALITY in case.written():
+    result: Summary = case.read_json(SCORE)
+    if QUALITY in case.written():
         result["registration"] = _quality(case)
-    result["report"] = str(case.path(stages.REPORT))
+    result["report"] = str(case.path(REPORT))
     result["seconds"] = case.seconds()
     return result
 
 
 def _quality(case: Case) -> Summary:
     """Return the registration's quality without its maps of the section, which are for programs, not for a line."""
-    return {name: value for name, value in case.read_json(stages.QUALITY).items() if name not in registration.MAPS}
+    return {name: value for name, value in case.read_json(QUALITY).items() if name not in registration.MAPS}

@@ -74,7 +74,7 @@ def test_what_a_region_is_called_is_never_run_by_a_spreadsheet(ki67: Run, case: 
 def test_what_cannot_be_exported_is_said(ki67: Run, tmp_path: Path) -> None:
     wrong, empty = ki67("export", tmp_path, tmp_path / "a.xls"), ki67("export", tmp_path, tmp_path / "a.csv")
     assert "End it in .geojson or .csv" in wrong.stderr  # type: ignore[attr-defined]
-    assert "holds no counted cells" in empty.stderr  # type: ignore[attr-defined]
+    assert "is no case, it has no run.json. Run 'ki67" in empty.stderr  # type: ignore[attr-defined]
     assert wrong.code == empty.code == 1  # type: ignore[attr-defined]
     assert not (tmp_path / "a.csv").exists()
 
@@ -98,4 +98,4 @@ def test_a_damaged_table_is_named(ki67: Run, case: Path) -> None:
     (case / "cells.parquet").write_bytes((case / "cells.parquet").read_bytes()[:1000])
     outcome = ki67("export", case, case.parent / "cells.csv")
     assert outcome.code == 1  # type: ignore[attr-defined]
-    assert "cells.parquet: is damaged, or was changed after the count. Run 'ki67" in outcome.stderr  # type: ignore[attr-defined]
+    assert "cells.parquet: is damaged, or was changed after it was made. Run the" in outcome.stderr  # type: ignore[attr-defined]

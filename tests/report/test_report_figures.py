@@ -11,8 +11,9 @@ from shapely.geometry import box
 
 from ki67.annotations import Region, Regions
 from ki67.geometry import RectUm
+from ki67.html import jpeg_uri
 from ki67.report import ReportData
-from ki67.report.drawing import Frame, draw_outline, draw_regions, draw_scale_bar, jpeg_uri, round_length, viridis
+from ki67.report.drawing import Frame, draw_outline, draw_regions, draw_scale_bar, round_length, viridis
 from ki67.report.fields import FIELD_UM, OUTLINE_COLORS, Cells, choose_fields, field_pictures
 from ki67.report.overview import detail_rect, heatmap_picture, resample, warped_he
 

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 from shapely.geometry import Point, Polygon, box
 
-from ki67.scoring import index_spread, widened
+from ki67.scoring import index_spread
+from ki67.scoring.spread import widened
 
 REGION = box(0, 0, 1000, 1000)
 

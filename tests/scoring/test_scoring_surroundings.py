@@ -7,7 +7,7 @@ import pyarrow as pa
 from shapely.geometry import box
 
 from ki67.domain import Verdict
-from ki67.scoring import surroundings_checks
+from ki67.scoring.surroundings import surroundings_checks
 
 REGION = box(500, 500, 1500, 1500)
 

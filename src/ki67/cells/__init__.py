@@ -1,5 +1,6 @@
 """Cells: every nucleus of a Ki-67 slide, and whether it is a positive or a negative tumour cell."""
 
+from ki67.cells.card import PROVIDER
 from ki67.cells.channels import check_resolution
 from ki67.cells.detect import MARGIN_UM, CellDetection, detect_cells
 from ki67.cells.engine import DEFAULT_ENGINE, Engine, load_engine
@@ -13,6 +14,7 @@ __all__ = [
     "DEFAULT_ENGINE",
     "DENSITY_COLUMNS",
     "MARGIN_UM",
+    "PROVIDER",
     "Appearance",
     "CellDetection",
     "Engine",

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ki67.cells.card import TUMOUR_CLASSES
 from ki67.cells.detect import detect_cells
 from ki67.cells.engine import Engine, NetworkEngine
 from ki67.cells.folds import GroupedField
@@ -26,6 +25,7 @@ from ki67.cells.network import load_network
 from ki67.cells.network_export import export_network
 from ki67.errors import TissueError
 from ki67.progress import track
+from ki67.vocabulary import TUMOUR_CLASSES
 
 
 @dataclass(frozen=True)

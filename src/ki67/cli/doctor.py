@@ -42,7 +42,7 @@ def examine() -> dict[str, Any]:
         ``versions``, ``threads``, ``onnx_providers``, ``readers``, ``models``, ``extras`` and ``problems``; the
         last is empty where all that scoring needs works.
     """
-    from ki67.manifest import library_versions
+    from ki67.case.manifest import library_versions
 
     versions = library_versions()
     problems = [f"{name} is not installed" for name, found in versions.items() if found == "missing"]

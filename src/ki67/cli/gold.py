@@ -10,7 +10,7 @@ import typer
 
 from ki67.cli.common import App, FieldMpp, Json, MppOverridesFile, Quiet, begin, emit, number, warning_lines
 from ki67.evaluation.rules import SlideOf
-from ki67.layouts import Layout
+from ki67.vocabulary import Layout
 
 app = App(help="Gold standards from what people labelled.", no_args_is_help=True)
 

@@ -17,8 +17,7 @@ from ki67.evaluation.rois import Roi, by_slide, read_rois, read_whole_slides
 from ki67.evaluation.rules import SlideOf
 from ki67.evaluation.standard import read_standard, standard_interval
 from ki67.files import write_text
-from ki67.layouts import Layout
-from ki67.scoring import MINIMUM_CELLS
+from ki67.vocabulary import MINIMUM_CELLS, Layout
 
 ROIS_A_SLIDE: Final = 10
 ROI_CELLS: Final = 100
@@ -55,7 +54,7 @@ def make_gold(
     out
         CSV file to write (:data:`GOLD_COLUMNS`); None writes nothing.
     layout
-        How the labelled regions of interest (ROIs) in the folder are stored (:class:`ki67.layouts.Layout`).
+        How the labelled regions of interest (ROIs) in the folder are stored (:class:`ki67.vocabulary.Layout`).
     whole_slides
         The folder holds label files of whole slides instead (:func:`ki67.evaluation.rois.read_whole_slides`).
     slide_of

@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.card import TUMOUR_CLASSES
 from ki67.cells.matching import count_matches
 from ki67.errors import DataSetError
 from ki67.evaluation.agreement import kappa_of_table
@@ -25,6 +24,7 @@ from ki67.evaluation.matches import (
     share,
 )
 from ki67.evaluation.rois import Roi, by_slide
+from ki67.vocabulary import TUMOUR_CLASSES
 
 _NAMES_SHOWN: Final = 5
 

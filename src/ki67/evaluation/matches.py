@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.card import TUMOUR_CLASSES
 from ki67.cells.matching import match
+from ki67.vocabulary import TUMOUR_CLASSES
 
 Points = Mapping[str, NDArray[np.float64]]
 """Places (N, 2) in µm by class."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ki67.cells.card import TUMOUR_CLASSES
 from ki67.cells.labelled_fields import LABEL_SUFFIXES, LabelledField, Points, read_fields, read_labels
 from ki67.errors import DataSetError, PixelSizeError
 from ki67.evaluation.csv_rows import read_rows
 from ki67.evaluation.rules import SlideOf
+from ki67.vocabulary import TUMOUR_CLASSES
 
 _SLIDES_LAYOUT: Final = "Give a CSV file with the columns roi,slide, each ROI on one line (its name without suffix)."
 
@@ -38,7 +38,7 @@ class Roi:
 def read_rois(
     folder: Path, layout: str, slide_of: SlideOf | Path, mpp: float | None, *, mpp_overrides_file: bool
 ) -> list[Roi]:
-    """Read labelled ROIs in one of the layouts of :class:`ki67.layouts.Layout`.
+    """Read labelled ROIs in one of the layouts of :class:`ki67.vocabulary.Layout`.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ki67.errors import ModelError
 from ki67.idc.surroundings import Surroundings
-from ki67.model_files import CardFields, Runner, Signature, checked, read_fields, try_once
+from ki67.model_files import CPU_PROVIDER, CardFields, Runner, Signature, checked, read_fields, try_once
 
 SHIPPED_MODEL = Path(__file__).parent.parent / "weights" / "idc_inception_v1.onnx"
 """The model that comes with the package."""
@@ -129,6 +129,11 @@ class IdcModel:
         edge, classes = self.card.patch_px, len(self.card.classes)
         signature = Signature(INPUT_NAME, OUTPUT_NAME, "tensor(uint8)", (None, edge, edge, 3), (None, classes))
         return Runner(self.path, self.sha256, signature, options, _providers(), REINSTALL)
+
+    @property
+    def provider(self) -> str:
+        """What runs it, by ONNX Runtime's name: the same on a graphics card differs in the last digits."""
+        return self.runner.provider
 
     def try_out(self) -> None:
         """Run it once, on a black patch and a white one."""
@@ -249,6 +254,6 @@ def _surroundings(fields: CardFields) -> Surroundings:
 
 
 def _providers() -> list[str]:
-    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    wanted = ("CUDAExecutionProvider", CPU_PROVIDER)
     available = onnxruntime.get_available_providers()
     return [name for name in wanted if name in available]

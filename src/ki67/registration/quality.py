@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon
 
+from ki67.errors import RegistrationError
 from ki67.geometry import UM2_PER_MM2, area_mm2
 from ki67.registration.belief import WORTH_A_WORD, LocalBelief
 from ki67.registration.coarse import Coarse
@@ -125,6 +127,24 @@ class RegistrationQuality:
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RegistrationQuality:
+        """Build it again from :meth:`to_dict`.
+
+        Raises
+        ------
+        RegistrationError
+            Where something is missing, as in a file of a much older version.
+        """
+        try:
+            facts: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+            }
+            return cls(**facts)
+        except TypeError as error:
+            msg = f"this is no registration's quality of this version: {error}. Register the sections again"
+            raise RegistrationError(msg) from error
 
     def figures(self) -> dict[str, Any]:
         """As :meth:`to_dict`, without the maps of the section."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -143,17 +142,6 @@ def css_gradient(steps: int = 9) -> str:
     """The same colours as a CSS gradient, for the legend."""
     colors = viridis(np.linspace(0, 1, steps))
     return "linear-gradient(to right, " + ", ".join(_css(color) for color in colors) + ")"
-
-
-def jpeg_uri(picture: Picture) -> str:
-    """Encode a picture as a data URI; full colour resolution, or else thin red and green lines go grey."""
-    # Not through Pillow: what it keeps ready for the encoder is too small for noise in full colour.
-    settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-    settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), settings)
-    if not done:
-        raise MemoryError("no room for a picture of the report")
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
 def _css(color: Iterable[int]) -> str:

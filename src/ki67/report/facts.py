@@ -91,6 +91,24 @@ def stage_rows(run: Mapping[str, Any]) -> list[StageRow]:
     ]
 
 
+def version_rows(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Version of the program and of each library; where stages ran with several, each with its stages."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, record in run.get("stages", {}).items():
+        if record.get("state") == "done":
+            for library, version in record.get("versions", {}).items():
+                found.setdefault(library, {}).setdefault(str(version), []).append(name)
+    rows = [
+        (library, next(iter(versions)) if len(versions) == 1 else _by_stage(versions))
+        for library, versions in found.items()
+    ]
+    return rows or list(flat(run.get("versions", {})))
+
+
+def _by_stage(versions: Mapping[str, Sequence[str]]) -> str:
+    return ", ".join(f"{version} ({', '.join(stages)})" for version, stages in versions.items())
+
+
 @dataclass(frozen=True)
 class CheckRow:
     """One check of the inputs, in words."""

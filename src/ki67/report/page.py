@@ -15,9 +15,10 @@ from ki67.annotations import Region, Regions
 from ki67.domain import Check, Verdict, checks_of
 from ki67.errors import Ki67Error
 from ki67.files import write_text
+from ki67.html import jpeg_uri
 from ki67.report import facts
 from ki67.report.data import ReportData, SlideLike
-from ki67.report.drawing import Picture, css_gradient, jpeg_uri
+from ki67.report.drawing import Picture, css_gradient
 from ki67.report.fields import OUTLINE_COLORS, Cells, Field, choose_fields, field_pictures
 from ki67.report.index_map import index_hexagons, index_picture, scale_end
 from ki67.report.overview import (
@@ -110,7 +111,7 @@ def render_report(data: ReportData, now: datetime | None = None) -> str:
         inputs={name: facts.input_rows(entry) for name, entry in data.run.get("inputs", {}).items()},
         models=_models(data),
         stages=facts.stage_rows(data.run),
-        versions=list(facts.flat(data.run.get("versions", {}))),
+        versions=facts.version_rows(data.run),
         regions=regions[:_REGIONS_LISTED],
         regions_left_out=len(regions[_REGIONS_LISTED:]),
     )

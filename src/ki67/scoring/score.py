@@ -42,7 +42,7 @@ class RegionScore(_Counts):
     region_id: str
 
 
-class Score(_Counts):
+class AverageScore(_Counts):
     """Ki-67 index of a case over all its regions, pooled: every tumour cell weighs the same."""
 
     area_mm2: float
@@ -65,7 +65,7 @@ def score_cells(
     recommended_cells: int = RECOMMENDED_CELLS,
     allow_few: bool = False,
     allow_none: bool = False,
-) -> Score:
+) -> AverageScore:
     """Compute the Ki-67 index of the cells inside the region.
 
     The index is 100 × positive / (positive + negative) over all tumour cells of all regions (Dowsett et al. 2011:
@@ -92,7 +92,7 @@ def score_cells(
 
     Returns
     -------
-    Score
+    AverageScore
         Equal tables give equal scores, whatever the order of their rows.
 
     Raises
@@ -107,7 +107,7 @@ def score_cells(
     counts = _counts(numbers.values())
     names = {name for name in numbers if name is not None} | set(region_ids)
     warnings = _guard(counts, minimum_cells, recommended_cells, allow_few=allow_few, allow_none=allow_none)
-    return Score(
+    return AverageScore(
         **counts.model_dump(),
         area_mm2=area_mm2,
         area_lost_mm2=lost,

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from ki67.geometry import RectUm
+from ki67.html import image_of, page_of, table_of
 from ki67.light import WHITE, RgbImage
 from ki67.slides.frame import PixelFrame
 from ki67.slides.pixel_size import PixelSize
@@ -26,6 +27,7 @@ BLOCK_PX: Final = 16_000_000
 # A level up to this much coarser than asked for still counts as "not coarser": mpp values are rounded in files.
 SAME_MPP: Final = 1.0 + 1e-4
 FINGERPRINT_SAMPLES: Final = 64
+THUMBNAIL_PX: Final = 400  # longer side in a notebook
 FINGERPRINT_SAMPLE_BYTES: Final = 65536
 
 
@@ -114,6 +116,23 @@ class Slide:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the place, not the pixels: another process opens the file again."""
+        given = self.mpp if self.mpp_source == "given" else None
+        return _open_again, (self.path, given, self.pixel_size.contradicts)
+
+    def _repr_html_(self) -> str:
+        bounds = self.bounds_um
+        mpp = max(self.mpp, max(bounds.width_um, bounds.height_um) / THUMBNAIL_PX)
+        width, height = self.size_px
+        facts = {
+            "File": self.path.name,
+            "Size": f"{width:,} x {height:,} px, {bounds.width_um / 1000:.2f} x {bounds.height_um / 1000:.2f} mm",
+            "Pixel": f"{self.mpp:.4g} µm ({self.mpp_source})",
+            "Reader": self.reader,
+        }
+        return page_of([image_of(self.thumbnail(mpp), f"Slide {self.path.name}"), table_of(facts)])
 
     def __repr__(self) -> str:
         width, height = self.size_px
@@ -251,6 +270,12 @@ class Slide:
         if x1 > x0 and y1 > y0:
             block[y0 - top : y1 - top, x0 - left : x1 - left] = self._source.read(level, x0, y0, x1 - x0, y1 - y0)
         return block
+
+
+def _open_again(path: Path, mpp: float | None, overrides_file: bool) -> Slide:
+    from ki67.slides.opening import open_slide
+
+    return open_slide(path, mpp, overrides_file=overrides_file)
 
 
 def _in_one_block(rows: Axis, columns: Axis) -> bool:

@@ -24,9 +24,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ki67.case.manifest import FORMAT, MANIFEST, library_versions, peak_memory_mib, read_manifest, written_by
+from ki67.case.records import case_record
+from ki67.case.view import CaseView
 from ki67.errors import BusyError, CaseError, Ki67Error, WriteError
 from ki67.files import json_text, read_json, remove_leftovers, sha256_of, write_json
-from ki67.manifest import FORMAT, MANIFEST, library_versions, peak_memory_mib, read_manifest, written_by
 
 _LOCK = ".lock"
 _OTHER_FOLDER = "Choose another folder with --out."
@@ -89,6 +91,7 @@ class Case:
         parameters: Mapping[str, Any],
         reads: Sequence[str],
         work: Callable[[], Summary],
+        provider: str | None = None,
     ) -> Summary:
         """Run a stage, or return what it said when it last ran on the same things.
 
@@ -102,6 +105,8 @@ class Case:
             Files of the case that it reads, by their relative names.
         work
             Does the work, writes ``stage.outputs`` and returns a JSON object that is kept in the manifest.
+        provider
+            What runs its model (ONNX Runtime's name of it), kept in the manifest; None where it has none.
 
         Returns
         -------
@@ -122,12 +127,15 @@ class Case:
         self._remove(stage.writes)
         record: dict[str, Any] = {
             "state": "running",
+            "version": stage.version,
             "key": key,
             "parameters": dict(parameters),
             "reads": list(reads),
             "writes": list(stage.writes),
             "result": stage.result,
             "started": _now(),
+            "versions": library_versions(),
+            "provider": provider,
         }
         self._record(stage.name, record)
         start = time.perf_counter()
@@ -163,6 +171,15 @@ class Case:
             self._take_away(others)
             self.update()
 
+    def summary(self, name: str) -> Summary:
+        """What a stage that ended said."""
+        return dict(self._stages[name]["summary"])
+
+    def view(self) -> CaseView:
+        """What the folder holds now, to read."""
+        record = case_record(self.folder, self.manifest, "Run the same command again.")
+        return CaseView(self.folder, record)
+
     def summaries(self) -> list[Summary]:
         """What the stages of this run said, in order."""
         return [self._stages[name]["summary"] for name in self.used]
@@ -181,10 +198,11 @@ class Case:
         write_json(self.path(MANIFEST), self.manifest)
 
     def begin(self, head: Mapping[str, Any]) -> None:
-        """Begin a run; results of a run on other things, with other models or by another version go first."""
+        """Begin a run; results of a run on other things or with other models go first."""
         if any(_plain(self.manifest.get(name)) != _plain(entry) for name, entry in head.items()):
             self._take_away(self._results())
         self.manifest.pop("error", None)
+        self._keep_versions_by_stage()
         self.update(**head, format=FORMAT, stages=self._stages, state="running")
 
     def refuse(self, error: Exception) -> None:
@@ -192,6 +210,13 @@ class Case:
         self._take_away([name for name in self._results() if self._stages[name]["state"] != "failed"])
         with contextlib.suppress(WriteError):
             self.update(state="failed", error=told(error))
+
+    def _keep_versions_by_stage(self) -> None:
+        """Give an older manifest's one list of versions to the stages that ran under it."""
+        versions = self.manifest.pop("versions", None)
+        for record in self._stages.values():
+            if versions is not None:
+                record.setdefault("versions", versions)
 
     @property
     def _stages(self) -> dict[str, dict[str, Any]]:
@@ -288,7 +313,6 @@ def open_case(
             "command": command,
             "inputs": {name: dict(facts) for name, facts in inputs.items()},
             "models": dict(models),
-            "versions": library_versions(),
         }
         case.begin(head)
         try:

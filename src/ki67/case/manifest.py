@@ -85,7 +85,8 @@ def _fault(manifest: Mapping[str, Any]) -> str | None:
     """What is wrong with a manifest; None for nothing."""
     if not isinstance(manifest.get("command"), str):
         return "it names no command"
-    for name in ("inputs", "models", "versions", "stages"):
+    # Older versions kept one list of versions for all stages.
+    for name in ("inputs", "models", "stages", *(["versions"] if "versions" in manifest else [])):
         if not isinstance(manifest.get(name), dict):
             return f"it has no list of {name}"
     for name in ("inputs", "stages"):
@@ -106,8 +107,9 @@ def _fault_of_record(record: Mapping[str, Any]) -> str | None:
         names = record.get(name, [])
         if not isinstance(names, list) or not all(isinstance(file, str) for file in names):
             return f"has no list of what it {name}"
-    if not isinstance(record.get("outputs", {}), dict):
-        return "has no list of outputs"
+    for name in ("outputs", "versions"):
+        if not isinstance(record.get(name, {}), dict):
+            return f"has no list of {name}"
     # These files are removed when the stage runs again: a name must not lead out of the folder.
     outside = [name for name in written_by(record) if not _stays_inside(name)]
     if outside:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from ki67.case import Case, Stage, open_case
+from ki67.case.manifest import MANIFEST
 from ki67.errors import CaseError, RegionError
 from ki67.files import write_text
-from ki67.manifest import MANIFEST
 
 SLIDE = {"ki67": {"path": "a.svs", "mpp": 0.25, "fingerprint": {"bytes": 1, "sha256": "00"}}}
 OTHER = {"ki67": {"path": "b.svs", "mpp": 0.25, "fingerprint": {"bytes": 2, "sha256": "11"}}}
@@ -375,7 +375,7 @@ def test_killed_at_any_moment_no_result_stands_beside_other_data(
 ) -> None:
     # A killed process loses nothing that it has written, on the disk or not yet.
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr("ki67.case.library_versions", dict)
+    monkeypatch.setattr("ki67.case.folder.library_versions", dict)
     finished = Chain(tmp_path / "finished")
     finished.run("a")
     event, killed = 0, True

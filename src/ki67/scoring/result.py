@@ -1,0 +1,211 @@
+"""All that is said of a section's index: what stands in ``score.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from shapely.geometry.base import BaseGeometry
+
+from ki67.domain import Check, Verdict, checks_of, checks_part, doubts, worst
+from ki67.errors import CaseError
+from ki67.html import table_of
+from ki67.scoring.heterogeneity import Heterogeneity
+from ki67.scoring.hot_spots import HotSpot
+from ki67.scoring.local import LOCAL_COLUMNS
+from ki67.scoring.score import SCORE_COLUMNS, AverageScore, score_cells
+from ki67.scoring.section import GuidelineScores, InvasiveEdge, cut_off_classes, section_scores
+from ki67.scoring.spread import SPREAD_COLUMNS, widened
+from ki67.scoring.surroundings import SURROUNDINGS_COLUMNS, surroundings_checks
+
+TABLE_COLUMNS = tuple(sorted({*SCORE_COLUMNS, *SPREAD_COLUMNS, *LOCAL_COLUMNS, *SURROUNDINGS_COLUMNS}))
+"""What :func:`score_section` reads of the cell table."""
+
+Interval = tuple[float, float] | None
+
+
+class Intervals(BaseModel):
+    """95 % intervals of the index in percent; None for what is not known.
+
+    ``wilson`` is chance in counting, ``clustered`` knows that neighbouring cells are alike, ``registration`` is where
+    the indices lie when the region is carried over as far off as the registration may be.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    wilson: Interval
+    clustered: Interval
+    registration: Interval
+
+
+class CutOffClass(BaseModel):
+    """Class of the index at one published cut-off; ``equivocal`` where an interval holds a limit."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    id: str
+    values_percent: tuple[float, ...]
+    name: str = Field(alias="class")
+    equivocal: bool
+    source: str
+    year: int
+    population: str
+
+
+class Domain(BaseModel):
+    """Whether the case is what the program was validated on: the worst verdict, and every check by its name."""
+
+    model_config = ConfigDict(frozen=True)
+
+    verdict: Verdict
+    checks: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, checks: Iterable[Check]) -> Domain:
+        """Put checks together."""
+        found = tuple(checks)
+        return cls(verdict=worst(found), checks=checks_part(found))
+
+    def all_checks(self) -> tuple[Check, ...]:
+        """The checks one by one."""
+        return checks_of(self.checks)
+
+
+class Score(AverageScore):
+    """Ki-67 index of a case with all that qualifies it; ``score.json`` holds it, and :meth:`load` reads it whole.
+
+    Where a check forbids an index every number made of the counts is None, and the counts stand alone.
+    """
+
+    registration_spread_percent: Interval = None
+    """95 % of the indices when the region is carried over as far off as the registration may be."""
+    guideline: GuidelineScores | None
+    hot_spots: tuple[HotSpot, ...] | None
+    invasive_edge: InvasiveEdge | None
+    heterogeneity: Heterogeneity | None
+    intervals: Intervals | None
+    cut_offs: tuple[CutOffClass, ...] | None
+    domain: Domain
+
+    def to_dict(self) -> dict[str, Any]:
+        """Content of ``score.json``; the spread is left out where no region was carried over."""
+        unused = set() if "registration_spread_percent" in self.model_fields_set else {"registration_spread_percent"}
+        return self.model_dump(mode="json", by_alias=True, exclude=unused)
+
+    @classmethod
+    def load(cls, content: object, path: Path, way_out: str) -> Score:
+        """Build it again from the content of ``score.json``.
+
+        Raises
+        ------
+        CaseError
+            Where something is missing or of another kind, as in a file of a much older version.
+        """
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise CaseError(path, f"is no score of this version ({place}: {first['msg']})", way_out) from error
+
+    def without_index(self) -> Score:
+        """Only the counts, for a stain that gives no index."""
+        nothing: dict[str, Any] = dict.fromkeys(("index_percent", "ci95_percent"))
+        regions = tuple(region.model_copy(update=nothing) for region in self.regions)
+        places = ("guideline", "hot_spots", "invasive_edge", "heterogeneity", "intervals", "cut_offs")
+        spread = {name: None for name in ("registration_spread_percent",) if name in self.model_fields_set}
+        return self.model_copy(update={**nothing, **dict.fromkeys(places), **spread, "regions": regions})
+
+    def _repr_html_(self) -> str:
+        index = "none" if self.index_percent is None else f"{self.index_percent:.1f} %"
+        rows: dict[str, object] = {"Ki-67 index": index}
+        named = (("95 % interval", self.ci95_percent), ("Spread by registration", self.registration_spread_percent))
+        rows |= {name: f"{ends[0]:.1f} to {ends[1]:.1f} %" for name, ends in named if ends is not None}
+        rows["Tumour cells"] = f"{self.positive:,} positive, {self.negative:,} negative"
+        rows["Area counted"] = f"{self.area_mm2:.3g} mm²"
+        return table_of(rows | {f"Warning {place}": text for place, text in enumerate(self.warnings, start=1)})
+
+
+@dataclass(frozen=True)
+class CarriedOver:
+    """What a score must know of a region that a registration carried over.
+
+    Parameters
+    ----------
+    spread_percent
+        95 % spread of the index (:func:`ki67.scoring.index_spread`), None where it is not known.
+    unknown_share
+        Share of the region that has no believable place on the counted slide, 0 to 1.
+    margin_um
+        How far around the region cells were kept.
+    """
+
+    spread_percent: tuple[float, float] | None
+    unknown_share: float
+    margin_um: float
+
+
+def score_section(
+    table: pa.Table,
+    region: BaseGeometry,
+    area_mm2: float,
+    *,
+    area_lost_mm2: Mapping[str, float],
+    region_ids: Iterable[str] = (),
+    checks: Sequence[Check] = (),
+    warnings: Sequence[str] = (),
+    carried: CarriedOver | None = None,
+    allow_few: bool = False,
+    allow_none: bool = False,
+) -> Score:
+    """Score a section with all that is known of it.
+
+    Parameters
+    ----------
+    table
+        Cell table with :data:`TABLE_COLUMNS`.
+    region
+        Where cells were counted, in µm, less what was left out of it.
+    area_mm2, area_lost_mm2, region_ids, allow_few, allow_none
+        As for :func:`ki67.scoring.score_cells`.
+    checks
+        What was thought of the slides and the region; without an index where one of them forbids it.
+    warnings
+        What else was said on the way here.
+    carried
+        Where a registration carried the region over: how well.
+
+    Raises
+    ------
+    ScoreError
+        As :func:`ki67.scoring.score_cells`.
+    """
+    average = score_cells(
+        table,
+        area_mm2,
+        area_lost_mm2=area_lost_mm2,
+        region_ids=region_ids,
+        allow_few=allow_few,
+        allow_none=allow_none,
+    )
+    found, told = list(checks), list(warnings)
+    facts = {name: getattr(average, name) for name in AverageScore.model_fields}
+    spread = None if carried is None else widened(carried.spread_percent, carried.unknown_share)
+    if carried is not None:
+        facts["registration_spread_percent"] = spread
+        if not carried.unknown_share:
+            # Beside what was cut off the region lies the rest of it.
+            found += surroundings_checks(table, region, carried.margin_um)
+            told = list(dict.fromkeys([*doubts(found), *told]))
+    by_place = section_scores(table, region)
+    intervals = Intervals(wilson=average.ci95_percent, clustered=by_place.clustered_percent, registration=spread)
+    known = (intervals.wilson, intervals.clustered, intervals.registration)
+    facts |= {name: getattr(by_place, name) for name in ("guideline", "hot_spots", "invasive_edge", "heterogeneity")}
+    facts["cut_offs"] = cut_off_classes(average.index_percent, known)
+    facts["warnings"] = (*told, *average.warnings, *by_place.warnings)
+    score = Score(**facts, intervals=intervals, domain=Domain.of(found))
+    return score.without_index() if any(check.forbids for check in checks) else score

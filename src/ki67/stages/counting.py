@@ -1,0 +1,144 @@
+"""Counting the cells of a case, and scoring them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from shapely.geometry import MultiPolygon
+from shapely.geometry.base import BaseGeometry
+
+from ki67 import cells, registration, scoring
+from ki67.annotations import Region, Regions, read_regions, write_regions
+from ki67.case import Case, Stage, Summary
+from ki67.case.artefacts import CELLS, COUNTED, EXCLUDED, QUALITY, REGION_CARRIED, REGIONS_KI67, SCORE
+from ki67.domain import domain_part, doubts
+from ki67.files import write_json
+from ki67.options import Options
+from ki67.parquet import parquet_file
+from ki67.stages.judging import checks_so_far, warnings_of
+from ki67.stages.opened import CaseSlide
+from ki67.vocabulary import CLASSES, EXCLUSION_KINDS, UNREGISTERED
+
+
+def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options) -> None:
+    """Write the cell table of the region, or of all tissue where there is none, and what was left out of it."""
+    engine = cells.load_engine(options.engine, options.cell_model)
+
+    def work() -> Summary:
+        regions = read_regions(case.path(region_file), ki67.slide.frame) if region_file else None
+        found = cells.detect_cells(
+            ki67.slide,
+            regions,
+            case.path(CELLS),
+            tissue=None if cells.is_field(ki67.slide) else ki67.tissue,
+            engine=engine,
+            dab_threshold=options.dab_threshold,
+            keep_artefacts=options.keep_artefacts,
+        )
+        write_regions(case.path(EXCLUDED), excluded_regions(found.lost), ki67.slide.frame)
+        return {
+            "area_mm2": found.area_mm2,
+            "area_lost_mm2": found.area_lost_mm2,
+            "region_ids": [region.region_id for region in regions or ()],
+            "stains": found.stains.to_dict(),
+            "brown_od": found.brown_od,
+            "warnings": list(found.warnings),
+        }
+
+    parameters = {
+        "ki67": ki67.identity,
+        "model": engine.card.sha256,
+        # The graph alone does not say how its scores are read.
+        "thresholds": [engine.card.positive_threshold, engine.card.negative_threshold],
+        "curves": {CLASSES[label]: curve for label, curve in engine.card.curves.items()},
+        "dab_threshold": options.dab_threshold,
+        "keep_artefacts": options.keep_artefacts,
+        "region": region_file,
+    }
+    reads = (region_file,) if region_file else ()
+    case.run_stage(Stage(COUNTED, 12, (CELLS, EXCLUDED)), parameters, reads, work, cells.PROVIDER)
+
+
+def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:
+    """Return what was left out of the region as labelled regions, one for each kind that occurs."""
+    return Regions(
+        Region(EXCLUSION_KINDS[kind].label, geometry, kind)
+        for kind, geometry in lost.items()
+        if not geometry.is_empty
+    )
+
+
+def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: bool = False) -> None:
+    """Write index, interval, warnings and, where the region was carried over, the spread of the index."""
+    counted = case.summary(COUNTED)
+    area_mm2, area_lost_mm2 = counted["area_mm2"], counted["area_lost_mm2"]
+    region_ids = counted["region_ids"]
+    carried = case.summary(REGION_CARRIED) if REGION_CARRIED in case.used else None
+    if carried:
+        area_lost_mm2 = area_lost_mm2 | {UNREGISTERED.name: carried["unregistered_mm2"]}
+    unknown_share = carried["unregistered_share"] if carried else 0.0
+    checks = checks_so_far(case, options)
+    warnings = list(dict.fromkeys([*doubts(checks), *warnings_of(case)]))
+    reads = tuple(name for name in (CELLS, EXCLUDED, QUALITY, REGIONS_KI67) if name in case.written())
+
+    def work() -> Summary:
+        with parquet_file(case.path(CELLS)) as stream:
+            table = pq.read_table(stream, columns=[*scoring.TABLE_COLUMNS])
+        spread = _spread(case, table, ki67) if carried else None
+        found = scoring.score_section(
+            table,
+            _counted_region(case, ki67, has_region=REGIONS_KI67 in reads),
+            area_mm2,
+            area_lost_mm2=area_lost_mm2,
+            region_ids=region_ids,
+            checks=checks,
+            warnings=warnings,
+            carried=scoring.CarriedOver(spread, unknown_share, cells.MARGIN_UM) if carried else None,
+            allow_few=options.allow_few_cells,
+            allow_none=zero_cells_allowed,
+        )
+        write_json(case.path(SCORE), found.to_dict())
+        return {"index_percent": found.index_percent, "cells": found.cells, "warnings": []}
+
+    parameters = {
+        "area_mm2": area_mm2,
+        "area_lost_mm2": area_lost_mm2,
+        "region_ids": region_ids,
+        "allow_few_cells": options.allow_few_cells,
+        "zero_cells_allowed": zero_cells_allowed,
+        "unknown_share": unknown_share,
+        "warnings": warnings,
+        "domain": domain_part(checks),
+    }
+    case.run_stage(Stage("score", 7, (SCORE,), result=True), parameters, reads, work)
+
+
+def _counted_region(case: Case, ki67: CaseSlide, *, has_region: bool) -> BaseGeometry:
+    """Where cells were counted, in µm: the region, or all tissue or the whole field, less what was left out of it."""
+    if has_region:
+        region: BaseGeometry = read_regions(case.path(REGIONS_KI67), ki67.slide.frame).union()
+    elif cells.is_field(ki67.slide):
+        region = ki67.slide.bounds_um.polygon
+    else:
+        region = ki67.tissue.geometry
+    if not _anything_lost(case):
+        return region
+    return region.difference(read_regions(case.path(EXCLUDED), ki67.slide.frame).union())
+
+
+def _anything_lost(case: Case) -> bool:
+    """Whether a part of the region was not counted; its file holds no area otherwise."""
+    return any(case.summary(COUNTED)["area_lost_mm2"].values())
+
+
+def _spread(case: Case, table: pa.Table, ki67: CaseSlide) -> tuple[float, float] | None:
+    """Spread of the index over maps as far off as this registration may be; None where that is not known."""
+    error_um = case.read_json(QUALITY)["estimated_error_um"]
+    if error_um is None:
+        return None
+    region = read_regions(case.path(REGIONS_KI67), ki67.slide.frame).union()
+    motions = registration.draw_motions(error_um, shapely.get_coordinates(region))
+    return scoring.index_spread(table, region, motions)

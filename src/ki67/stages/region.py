@@ -1,0 +1,174 @@
+"""The region: found or drawn, carried over, and judged."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from ki67 import cells, idc, registration, vocabulary
+from ki67.annotations import check_inside, choose_regions, read_regions, write_regions
+from ki67.case import Case, Stage, Summary
+from ki67.case.artefacts import (
+    CELLS,
+    COUNTED,
+    DISPLACEMENTS,
+    HEATMAP,
+    JUDGED,
+    QUALITY,
+    REGION_CARRIED,
+    REGION_JUDGED,
+    REGIONS_HE,
+    REGIONS_KI67,
+    REGIONS_TAKEN,
+    TRANSFORM,
+    UNREGISTERED,
+)
+from ki67.domain import Verdict, checks_of, checks_part
+from ki67.errors import RegionError
+from ki67.files import atomic_path, sha256_of
+from ki67.model_files import CPU_PROVIDER
+from ki67.options import Options
+from ki67.progress import message
+from ki67.stages.counting import excluded_regions
+from ki67.stages.judging import require_fitting_region
+from ki67.stages.opened import CaseSlide, judge_region
+
+
+def find_region(case: Case, he: CaseSlide) -> None:
+    """Find the invasive carcinoma on the H&E slide.
+
+    Raises
+    ------
+    RegionError
+        Where none is found.
+    """
+    summary = predict_idc(case, he)
+    if summary["polygons"] == 0:
+        raise no_carcinoma(he)
+
+
+def no_carcinoma(he: CaseSlide) -> RegionError:
+    """What to say of an H&E slide without invasive carcinoma."""
+    return RegionError(
+        f"{he.slide.path}: no invasive carcinoma was found. Outline it by hand (QuPath, saved as GeoJSON, "
+        f"classified IDC) and give the file with --regions"
+    )
+
+
+def predict_idc(
+    case: Case, he: CaseSlide, model_path: str | Path | None = None, stride_px: int | None = None
+) -> Summary:
+    """Write the heat map and the outline of the invasive carcinoma; an outline may be empty."""
+    model = idc.load_model(model_path)
+
+    def work() -> Summary:
+        heatmap = idc.predict(he.slide, he.tissue, model, stride_px=stride_px)
+        regions = idc.outline(heatmap, model)
+        with atomic_path(case.path(HEATMAP)) as path:
+            idc.write_heatmap(path, heatmap)
+        write_regions(case.path(REGIONS_HE), regions, he.slide.frame)
+        return {
+            "area_mm2": regions.area_mm2,
+            "tissue_mm2": he.tissue.area_mm2,
+            "polygons": len(regions),
+            "warnings": list(he.tissue.warnings),
+        }
+
+    card = model.card
+    around = None if card.surroundings is None else asdict(card.surroundings)
+    parameters = {"he": he.identity, "model": model.sha256, "threshold": card.threshold, "surroundings": around}
+    parameters |= {"stride_px": stride_px} if stride_px else {}
+    # On another processor the last digits differ; on this one nothing is said, as before that was kept.
+    parameters |= {"provider": model.provider} if model.provider != CPU_PROVIDER else {}
+    return case.run_stage(Stage("idc", 3, (HEATMAP, REGIONS_HE)), parameters, (), work, model.provider)
+
+
+def take_regions(case: Case, section: CaseSlide, options: Options, target: str) -> None:
+    """Write the chosen regions of the user's file, clipped to the slide, to ``target``."""
+    path = options.regions
+    if path is None:
+        raise ValueError("no region file was given")
+    regions = read_regions(path, section.slide.frame)
+    label_of = {"path": str(path), "sha256": sha256_of(path), "label": options.label}
+
+    def work() -> Summary:
+        chosen, warnings = choose_regions(regions, options.label, path)
+        inside, clipped = check_inside(chosen, section.slide.shown_um)
+        write_regions(case.path(target), inside, section.slide.frame)
+        return {
+            "area_mm2": inside.area_mm2,
+            "polygons": len(inside),
+            "checks": checks_part(judge_region(inside, section)),
+            "warnings": [*warnings, *clipped],
+        }
+
+    parameters = {"slide": section.identity, "regions": label_of}
+    case.run_stage(Stage(REGIONS_TAKEN, 3, (target,)), parameters, (), work)
+    section.drawn = case.path(target)
+    require_fitting_region(case, section, options)
+
+
+def judge_region_density(case: Case, ki67: CaseSlide, region_file: str, options: Options) -> None:
+    """Judge whether the region that was counted is where the tumour cells are; on a usable stain only.
+
+    Raises
+    ------
+    RegionError
+        Where they plainly are elsewhere, unless the user wants this region.
+    """
+    judged = checks_of(case.summary(JUDGED)["checks"])
+    if any(check.verdict is Verdict.unusable for check in judged):
+        return
+    counted_mm2 = case.summary(COUNTED)["area_mm2"]
+    engine = cells.load_engine(options.engine, options.cell_model)
+
+    def work() -> Summary:
+        message("judging whether the region is where the tumour cells are")
+        check = cells.judge_density(
+            ki67.slide,
+            read_regions(case.path(region_file), ki67.slide.frame),
+            pq.read_table(case.path(CELLS), columns=[*cells.DENSITY_COLUMNS]),
+            counted_mm2,
+            None if cells.is_field(ki67.slide) else ki67.tissue,
+            engine,
+        )
+        return {"checks": checks_part((check,)), "warnings": []}
+
+    parameters = {"ki67": ki67.identity, "model": engine.card.sha256, "area_mm2": counted_mm2}
+    case.run_stage(Stage(REGION_JUDGED, 1, ()), parameters, (CELLS, region_file), work, cells.PROVIDER)
+    require_fitting_region(case, ki67, options)
+
+
+def map_region(case: Case, he: CaseSlide, ki67: CaseSlide, options: Options) -> None:
+    """Carry the H&E slide's region over to the Ki-67 slide, without what is not registered.
+
+    Raises
+    ------
+    RegistrationError
+        Where too much of the region is not registered, unless the user insists.
+    """
+
+    def work() -> Summary:
+        transform = registration.read_transform(case.path(TRANSFORM))
+        belief = registration.LocalBelief.from_dict(case.read_json(QUALITY)["places"])
+        regions = read_regions(case.path(REGIONS_HE), he.slide.frame)
+        carried = registration.carry_over(regions, transform, belief, insist=options.use_unaccepted_registration)
+        inside, clipped = check_inside(carried.regions, ki67.slide.shown_um)
+        write_regions(case.path(REGIONS_KI67), inside, ki67.slide.frame)
+        left_out = excluded_regions({vocabulary.UNREGISTERED.name: carried.left_out})
+        write_regions(case.path(UNREGISTERED), left_out, he.slide.frame)
+        return {
+            "area_mm2": inside.area_mm2,
+            "polygons": len(inside),
+            "unregistered_mm2": carried.left_out_mm2,
+            "unregistered_share": carried.left_out_share,
+            "parts": list(carried.parts),
+            "checks": checks_part([carried.check()]),
+            "warnings": clipped,
+        }
+
+    parameters = {"he_mpp": he.slide.mpp, "ki67": ki67.identity, "insist": options.use_unaccepted_registration}
+    reads = [name for name in (TRANSFORM, *DISPLACEMENTS, QUALITY, REGIONS_HE) if case.path(name).is_file()]
+    case.run_stage(Stage(REGION_CARRIED, 2, (REGIONS_KI67, UNREGISTERED)), parameters, reads, work)
