@@ -248,3 +248,27 @@ def text_of(value: Any) -> str:
     else:
         text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+
+
+_CAUSES = {
+    "wilson": ("Chance in counting", "Wilson’s interval: cells as independent draws"),
+    "clustered": ("Positive cells lie together", "hexagons of the section as draws; holds chance in counting too"),
+    "registration": (
+        "The region may be carried over wrongly",
+        "the region moved as far as the registration’s estimated error; what is not registered may hold any index",
+    ),
+    "model": (
+        "The model may count wrongly",
+        "as far as it was off on patients it had not seen, around the index without its bias",
+    ),
+}
+
+
+def cause_rows(intervals: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
+    """What the interval of the index is made of: cause, its 95 % interval alone, how it is known."""
+    known = intervals or {}
+    return [
+        (name, "not known" if known[key] is None else f"{known[key][0]:.1f}–{known[key][1]:.1f} %", how)
+        for key, (name, how) in _CAUSES.items()
+        if key in known and (known[key] is not None or key != "registration")
+    ]

@@ -19,6 +19,7 @@ from ki67.html import jpeg_uri
 from ki67.report import facts
 from ki67.report.data import ReportData, SlideLike
 from ki67.report.drawing import Picture, css_gradient
+from ki67.report.fewer_cells_chart import fewer_cells_chart
 from ki67.report.fields import OUTLINE_COLORS, Cells, Field, choose_fields, field_pictures
 from ki67.report.index_map import index_hexagons, index_picture, scale_end
 from ki67.report.overview import (
@@ -123,7 +124,8 @@ def _score(data: ReportData) -> dict[str, Any] | None:
     return {
         "index_percent": data.score.get("index_percent"),
         "ci95_percent": data.score.get("ci95_percent"),
-        "registration_spread_percent": data.score.get("registration_spread_percent"),
+        "corrected_percent": data.score.get("index_corrected_percent"),
+        "causes": facts.cause_rows(data.score.get("intervals")),
         **{key: int(data.score[key]) for key in ("positive", "negative", "other", "cells")},
         "area_mm2": float(data.score["area_mm2"]),
         "area_lost_mm2": [(kind, float(area)) for kind, area in data.score.get("area_lost_mm2", {}).items() if area],
@@ -239,6 +241,7 @@ def _by_place(data: ReportData) -> dict[str, Any] | None:
     score = data.score or {}
     if data.ki67 is None or data.cells is None or not score.get("guideline") or score.get("index_percent") is None:
         return None
+    fewer = score.get("fewer_cells")
     hexagons = index_hexagons(data.cells, data.ki67, data.regions_ki67)
     figure = None
     if len(hexagons.cells):
@@ -252,6 +255,7 @@ def _by_place(data: ReportData) -> dict[str, Any] | None:
         "hot_spots": score["hot_spots"],
         "edge": facts.edge_rows(score["invasive_edge"]),
         "heterogeneity": facts.heterogeneity_rows(score["heterogeneity"]),
+        "fewer_cells": fewer_cells_chart(fewer, score["index_percent"]) if fewer else None,
         "cut_offs": score["cut_offs"],
     }
 

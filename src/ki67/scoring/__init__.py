@@ -1,6 +1,6 @@
 """The Ki-67 index of a cell table, with its interval and the guard on the number of cells."""
 
-from ki67.scoring.intervals import wilson_interval
+from ki67.scoring.intervals import ModelDeviation, wilson_interval
 from ki67.scoring.result import TABLE_COLUMNS, CarriedOver, Score, score_section
 from ki67.scoring.score import (
     RegionScore,
@@ -11,6 +11,7 @@ from ki67.scoring.spread import index_spread
 __all__ = [
     "TABLE_COLUMNS",
     "CarriedOver",
+    "ModelDeviation",
     "RegionScore",
     "Score",
     "index_spread",

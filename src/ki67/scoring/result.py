@@ -14,8 +14,10 @@ from shapely.geometry.base import BaseGeometry
 from ki67.domain import Check, Verdict, checks_of, checks_part, doubts, worst
 from ki67.errors import CaseError
 from ki67.html import table_of
+from ki67.scoring.enough import FewerCells
 from ki67.scoring.heterogeneity import Heterogeneity
 from ki67.scoring.hot_spots import HotSpot
+from ki67.scoring.intervals import ModelDeviation, combined_interval, corrected_share
 from ki67.scoring.local import LOCAL_COLUMNS
 from ki67.scoring.score import SCORE_COLUMNS, AverageScore, score_cells
 from ki67.scoring.section import GuidelineScores, InvasiveEdge, cut_off_classes, section_scores
@@ -32,7 +34,8 @@ class Intervals(BaseModel):
     """95 % intervals of the index in percent; None for what is not known.
 
     ``wilson`` is chance in counting, ``clustered`` knows that neighbouring cells are alike, ``registration`` is where
-    the indices lie when the region is carried over as far off as the registration may be.
+    the indices lie when the region is carried over as far off as the registration may be, ``model`` where the truth
+    lies when the model is as far off as on patients it had not seen (around ``index_corrected_percent``).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +43,7 @@ class Intervals(BaseModel):
     wilson: Interval
     clustered: Interval
     registration: Interval
+    model: Interval = None
 
 
 class CutOffClass(BaseModel):
@@ -81,12 +85,17 @@ class Score(AverageScore):
     Where a check forbids an index every number made of the counts is None, and the counts stand alone.
     """
 
+    index_corrected_percent: float | None = None
+    """The index without what the model found too much or too little on patients it had not seen; None where that is
+    not known."""
     registration_spread_percent: Interval = None
     """95 % of the indices when the region is carried over as far off as the registration may be."""
     guideline: GuidelineScores | None
     hot_spots: tuple[HotSpot, ...] | None
     invasive_edge: InvasiveEdge | None
     heterogeneity: Heterogeneity | None
+    fewer_cells: tuple[FewerCells, ...] | None = None
+    """What fewer cells would have given."""
     intervals: Intervals | None
     cut_offs: tuple[CutOffClass, ...] | None
     domain: Domain
@@ -116,7 +125,10 @@ class Score(AverageScore):
         """Only the counts, for a stain that gives no index."""
         nothing: dict[str, Any] = dict.fromkeys(("index_percent", "ci95_percent"))
         regions = tuple(region.model_copy(update=nothing) for region in self.regions)
-        places = ("guideline", "hot_spots", "invasive_edge", "heterogeneity", "intervals", "cut_offs")
+        places = (
+            *("guideline", "hot_spots", "invasive_edge", "heterogeneity", "fewer_cells"),
+            *("index_corrected_percent", "intervals", "cut_offs"),
+        )
         spread = {name: None for name in ("registration_spread_percent",) if name in self.model_fields_set}
         return self.model_copy(update={**nothing, **dict.fromkeys(places), **spread, "regions": regions})
 
@@ -159,6 +171,7 @@ def score_section(
     checks: Sequence[Check] = (),
     warnings: Sequence[str] = (),
     carried: CarriedOver | None = None,
+    deviation: ModelDeviation | None = None,
     allow_few: bool = False,
     allow_none: bool = False,
 ) -> Score:
@@ -178,6 +191,8 @@ def score_section(
         What else was said on the way here.
     carried
         Where a registration carried the region over: how well.
+    deviation
+        How far the model's index is off on patients it had not seen; None where that is not known.
 
     Raises
     ------
@@ -202,10 +217,38 @@ def score_section(
             found += surroundings_checks(table, region, carried.margin_um)
             told = list(dict.fromkeys([*doubts(found), *told]))
     by_place = section_scores(table, region)
-    intervals = Intervals(wilson=average.ci95_percent, clustered=by_place.clustered_percent, registration=spread)
-    known = (intervals.wilson, intervals.clustered, intervals.registration)
-    facts |= {name: getattr(by_place, name) for name in ("guideline", "hot_spots", "invasive_edge", "heterogeneity")}
+    names = ("guideline", "hot_spots", "invasive_edge", "heterogeneity", "fewer_cells")
+    facts |= {name: getattr(by_place, name) for name in names}
+    intervals, facts["index_corrected_percent"] = _intervals(average, by_place.clustered_percent, spread, deviation)
+    facts["ci95_percent"] = _combined(average, intervals, facts["index_corrected_percent"])
+    known = (*(getattr(intervals, name) for name in Intervals.model_fields), facts["ci95_percent"])
     facts["cut_offs"] = cut_off_classes(average.index_percent, known)
     facts["warnings"] = (*told, *average.warnings, *by_place.warnings)
     score = Score(**facts, intervals=intervals, domain=Domain.of(found))
     return score.without_index() if any(check.forbids for check in checks) else score
+
+
+def _intervals(
+    average: AverageScore, clustered: Interval, registration: Interval, deviation: ModelDeviation | None
+) -> tuple[Intervals, float | None]:
+    """Each cause's interval, and the index without the model's bias, in percent."""
+    corrected, model = None, None
+    if deviation is not None and average.cells > 0:
+        share, limits = corrected_share(average.positive, average.cells, deviation)
+        corrected, model = 100 * share, (100 * limits[0], 100 * limits[1])
+    intervals = Intervals(wilson=average.ci95_percent, clustered=clustered, registration=registration, model=model)
+    return intervals, corrected
+
+
+def _combined(average: AverageScore, intervals: Intervals, corrected_percent: float | None) -> Interval:
+    """Interval of all causes together; around the corrected index where there is one."""
+    if average.cells == 0:
+        return None
+    found = (average.positive + 0.5) / (average.cells + 1)
+    sampling = intervals.clustered or intervals.wilson
+    parts = [(found, limits) for limits in (sampling, intervals.registration)]
+    middle = found if corrected_percent is None else corrected_percent / 100
+    parts.append((middle, intervals.model))
+    known = [(share, (limits[0] / 100, limits[1] / 100)) for share, limits in parts if limits is not None]
+    low, high = combined_interval(middle, known)
+    return 100 * low, 100 * high

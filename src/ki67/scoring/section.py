@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from shapely.geometry.base import BaseGeometry
 
 from ki67.scoring.cut_offs import CUT_OFFS
+from ki67.scoring.enough import FewerCells, fewer_cells
 from ki67.scoring.guideline import FIELD_CELLS, TYPES, Field, GlobalScores, global_scores
 from ki67.scoring.heterogeneity import Heterogeneity, heterogeneity
 from ki67.scoring.hot_spots import HotSpot, find_hot_spots
@@ -72,6 +73,7 @@ class SectionScores(BaseModel):
     hot_spots: tuple[HotSpot, ...]
     invasive_edge: InvasiveEdge
     heterogeneity: Heterogeneity
+    fewer_cells: tuple[FewerCells, ...]
     warnings: tuple[str, ...]
 
 
@@ -104,6 +106,7 @@ def section_scores(
         hot_spots=tuple(spots),
         invasive_edge=_edge(cells, region, edge_width_um),
         heterogeneity=heterogeneity(hexagons),
+        fewer_cells=fewer_cells(cells, spots),
         warnings=_warnings(fields),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,6 +81,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     if carried:
         area_lost_mm2 = area_lost_mm2 | {UNREGISTERED.name: carried["unregistered_mm2"]}
     unknown_share = carried["unregistered_share"] if carried else 0.0
+    deviation = _deviation(options)
     checks = checks_so_far(case, options)
     warnings = list(dict.fromkeys([*doubts(checks), *warnings_of(case)]))
     reads = tuple(name for name in (CELLS, EXCLUDED, QUALITY, REGIONS_KI67) if name in case.written())
@@ -97,6 +99,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
             checks=checks,
             warnings=warnings,
             carried=scoring.CarriedOver(spread, unknown_share, cells.MARGIN_UM) if carried else None,
+            deviation=deviation,
             allow_few=options.allow_few_cells,
             allow_none=zero_cells_allowed,
         )
@@ -110,10 +113,19 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
         "allow_few_cells": options.allow_few_cells,
         "zero_cells_allowed": zero_cells_allowed,
         "unknown_share": unknown_share,
+        "deviation": None if deviation is None else asdict(deviation),
         "warnings": warnings,
         "domain": domain_part(checks),
     }
-    case.run_stage(Stage("score", 7, (SCORE,), result=True), parameters, reads, work)
+    case.run_stage(Stage("score", 8, (SCORE,), result=True), parameters, reads, work)
+
+
+def _deviation(options: Options) -> scoring.ModelDeviation | None:
+    """How far the model's index is off on patients it had not seen; not known where a threshold overrules it."""
+    found = cells.load_engine(options.engine, options.cell_model).card.deviation
+    if found is None or options.dab_threshold is not None:
+        return None
+    return scoring.ModelDeviation(found.bias, found.between, found.per_cell, found.patients)
 
 
 def _counted_region(case: Case, ki67: CaseSlide, *, has_region: bool) -> BaseGeometry:

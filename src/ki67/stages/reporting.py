@@ -20,7 +20,7 @@ from ki67.stages.opened import CaseSlide
 
 def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Options) -> None:
     """Write the report of what is there; what earlier runs left and this one does not use goes before."""
-    report_stage = Stage("report", 5, (REPORT,), result=True)
+    report_stage = Stage("report", 6, (REPORT,), result=True)
     case.keep_only_used(report_stage.name)
 
     def work() -> Summary:
