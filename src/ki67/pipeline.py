@@ -12,6 +12,7 @@ from ki67 import cells, idc, registration, stages
 from ki67.case import Case, Summary, open_case
 from ki67.case.artefacts import FILES, HEATMAP, QUALITY, REGIONS_HE, REGIONS_KI67, REPORT, SCORE, TRANSFORM
 from ki67.checking import section
+from ki67.domain import domain_part, doubts
 from ki67.errors import CaseError
 from ki67.options import Adjustment, Options
 from ki67.vocabulary import RegistrationMode
@@ -118,14 +119,18 @@ def run_idc(
     Returns
     -------
     dict
-        ``area_mm2``, ``tissue_mm2``, ``polygons``, ``regions``, ``heatmap``, ``warnings``.
+        ``area_mm2``, ``tissue_mm2``, ``polygons``, ``regions``, ``heatmap``, ``domain`` (what was thought of the
+        slide: a heat map is written of any), ``warnings``.
     """
     models = {"idc": idc.load_model(model).sha256}
     with (
         section(he_path, mpp, overrides_file=mpp_overrides_file) as he,
         _case(out, "idc predict", {"he": he}, models) as case,
     ):
-        summary = stages.predict_idc(case, he, model, stride_px) | {"warnings": stages.warnings_of(case)}
+        stages.judge(case, None, he)
+        summary = stages.predict_idc(case, he, model, stride_px)
+        checks = stages.checks_so_far(case, Options())
+        summary |= {"domain": domain_part(checks), "warnings": [*doubts(checks), *stages.warnings_of(case)]}
         return summary | {"regions": str(case.path(REGIONS_HE)), "heatmap": str(case.path(HEATMAP))}
 
 

@@ -123,3 +123,14 @@ def test_sample_names_the_list_and_the_slide(ki67: Run, tmp_path: Path) -> None:
     listed = tmp_path / "slides.csv"
     listed.write_text("patient,slide,regions,split\np1,a.svs,a.geojson,train\n")
     assert "a.svs" in one_line(ki67("idc", "sample", listed, tmp_path / "out"))
+
+
+def test_predict_warns_of_a_slide_that_is_no_he(ki67: Run, tmp_path: Path, write_slide: WriteSlide) -> None:
+    pixels = np.full((300, 300, 3), 255, np.uint8)
+    noise = np.random.default_rng(0).normal(0, 6, (200, 200, 1))
+    pixels[50:250, 50:250] = np.clip(np.array((150, 160, 205)) + noise, 0, 255)
+    model = ki67("idc", "predict", write_slide(pixels), "--out", tmp_path / "a", "--json", "--quiet")
+    assert model.code == 0, model.stderr
+    assert (tmp_path / "a" / "idc" / "heatmap.tif").is_file()
+    assert any("hardly any eosin" in text for text in model.json["warnings"])
+    assert model.json["domain"]["verdict"] == "unusable"

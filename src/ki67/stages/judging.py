@@ -15,7 +15,7 @@ REGION_CHECKS = frozenset({"region_on_tissue", "region_density"})
 """Checks on the region."""
 
 
-def judge(case: Case, ki67: CaseSlide, he: CaseSlide | None = None) -> None:
+def judge(case: Case, ki67: CaseSlide | None, he: CaseSlide | None = None) -> None:
     """Judge whether the slides are what the program was validated on; :func:`require_usable` acts on it."""
 
     def work() -> Summary:
@@ -23,7 +23,7 @@ def judge(case: Case, ki67: CaseSlide, he: CaseSlide | None = None) -> None:
         return {"checks": checks_part(judge_slides(ki67, he)), "warnings": []}
 
     drawn = [sha256_of(section.drawn) if section and section.drawn else None for section in (he, ki67)]
-    parameters = {"he": he.identity if he else None, "ki67": ki67.identity, "drawn": drawn}
+    parameters = {"he": he.identity if he else None, "ki67": ki67.identity if ki67 else None, "drawn": drawn}
     case.run_stage(Stage(JUDGED, 4, ()), parameters, (), work)
 
 
