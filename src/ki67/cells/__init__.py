@@ -1,6 +1,7 @@
 """Cells: every nucleus of a Ki-67 slide, and whether it is a positive or a negative tumour cell."""
 
 from ki67.cells.card import PROVIDER
+from ki67.cells.certainty import CERTAINTY_COLUMNS, judge_certainty
 from ki67.cells.channels import check_resolution
 from ki67.cells.detect import MARGIN_UM, CellDetection, detect_cells
 from ki67.cells.engine import DEFAULT_ENGINE, Engine, load_engine
@@ -11,6 +12,7 @@ from ki67.cells.stains import Stains
 from ki67.cells.table import cell_schema
 
 __all__ = [
+    "CERTAINTY_COLUMNS",
     "DEFAULT_ENGINE",
     "DENSITY_COLUMNS",
     "MARGIN_UM",
@@ -24,6 +26,7 @@ __all__ = [
     "check_resolution",
     "detect_cells",
     "is_field",
+    "judge_certainty",
     "judge_density",
     "judge_he",
     "judge_ki67",

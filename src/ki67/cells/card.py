@@ -31,8 +31,8 @@ class CellCard:
 
     ``positive_threshold`` and ``negative_threshold``: least score of being a tumour nucleus at which a nucleus of
     that class is counted. ``curves`` turn a network's scores into probabilities, by class; a forest has none, its
-    scores are shares of its trees. ``deviation`` is how far its index is off on patients it has not seen; None where
-    that is not known.
+    scores are shares of its trees. ``deviation`` is how far its index is off on patients it has not seen,
+    ``least_certainty`` the mean probability below which its cells are unusually unsure; None where that is not known.
     """
 
     name: str
@@ -43,6 +43,7 @@ class CellCard:
     negative_threshold: float
     curves: dict[int, tuple[float, float]]
     deviation: IndexDeviation | None
+    least_certainty: float | None
     details: dict[str, Any] = field(repr=False)
 
 
@@ -86,6 +87,7 @@ def _read(path: Path) -> CellCard:
         negative_threshold=fields.number("negative_threshold", 0, 1),
         curves={CLASSES.index(label): _curve(curves, label) for label in TUMOUR_CLASSES if label in curves},
         deviation=_deviation(fields.part("index_deviation", {})),
+        least_certainty=fields.number("least_certainty", 0, 1) if "least_certainty" in fields else None,
         details=fields.fields,
     )
     # Later they are taken as they are.

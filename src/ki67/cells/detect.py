@@ -67,6 +67,11 @@ class CellDetection:
         with parquet_file(self.path) as stream:
             return pq.read_table(stream).cast(cell_schema())
 
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the cell table, read from its file."""
+        with parquet_file(self.path) as stream:
+            return pq.read_table(stream, columns=[*columns])
+
     @property
     def area_lost_mm2(self) -> dict[str, float]:
         """Area of the region in which cells were not counted, by kind."""

@@ -221,7 +221,7 @@ def _train_network(
         card
         | judged
         | {
-            "index_deviation": unseen.pop("index_deviation"),
+            **{name: unseen.pop(name) for name in ("index_deviation", "least_certainty")},
             "options": asdict(options),
             "cross_validation": figures
             | unseen

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ki67.cells.certainty import least_usual, mean_certainty
 from ki67.cells.detect import detect_cells
 from ki67.cells.engine import Engine, NetworkEngine
 from ki67.cells.folds import GroupedField
@@ -30,12 +31,16 @@ from ki67.vocabulary import TUMOUR_CLASSES
 
 @dataclass(frozen=True)
 class UnseenField:
-    """Hits, cells found and cells labelled of each tumour class on a field that its network had not seen."""
+    """Hits, cells found and cells labelled of each tumour class on a field that its network had not seen.
+
+    ``certainty`` is the mean probability of its tumour cells, None where they are few.
+    """
 
     group: str
     patient: str
     name: str
     counts: tuple[tuple[int, int, int], tuple[int, int, int]]
+    certainty: float | None
 
 
 def count_unseen(
@@ -66,12 +71,12 @@ def count_unseen(
             engines[part] = NetworkEngine(load_network(path))
         judged = [(field, part) for field, part in zip(fields, part_of, strict=True) if part is not None]
         for one, part in track(judged, "Counting fields not seen", len(judged)):
-            counts = _counts(one, engines[part], Path(folder) / "cells.parquet")
-            found.append(UnseenField(one.group, one.patient, one.field.name, counts))
+            found.append(_counted(one, engines[part], Path(folder) / "cells.parquet"))
     return found
 
 
-def _counts(one: GroupedField, engine: Engine, path: Path) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+def _counted(one: GroupedField, engine: Engine, path: Path) -> UnseenField:
+    certainty = None
     field: LabelledField = one.field
     places = {name: np.empty((0, 2)) for name in TUMOUR_CLASSES}
     try:
@@ -81,6 +86,7 @@ def _counts(one: GroupedField, engine: Engine, path: Path) -> tuple[tuple[int, i
         if any(len(points) for points in field.points.values()):
             raise
     else:
+        certainty = mean_certainty(table)
         centres = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
         labels = np.array(table["label"].to_pylist(), np.object_)
         own = field.can_judge(centres, one.radius_um)
@@ -93,15 +99,16 @@ def _counts(one: GroupedField, engine: Engine, path: Path) -> tuple[tuple[int, i
         )
         for name in TUMOUR_CLASSES
     )
-    return positive, negative
+    return UnseenField(one.group, one.patient, field.name, (positive, negative), certainty)
 
 
 def describe_unseen(fields: Sequence[UnseenField]) -> dict[str, Any]:
     """Figures for the card: F1 and error of the index by data set, and how far an index may be off.
 
     ``as_counted`` holds for each data set ``f1`` (positive, negative), ``index_mae_points``,
-    ``index_worst_points``, ``index_bias_points`` over its patients; ``index_deviation`` is None with few patients
-    (:func:`ki67.cells.index_deviation.fit_index_deviation`).
+    ``index_worst_points``, ``index_bias_points`` over its patients; ``index_deviation`` and ``least_certainty`` are
+    None with few patients (:func:`ki67.cells.index_deviation.fit_index_deviation`,
+    :func:`ki67.cells.certainty.least_usual`); ``unseen`` is a row for each field.
     """
     patients = _patients(fields)
     groups: dict[str, Any] = {}
@@ -123,7 +130,11 @@ def describe_unseen(fields: Sequence[UnseenField]) -> dict[str, Any]:
     return {
         "as_counted": groups,
         "index_deviation": None if deviation is None else deviation.to_dict(),
-        "unseen": [[one.group, one.patient, *one.found, *one.gold] for one in patients],
+        "least_certainty": least_usual([field.certainty for field in fields]),
+        "unseen": [
+            [field.group, field.patient, field.name, *(n for row in field.counts for n in row), field.certainty]
+            for field in fields
+        ],
     }
 
 

@@ -20,6 +20,7 @@ _CHECK_NAMES: Final[dict[str, str]] = {
     "dab": "Strength of DAB",
     "background": "Brown of the background",
     "focus": "Sharpness of edges",
+    "cell_certainty": "Mean probability of the tumour cells",
     "nuclear_size": "Radius of nuclei, Ki-67 slide",
     "region_on_tissue": "Share of the region on tissue",
     "region_density": "Tumour cells in the region",

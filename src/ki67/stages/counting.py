@@ -15,7 +15,7 @@ from ki67 import cells, registration, scoring
 from ki67.annotations import Region, Regions, read_regions, write_regions
 from ki67.case import Case, Stage, Summary
 from ki67.case.artefacts import CELLS, COUNTED, EXCLUDED, QUALITY, REGION_CARRIED, REGIONS_KI67, SCORE
-from ki67.domain import domain_part, doubts
+from ki67.domain import checks_part, domain_part, doubts
 from ki67.files import write_json
 from ki67.options import Options
 from ki67.parquet import parquet_file
@@ -46,6 +46,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
             "region_ids": [region.region_id for region in regions or ()],
             "stains": found.stains.to_dict(),
             "brown_od": found.brown_od,
+            "checks": checks_part([cells.judge_certainty(found.read(cells.CERTAINTY_COLUMNS), engine.card)]),
             "warnings": list(found.warnings),
         }
 
@@ -54,13 +55,14 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         "model": engine.card.sha256,
         # The graph alone does not say how its scores are read.
         "thresholds": [engine.card.positive_threshold, engine.card.negative_threshold],
+        "least_certainty": engine.card.least_certainty,
         "curves": {CLASSES[label]: curve for label, curve in engine.card.curves.items()},
         "dab_threshold": options.dab_threshold,
         "keep_artefacts": options.keep_artefacts,
         "region": region_file,
     }
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage(COUNTED, 12, (CELLS, EXCLUDED)), parameters, reads, work, cells.PROVIDER)
+    case.run_stage(Stage(COUNTED, 13, (CELLS, EXCLUDED)), parameters, reads, work, cells.PROVIDER)
 
 
 def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:
