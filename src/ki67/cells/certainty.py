@@ -66,7 +66,7 @@ def judge_certainty(table: pa.Table, card: CellCard) -> Check:
         return Check(name, Verdict.usual, "", found, usual)
     text = (
         f"the model is less sure of these cells (mean probability {found:.2f}) than of 95 of 100 patients that it "
-        f"was validated on ({least:.2f} and more): nuclei may be missed or called wrongly, and the index may be further "
-        "off than its interval says; look at the outlined fields, and count some by hand"
+        f"was validated on ({least:.2f} and more): nuclei may be missed or called wrongly, and the index may be "
+        "further off than its interval says; look at the outlined fields, and count some by hand"
     )
     return Check(name, Verdict.unusual, text, found, usual)
