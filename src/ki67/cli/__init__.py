@@ -23,6 +23,7 @@ from ki67.cli import (
     register,
     score,
     simulate,
+    validate,
 )
 from ki67.cli.common import App
 
@@ -64,6 +65,7 @@ app.command("count")(count.count)
 app.command("compete")(compete.compete)
 app.command("export")(export.export)
 app.command("register")(register.register)
+app.command("validate")(validate.validate)
 app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)
 app.add_typer(idc.app, name="idc")

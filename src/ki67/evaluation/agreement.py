@@ -60,10 +60,9 @@ def icc_a1(ratings: Ratings) -> Estimate | None:
     """
     ms = mean_squares(ratings)
     n, k = ms.n, ms.k
-    total = ms.cases + (k - 1) * ms.error + k * (ms.readers - ms.error) / n
-    if total <= 0:
+    value = _icc_a1(ms)
+    if value is None:
         return None
-    value = (ms.cases - ms.error) / total
     if value >= 1:
         return Estimate(1.0, 1.0, 1.0)
     ratio = k * value / (n * (1 - value))
@@ -73,6 +72,33 @@ def icc_a1(ratings: Ratings) -> Estimate | None:
     below, above = stats.f.ppf(UPPER, n - 1, freedom), stats.f.ppf(UPPER, freedom, n - 1)
     low = n * (ms.cases - below * ms.error) / (below * rest + n * ms.cases)
     high = n * (above * ms.cases - ms.error) / (rest + n * above * ms.cases)
+    return Estimate(value, float(low), float(high))
+
+
+def _icc_a1(ms: MeanSquares) -> float | None:
+    total = ms.cases + (ms.k - 1) * ms.error + ms.k * (ms.readers - ms.error) / ms.n
+    return (ms.cases - ms.error) / total if total > 0 else None
+
+
+def icc_a1_over_cases(ratings: Ratings, draws: NDArray[np.int64]) -> Estimate | None:
+    """:func:`icc_a1` with an interval for these very readers, a bootstrap over cases.
+
+    The F interval takes the readers for draws from all there are. With two of them it hangs on the one difference
+    between their means: at a bias of 2 points and a spread of 1 it goes from 0.65 to 1.00 around an ICC of 0.99. To
+    hold one program against one standard it is of no use.
+
+    Parameters
+    ----------
+    ratings
+        (n cases, k readers).
+    draws
+        Cases of each draw, (draws, n).
+    """
+    value = _icc_a1(mean_squares(ratings))
+    drawn = [found for found in (_icc_a1(mean_squares(ratings[own])) for own in draws) if found is not None]
+    if value is None or not drawn:
+        return None
+    low, high = np.quantile(drawn, [1 - UPPER, UPPER])
     return Estimate(value, float(low), float(high))
 
 

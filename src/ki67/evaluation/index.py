@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from ki67.evaluation.agreement import (
     weighted_kappa,
 )
 from ki67.evaluation.csv_rows import read_rows
-from ki67.scoring.cut_offs import CUT_OFFS
+from ki67.scoring.cut_offs import CUT_OFFS, CutOff
 
 NAMES: Final = ("case", "slide")
 """Columns of which both files have one; a gold standard made by ``ki67 gold make`` names slides."""
@@ -93,7 +94,7 @@ def evaluate_index(
     return result
 
 
-def compare_indices(reference: Indices, found: Indices) -> dict[str, Any]:
+def compare_indices(reference: Indices, found: Indices, cut_offs: Sequence[CutOff] = CUT_OFFS) -> dict[str, Any]:
     """Agreement of indices (N,) with their reference (N,), both in percent.
 
     Returns
@@ -105,7 +106,7 @@ def compare_indices(reference: Indices, found: Indices) -> dict[str, Any]:
         ``bland_altman_upper_points``: bias and 95 % limits of agreement (Bland and Altman, Lancet 1986;327:307-310);
         ``positive_rate_accuracy_percent``: 100 less the mean of abs(score − gold) / gold in percent, where the
         gold index is above 0: one reading of the paper's "accuracy of the positive rate" (it gives no formula);
-        ``cut_offs``: by the id of each published cut-off ``kappa`` (linear weights) and ``discordant``, the number of
+        ``cut_offs``: by the id of each of ``cut_offs`` ``kappa`` (linear weights) and ``discordant``, the number of
         cases in another class. A correlation is None where one of the two does not vary.
     """
     difference = found - reference
@@ -128,7 +129,7 @@ def compare_indices(reference: Indices, found: Indices) -> dict[str, Any]:
         "bland_altman_upper_points": bias + LIMITS_Z * spread,
         "positive_rate_accuracy_percent": 100 - 100 * float(relative.mean()) if len(relative) else None,
         "cut_offs": {
-            cut_off.id: _at_cut_off(cut_off.classify(ratings), len(cut_off.classes)) for cut_off in CUT_OFFS
+            cut_off.id: _at_cut_off(cut_off.classify(ratings), len(cut_off.classes)) for cut_off in cut_offs
         },
     }
 

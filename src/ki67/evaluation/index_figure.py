@@ -22,12 +22,16 @@ MARKERS = "osD^vPX*"
 
 
 def draw_agreement(path: Path, reference: NDArray[np.float64], scores: Mapping[str, NDArray[np.float64]]) -> None:
-    """Write the picture as PNG.
+    """Write :func:`agreement_figure` as PNG."""
+    with atomic_path(path) as beside:
+        agreement_figure(reference, scores).savefig(beside, dpi=DPI, format="png")
+
+
+def agreement_figure(reference: NDArray[np.float64], scores: Mapping[str, NDArray[np.float64]]) -> Figure:
+    """Scores over gold, and Bland and Altman's plot beside it.
 
     Parameters
     ----------
-    path
-        Where to.
     reference
         Gold index of each case in percent, (N,).
     scores
@@ -46,8 +50,7 @@ def draw_agreement(path: Path, reference: NDArray[np.float64], scores: Mapping[s
     if len(scores) > 1:
         left.legend(fontsize=8, frameon=False)
     _limits(right, np.concatenate([own - reference for own in scores.values()]))
-    with atomic_path(path) as beside:
-        figure.savefig(beside, dpi=DPI, format="png")
+    return figure
 
 
 def _limits(axes: Axes, difference: NDArray[np.float64]) -> None:

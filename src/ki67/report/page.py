@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ki67 import __version__
 from ki67.annotations import Region, Regions
@@ -30,10 +28,9 @@ from ki67.report.overview import (
     heatmap_picture,
     slide_picture,
 )
+from ki67.report.templating import DISCLAIMER, environment, told_time
 from ki67.scoring.local import HEXAGON_CELLS
 from ki67.vocabulary import EXCLUSION_KINDS, MINIMUM_CELLS, UNREGISTERED
-
-DISCLAIMER: Final = "For research use only. Not a medical device."
 
 _REGIONS_LISTED: Final = 25
 """Regions with the most tumour cells that fill a table of half a page; an outline can fall into hundreds."""
@@ -81,19 +78,12 @@ def write_report(path: str | Path, data: ReportData) -> None:
 
 def render_report(data: ReportData, now: datetime | None = None) -> str:
     """Return the report's HTML; ``now`` is the time it says it was made at, the present one by default."""
-    environment = Environment(
-        loader=PackageLoader("ki67.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["text"] = facts.text_of
+    templates = environment()
+    templates.filters["text"] = facts.text_of
     regions = sorted((data.score or {}).get("regions", ()), key=lambda region: -region["cells"])
-    made = (now or datetime.now(tz=UTC)).strftime("%Y-%m-%d %H:%M UTC")
-    return environment.get_template("report.html").render(
+    return templates.get_template("report.html").render(
         title=data.title,
-        made=made,
+        made=told_time(now),
         version=__version__,
         disclaimer=DISCLAIMER,
         score=_score(data),

@@ -24,7 +24,7 @@ class CutOff:
     classes
         Names of the classes, from low to high.
     source, year, population
-        Where it comes from and whom it was made for.
+        Where it comes from and whom it was made for; no year where it is nobody's but the user's.
     """
 
     id: str
@@ -32,7 +32,7 @@ class CutOff:
     upper_includes: tuple[bool, ...]
     classes: tuple[str, ...]
     source: str
-    year: int
+    year: int | None
     population: str
 
     def classify(self, index_percent: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -92,3 +92,10 @@ CUT_OFFS: Final = (
     ),
 )
 """Cut-offs in use. They compete: a report names each with its source, and none as the only one."""
+
+
+def own_cut_off(percent: float) -> CutOff:
+    """Cut-off of a laboratory's own, above 0 and below 100 %; an index equal to it belongs to the class above."""
+    return CutOff(
+        f"{percent:g}", (percent,), (True,), ("below", "at or above"), "the laboratory's own", None, "not stated"
+    )

@@ -1,0 +1,91 @@
+"""Cases of a laboratory's validation: the index counted by hand and the program's, from a CSV file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ki67.case import read_case
+from ki67.errors import DataSetError
+from ki67.evaluation.csv_rows import Row, read_rows
+
+CASES_LAYOUT: Final = (
+    "Give a CSV file with the columns case, manual_percent, and index_percent (the program's, or "
+    "none) or folder (of the case), perhaps scanner and antibody."
+)
+NONE: Final = "none"
+"""What stands in ``index_percent`` where the program gave no index."""
+
+
+@dataclass(frozen=True)
+class ValidationCase:
+    """One case: indices in percent, by hand and by the program.
+
+    ``index_percent`` is None where the program gave none, for the reason in ``withheld``. ``program`` names its
+    version and models where they are known.
+    """
+
+    name: str
+    manual_percent: float
+    index_percent: float | None
+    withheld: str = ""
+    scanner: str = ""
+    antibody: str = ""
+    program: str = ""
+
+
+def read_validation_cases(path: Path) -> list[ValidationCase]:
+    """Read the cases in the file's order; folders are relative to the file's own.
+
+    Raises
+    ------
+    DataSetError
+        Where the file cannot be read, a line makes no sense, or a case is named twice.
+    CaseError
+        Where a case's folder holds no result that can be read.
+    """
+    cases: dict[str, ValidationCase] = {}
+    for row in read_rows(path, ("case", "manual_percent"), CASES_LAYOUT):
+        name = row.text("case")
+        if name in cases:
+            raise row.error(f"names the case {name!r} again")
+        cases[name] = _case(row, name)
+    if not cases:
+        raise DataSetError(path, "holds no case", CASES_LAYOUT)
+    return list(cases.values())
+
+
+def _case(row: Row, name: str) -> ValidationCase:
+    manual = row.number("manual_percent", 0, 100)
+    told, folder = row.values.get("index_percent", ""), row.values.get("folder", "")
+    if bool(told) == bool(folder):
+        raise row.error(f"has {'both' if told else 'neither'} an index_percent {'and' if told else 'nor'} a folder")
+    index, withheld, program = None, "", ""
+    if folder:
+        index, withheld, program = _of_folder(row.path.parent / folder)
+    elif told.lower() == NONE:
+        withheld = "none given in the table"
+    else:
+        index = row.number("index_percent", 0, 100)
+    scanner, antibody = (row.values.get(column, "") for column in ("scanner", "antibody"))
+    return ValidationCase(name, manual, index, withheld, scanner, antibody, program)
+
+
+def _of_folder(folder: Path) -> tuple[float | None, str, str]:
+    """Index of a case, why it has none, and what made it."""
+    case = read_case(folder)
+    versions = sorted({stage.versions.get("ki67", "of unknown version") for stage in case.stages.values()})
+    models = [f"{name} {sha256[:12]}" for name, sha256 in sorted(case.record.models.items())]
+    program = ", ".join([f"ki67 {' and '.join(versions)}", *models])
+    if case.record.state == "failed":
+        return None, case.record.error or "refused", program
+    case.require_finished()
+    index = case.score.index_percent
+    return index, "" if index is not None else "counted, but no index given: see its report", program
+
+
+def programs_of(cases: Sequence[ValidationCase]) -> list[str]:
+    """Versions and models by which the cases were scored, as far as they are known."""
+    return sorted({case.program for case in cases if case.program})

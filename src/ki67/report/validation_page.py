@@ -1,0 +1,99 @@
+"""The report of a laboratory's validation, for its files: one HTML page and one table."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ki67 import __version__
+from ki67.files import write_text
+from ki67.report.templating import DISCLAIMER, environment, told_time
+
+PAGE: Final = "validation.html"
+TABLE: Final = "validation.csv"
+TABLE_COLUMNS: Final = (
+    "case", "scanner", "antibody", "manual_percent", "index_percent", "difference_points", "other_class_at", "reason"
+)  # fmt: skip
+"""Columns of the table; ``reason`` says why a case has no index of the program's."""
+
+_NUMBERS: Final = ("manual_percent", "index_percent", "difference_points")
+
+_CASES_LISTED: Final = 100
+"""Cases on the page, those farthest apart; the table has them all."""
+
+
+def write_validation(folder: str | Path, result: Mapping[str, Any], laboratory: str = "") -> dict[str, str]:
+    """Write :data:`PAGE` and :data:`TABLE` into a folder.
+
+    Parameters
+    ----------
+    folder
+        Where to; it is made where it is not there.
+    result
+        What :func:`ki67.evaluation.validation.validate` found.
+    laboratory
+        Whose validation it is, for the heading.
+
+    Returns
+    -------
+    dict
+        ``report`` and ``table``: the files.
+
+    Raises
+    ------
+    WriteError
+        Where a file cannot be written.
+    """
+    page, table = Path(folder) / PAGE, Path(folder) / TABLE
+    write_text(table, _table(result))
+    write_text(page, render_validation(result, laboratory))
+    return {"report": str(page), "table": str(table)}
+
+
+def render_validation(result: Mapping[str, Any], laboratory: str = "", now: datetime | None = None) -> str:
+    """Return the page's HTML, self-contained; ``now`` is the time it says it was made at."""
+    rows = result["per_case"]
+    return (
+        environment()
+        .get_template("validation.html")
+        .render(
+            laboratory=laboratory,
+            result=result,
+            cases=rows[:_CASES_LISTED],
+            left_out=len(rows[_CASES_LISTED:]),
+            figure=_figure(result),
+            made=told_time(now),
+            version=__version__,
+            disclaimer=DISCLAIMER,
+        )
+    )
+
+
+def _figure(result: Mapping[str, Any]) -> str:
+    """The agreement as a data URI."""
+    from ki67.evaluation.index_figure import DPI, agreement_figure  # drawing needs seconds to load
+
+    manual, found = (
+        np.array([row[name] for row in result["per_case"]]) for name in ("manual_percent", "index_percent")
+    )
+    stream = io.BytesIO()
+    agreement_figure(manual, {"": found}).savefig(stream, dpi=DPI, format="png")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _table(result: Mapping[str, Any]) -> str:
+    text = io.StringIO()
+    rows = csv.DictWriter(text, TABLE_COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    rows.writeheader()
+    for row in result["per_case"]:
+        said = {name: f"{row[name]:.6g}" for name in _NUMBERS}
+        rows.writerow({**row, **said, "other_class_at": " ".join(row["other_class_at"])})
+    rows.writerows(result["without_index"])
+    return text.getvalue()
