@@ -6,6 +6,7 @@ import pytest
 from ki67.evaluation.agreement import (
     fleiss_kappa,
     icc_a1,
+    icc_a1_over_cases,
     icc_ak,
     icc_c1,
     krippendorff_alpha,
@@ -74,3 +75,22 @@ def test_the_example_of_fleiss_has_kappa_0_21() -> None:
     classes = np.array([np.repeat(np.arange(5), row) for row in counts])
 
     assert fleiss_kappa(classes) == pytest.approx(0.210, abs=0.0005)
+
+
+def test_over_cases_a_small_bias_leaves_the_interval_of_the_icc_as_narrow_as_the_cases_make_it() -> None:
+    random = np.random.default_rng(0)
+    gold = random.gamma(2, 12, 40)
+    noise = random.normal(0, 1, 40)
+    ratings = np.column_stack([gold, gold + noise - noise.mean() + 2])
+    draws = random.integers(0, 40, (500, 40))
+
+    of_all_readers, of_these = icc_a1(ratings), icc_a1_over_cases(ratings, draws)
+
+    assert of_all_readers is not None
+    assert of_these is not None
+    assert of_these.value == of_all_readers.value
+    assert of_all_readers.low < 0.8 < 0.95 < of_these.low < of_these.value < of_these.high
+
+
+def test_ratings_that_do_not_vary_have_no_interval_over_cases() -> None:
+    assert icc_a1_over_cases(np.full((4, 2), 7.0), np.zeros((10, 4), np.int64)) is None
