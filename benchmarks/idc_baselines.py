@@ -9,6 +9,7 @@
 * shipped: the model as it comes.
 
 Trained on the training patients, measured on the validation patients' random sample; 95 % intervals over patients.
+Needs scikit-image (``pip install scikit-image``), which the program itself does not.
 """
 
 from __future__ import annotations

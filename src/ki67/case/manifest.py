@@ -31,7 +31,6 @@ _LIBRARIES = (
     "openslide-bin",
     "openslide-python",
     "pyarrow",
-    "scikit-image",
     "scipy",
     "shapely",
     "tifffile",

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
-from skimage.filters import apply_hysteresis_threshold
-from skimage.measure import find_contours
 
 from ki67.annotations import Region, Regions
 from ki67.geometry import UM2_PER_MM2, polygons_of
+from ki67.idc.contours import zero_lines
 from ki67.idc.heatmap import HeatMap
 from ki67.idc.model import TUMOUR_CLASS, IdcModel
 
@@ -87,7 +86,7 @@ def outline(heatmap: HeatMap, model: IdcModel | None = None, options: OutlineOpt
     if threshold is None:
         raise ValueError("an outline needs a threshold: from the options or from a model")
     margin, mpp = margins(heatmap, threshold, options.smoothing_um)
-    kept = apply_hysteresis_threshold(margin, 0.0, options.seed_margin * (1 - threshold))
+    kept = ndimage.binary_propagation(margin > options.seed_margin * (1 - threshold), mask=margin > 0)
     # Places below the threshold keep their value, so that the contour runs between pixels.
     region = contour(np.where(kept | (margin < 0), margin, BELOW), mpp)
     polygons = [_fill_holes(polygon, options.min_hole_mm2) for polygon in polygons_of(region)]
@@ -148,8 +147,8 @@ def contour(margin: NDArray[np.float64], mpp: float) -> MultiPolygon:
     # A frame outside the map closes every contour at the slide's edge.
     framed = np.pad(margin, 1, constant_values=BELOW)
     rings = [
-        shapely.make_valid(Polygon((points[:, ::-1] - 0.5) * mpp))
-        for points in find_contours(framed, 0.0)
+        shapely.make_valid(Polygon((points - 0.5) * mpp))
+        for points in zero_lines(framed)
         if len(points) > RING_POINTS
     ]
     # A ring lies inside or outside another, never across it: what an odd number of rings surrounds is region.
