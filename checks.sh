@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks: style, types, one-way dependencies, tests. Needs the extras 'train' and 'dev'.
+# All checks: style, types, one-way dependencies, tests. Needs the extras 'train', 'figures' and 'dev'.
 set -euo pipefail
 cd "$(dirname "$0")"
 ruff check .

@@ -2,8 +2,8 @@
 
     KI67_DATA=../shared/data python benchmarks/idc_sections.py OUT_FOLDER
 
-writes one picture per section (section, labels, heat map with the outline) and ``sections.json``. The pictures show
-pixels of the data set: keep them out of the repository.
+writes one picture per section (section, labels, heat map with the outline) and ``sections.json``; it needs the extra
+``figures``. The pictures show pixels of the data set: keep them out of the repository.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 
 simulates six patients' H&E slides with their outlines, samples patches, trains, maps IDC on the test slide and
 evaluates on its patches and its outline; every step is a command that can be typed. ``--small`` takes smaller slides
-and a shorter training: it shows that the way is open, not how well it goes.
+and a shorter training: it shows that the way is open, not how well it goes. Needs the extras ``train``
+and ``figures``.
 """
 
 from __future__ import annotations

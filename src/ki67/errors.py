@@ -98,6 +98,10 @@ class WriteError(FileError):
     """A result that could not be written (full disk, no permission); nothing half-written is left behind."""
 
 
+class InstallationError(Ki67Error):
+    """A library that the program cannot do without and that is absent, or another one than it should be."""
+
+
 class MissingExtraError(Ki67Error):
     """An optional part of the installation is needed and absent."""
 

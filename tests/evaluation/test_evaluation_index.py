@@ -1,6 +1,7 @@
 """Agreement of indices with a gold standard."""
 
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from ki67.errors import DataSetError
 from ki67.evaluation.agreement import icc_a1
 from ki67.evaluation.index import evaluate_index, pearson
+from ki67.evaluation.index_figure import agreement_svg
 
 
 def written(path: Path, text: str) -> Path:
@@ -124,8 +126,22 @@ def test_cases_in_another_class_are_told_at_each_cut_off(tmp_path: Path) -> None
 
 
 def test_the_agreement_is_drawn(tmp_path: Path) -> None:
-    gold, scores = written(tmp_path / "gold.csv", GOLD), written(tmp_path / "scores.csv", READERS)
+    readers = READERS.replace(",x,", ",<x>,")
+    gold, scores = written(tmp_path / "gold.csv", GOLD), written(tmp_path / "scores.csv", readers)
 
     evaluate_index(gold, scores, figures=tmp_path / "figures")
 
-    assert (tmp_path / "figures" / "agreement.png").read_bytes().startswith(b"\x89PNG")
+    drawn = ET.parse(tmp_path / "figures" / "agreement.svg").getroot()
+    told = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    # The differences are -2 and 2 on four cases each: their standard deviation is 2.14.
+    assert {"<x>", "y", "bias +0.0", "-4.2", "+4.2"} <= set(told)
+    markers = [
+        path.get("transform") for path in drawn.iter("{http://www.w3.org/2000/svg}path") if path.get("transform")
+    ]
+    assert len(markers) == 2 * 2 * 4 + 2
+    assert told[told.index("score (%)") + 1 :][:5] == ["0", "10", "20", "30", "40"]
+
+
+def test_indices_that_are_all_alike_are_drawn() -> None:
+    same = np.full(3, 5.0)
+    ET.fromstring(agreement_svg(same, {"": same}))

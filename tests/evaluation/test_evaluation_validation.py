@@ -182,7 +182,7 @@ def test_the_report_and_the_table_are_whole_and_safe(tmp_path):
     assert "Passed" in page
     assert "Pathology &amp; Cytology" in page
     assert "<script>" not in page
-    assert page.count('src="data:image/png;base64,') == 1
+    assert page.count('src="data:image/svg+xml;base64,') == 1
     assert "http" not in page
     assert "chosen by the authors of ki67, no published source" in page
     assert len(table.splitlines()) == 31

@@ -33,6 +33,18 @@ def test_a_scale_bar_is_as_long_as_it_says() -> None:
     assert black == pytest.approx(100, abs=1)
 
 
+def test_the_micro_sign_of_a_scale_bar_hangs_below_the_line() -> None:
+    def hanging(mpp: float) -> int:
+        picture = draw_scale_bar(np.full((400, 800, 3), 255, np.uint8), mpp)
+        dark = (picture < 100).all(axis=2)
+        bar_top = int(np.argmax(dark.sum(axis=1) > 60))
+        # Between the letters' line and the bar there is only the stem of the µ.
+        return int(dark[bar_top - 12 : bar_top].sum())
+
+    assert hanging(0.5) > 5
+    assert hanging(10.0) == 0
+
+
 def test_outlines_run_along_the_edge_of_the_region() -> None:
     picture = np.full((100, 100, 3), 128, np.uint8)
 

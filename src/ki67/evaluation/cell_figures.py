@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ki67.evaluation.idc_figures import DPI, FAINT, INK, MARK, new_axes
-from ki67.files import atomic_path
+from ki67.evaluation.plots import FAINT, INK, MARK, Figure, new_axes, save
 
 _SMALLEST_DOT: Final = 12.0
 _LARGEST_DOT: Final = 200.0
@@ -38,8 +36,7 @@ def draw_cell_figures(folder: str | Path, result: Mapping[str, Any]) -> None:
         "bland_altman": _bland_altman(pairs, result),
     }
     for name, figure in drawn.items():
-        with atomic_path(Path(folder) / f"{name}.png") as path:
-            figure.savefig(path, dpi=DPI)
+        save(figure, Path(folder) / f"{name}.png")
 
 
 def _reliability(reliability: Mapping[str, Any]) -> Figure:

@@ -19,7 +19,6 @@ from ki67.cells.matching import match
 from ki67.errors import DataSetError, TissueError
 from ki67.evaluation.agreement import icc_a1
 from ki67.evaluation.calibration import reliability
-from ki67.evaluation.cell_figures import draw_cell_figures
 from ki67.evaluation.cell_pictures import draw_field
 from ki67.evaluation.index import LIMITS_Z
 from ki67.evaluation.matches import (
@@ -111,6 +110,8 @@ def evaluate_cells(
 
     Raises
     ------
+    MissingExtraError
+        Where figures are asked for and the extra ``figures`` is not installed.
     DataSetError
         Where the data set is not as described, or the radius is none.
     PixelSizeError
@@ -118,6 +119,9 @@ def evaluate_cells(
     TissueError
         Where a picture on which cells are labelled shows no tissue.
     """
+    if figures is not None:
+        # Here, so that the work is not done in vain where matplotlib is missing.
+        from ki67.evaluation.cell_figures import draw_cell_figures
     if radius_um is not None and not 0 < radius_um < math.inf:
         raise DataSetError(directory, f"cannot be matched within {radius_um:g} µm", "Give a positive --radius-um.")
     fields = read_fields(directory, layout, mpp, images, overrides_file=mpp_overrides_file)

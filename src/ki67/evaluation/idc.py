@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.evaluation.calibration import calibration_error
-from ki67.evaluation.idc_figures import draw_figures
 from ki67.idc import IdcModel, ModelCard, PatchRow, load_model, load_pixels, read_patches
 from ki67.idc.dataset import rows_for_model
 from ki67.idc.metrics import rank_auc
@@ -88,12 +87,17 @@ def evaluate_idc(
 
     Raises
     ------
+    MissingExtraError
+        Where figures are asked for and the extra ``figures`` is not installed.
     DataSetError
         Where the folder, the index (with the line) or an image is missing or malformed, or the patches are not of
         the model's size, resolution or classes.
     ModelError
         Where the model is missing or damaged.
     """
+    if figures is not None:
+        # Here, so that the work is not done in vain where matplotlib is missing.
+        from ki67.evaluation.idc_figures import draw_figures
     used = load_model() if model is None else model
     rows = rows_for_model(read_patches(directory, index), directory, used.card)
     classes = used.card.classes

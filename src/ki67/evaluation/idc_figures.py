@@ -7,22 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from ki67.annotations import Regions
-from ki67.files import atomic_path
+from ki67.evaluation.plots import FAINT, INK, MARK, Figure, Line2D, ScalarMappable, new_axes, save
 from ki67.idc import HeatMap
 from ki67.report.overview import heatmap_picture, slide_picture
 from ki67.slides import Slide
 
 BINS = 10
-SIZE_INCHES = (5.0, 4.6)
 PANEL_INCHES = 7.0
-DPI = 110
-INK, FAINT, MARK = "#1f4e79", "#9a9a9a", "#c0392b"
 
 
 def draw_figures(
@@ -45,8 +39,7 @@ def draw_figures(
         "confusion": _confusion(result["confusion"]),
     }
     for name, figure in drawn.items():
-        with atomic_path(Path(folder) / f"{name}.png") as path:
-            figure.savefig(path, dpi=DPI)
+        save(figure, Path(folder) / f"{name}.png")
 
 
 def roc_points(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -81,15 +74,6 @@ def calibration_points(
     mean = np.bincount(bins, weights=weights * scores, minlength=BINS)[filled] / weight[filled]
     share = np.bincount(bins, weights=weights * labels, minlength=BINS)[filled] / weight[filled]
     return mean, share, weight[filled]
-
-
-def new_axes(title: str, x: str, y: str) -> tuple[Figure, Any]:
-    """Empty figure in the house's style, with a title and the names of its axes."""
-    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
-    axes = figure.subplots()
-    axes.set(title=title, xlabel=x, ylabel=y)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
 
 
 def draw_region(
@@ -127,8 +111,7 @@ def draw_region(
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False)
     areas = f"found {measures['area_mm2']:.2f} mm², by hand {measures['true_area_mm2']:.2f} mm²"
     figure.suptitle(f"Dice {measures['dice']:.3f}; {areas}")
-    with atomic_path(Path(path)) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png")
+    save(figure, path)
 
 
 def _roc(labels: NDArray[np.int64], scores: NDArray[np.float64], result: Mapping[str, Any]) -> Figure:

@@ -8,7 +8,6 @@ from typing import Any
 from shapely.geometry import MultiPolygon
 
 from ki67.annotations import Region, Regions, check_inside, choose_regions, color_of, read_regions
-from ki67.evaluation.idc_figures import draw_region
 from ki67.geometry import area_mm2
 from ki67.idc import read_heatmap
 from ki67.slides import Slide, open_slide
@@ -56,11 +55,16 @@ def evaluate_region(
 
     Raises
     ------
+    MissingExtraError
+        Where figures are asked for and the extra ``figures`` is not installed.
     SlideError, AnnotationError
         Where a file cannot be read.
     RegionError
         Where a file lacks the label, or a region lies outside the slide.
     """
+    if figure is not None:
+        # Here, so that the work is not done in vain where matplotlib is missing.
+        from ki67.evaluation.idc_figures import draw_region
     with open_slide(he, mpp, overrides_file=overrides_file) as slide:
         warnings = list(slide.named_warnings)
         found, notes = _read(Path(regions), slide, label, may_be_empty=True)

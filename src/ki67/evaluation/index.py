@@ -23,6 +23,7 @@ from ki67.evaluation.agreement import (
     weighted_kappa,
 )
 from ki67.evaluation.csv_rows import read_rows
+from ki67.files import write_text
 from ki67.scoring.cut_offs import CUT_OFFS, CutOff
 
 NAMES: Final = ("case", "slide")
@@ -57,7 +58,7 @@ def evaluate_index(
     scores_csv
         The scores; the same cases.
     figures
-        Folder for ``agreement.png``; None draws nothing.
+        Folder for ``agreement.svg``; None draws nothing.
 
     Returns
     -------
@@ -88,9 +89,10 @@ def evaluate_index(
         result["readers"] = {reader: compare_indices(reference, own) for reader, own in columns}
         result["between_readers"] = compare_readers(ratings)
     if figures is not None:
-        from ki67.evaluation.index_figure import draw_agreement  # drawing needs seconds to load
+        from ki67.evaluation.index_figure import agreement_svg
 
-        draw_agreement(Path(figures) / "agreement.png", reference, dict(zip(by_reader, ratings.T, strict=True)))
+        svg = agreement_svg(reference, dict(zip(by_reader, ratings.T, strict=True)))
+        write_text(Path(figures) / "agreement.svg", svg)
     return result
 
 

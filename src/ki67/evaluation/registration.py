@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.errors import DataSetError, RegistrationError
-from ki67.evaluation.registration_figure import draw_registration
 from ki67.files import read_text
 from ki67.registration import register_sections, sections
 from ki67.slides import open_slide
@@ -67,11 +66,16 @@ def evaluate_registration(
 
     Raises
     ------
+    MissingExtraError
+        Where figures are asked for and the extra ``figures`` is not installed.
     DataSetError
         Where a landmark file is malformed.
     RegistrationError
         Where no landmark is mapped.
     """
+    if figures is not None:
+        # Here, so that the work is not done in vain where matplotlib is missing.
+        from ki67.evaluation.registration_figure import draw_registration
     fixed_px, moving_px = read_landmarks(fixed_csv), read_landmarks(moving_csv)
     count = min(len(fixed_px), len(moving_px))
     warnings = []

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ki67.evaluation.idc_figures import DPI
-from ki67.files import atomic_path
+from ki67.evaluation.plots import Figure, save
 from ki67.registration import PiecewiseTransform, Transform
 from ki67.registration.images import Section
 from ki67.registration.warp import warp_pieces
@@ -41,7 +39,7 @@ def draw_registration(
     """
     fixed, moving = sections
     there, other = landmarks_um
-    figure = Figure(figsize=_SIZE_INCHES, dpi=DPI, layout="constrained")
+    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     steps = (
         ("before: corner on corner", PiecewiseTransform.whole(Transform.identity()), other),
@@ -52,8 +50,7 @@ def draw_registration(
         off_um = float(np.nanmedian(np.hypot(*(moved - there).T)))
         axes.set_title(f"{title}, median {off_um:.3g} µm apart", loc="left", fontsize=11)
     panels[0].legend(loc="lower left", frameon=True, fontsize=9)
-    with atomic_path(Path(path)) as temporary:
-        figure.savefig(temporary, format="png")
+    save(figure, path)
 
 
 def _overlay(fixed: Section, moving: Section, transform: PiecewiseTransform) -> NDArray[np.float32]:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Final
 
 import cv2
@@ -17,9 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ki67.annotations import Regions
+from ki67.errors import InstallationError
 from ki67.geometry import RectUm, polygons_of
 
 Picture = NDArray[np.uint8]
+Font = ImageFont.FreeTypeFont
 
 JPEG_QUALITY: Final = 90
 """Nuclei keep their chromatin at 90; at 75 outlines bleed."""
@@ -102,26 +102,46 @@ def draw_scale_bar(picture: Picture, mpp: float) -> Picture:
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
     letters = font(size)
-    text_width = draw.textlength(text, font=letters)
+    text_width = draw.textlength(text.replace("µ", "u"), font=letters)
     left, bottom, pad = size * 0.6, height - size * 0.6, size * 0.4
     box_width = max(length_px, text_width) + 2 * pad
     box_height = size * 1.25 + size * 0.35 + 2 * pad
     draw.rectangle((left, bottom - box_height, left + box_width, bottom), fill=(255, 255, 255, 220))
-    draw.text((left + box_width / 2, bottom - box_height + pad), text, fill=(0, 0, 0), font=letters, anchor="mt")
+    digits_height = -letters.getbbox("0", anchor="ls")[1]
+    baseline = bottom - box_height + pad + digits_height
+    _draw_text(draw, (left + (box_width - text_width) / 2, baseline), text, letters)
     bar_left = left + (box_width - length_px) / 2
     draw.rectangle((bar_left, bottom - pad - size * 0.3, bar_left + length_px, bottom - pad), fill=(0, 0, 0))
     return np.asarray(image)
 
 
-@cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib; Pillow's own font has no µ.
+def _draw_text(draw: ImageDraw.ImageDraw, start_px: tuple[float, float], text: str, letters: Font) -> None:
+    """Draw black text from the left end of its baseline on, with a µ made of a u and what hangs down of a p."""
+    x, baseline = (round(value) for value in start_px)
+    draw.text((x, baseline), text.replace("µ", "u"), fill=(0, 0, 0), font=letters, anchor="ls")
+    before, micro, _ = text.partition("µ")
+    if micro:
+        _, _, right, below = letters.getbbox("p", anchor="ls")
+        stem = Image.new("L", (math.ceil(right), math.ceil(below)))
+        ImageDraw.Draw(stem).text((0, 0), "p", fill=255, font=letters, anchor="ls")
+        draw.bitmap((x + round(draw.textlength(before, font=letters)), baseline), stem, fill=(0, 0, 0))
 
-    It is found without loading matplotlib, which asks for a home or a temporary folder to write to.
+
+@cache
+def font(size: int) -> Font:
+    """Pillow's own font, which has the letters and signs of ASCII only.
+
+    Raises
+    ------
+    InstallationError
+        Where Pillow was built without what draws it.
     """
-    found = find_spec("matplotlib")
-    places = list(found.submodule_search_locations or ()) if found else []
-    return ImageFont.truetype(Path(places[0]) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+    letters = ImageFont.load_default(size)
+    if not isinstance(letters, ImageFont.FreeTypeFont):
+        raise InstallationError(
+            "Pillow is installed without FreeType. Mend it with: pip install --force-reinstall pillow"
+        )
+    return letters
 
 
 def round_length(length_um: float) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from ki67 import __version__
+from ki67.evaluation.index_figure import agreement_svg
 from ki67.files import write_text
 from ki67.report.templating import DISCLAIMER, environment, told_time
 
@@ -78,14 +79,11 @@ def render_validation(result: Mapping[str, Any], laboratory: str = "", now: date
 
 def _figure(result: Mapping[str, Any]) -> str:
     """The agreement as a data URI."""
-    from ki67.evaluation.index_figure import DPI, agreement_figure  # drawing needs seconds to load
-
     manual, found = (
         np.array([row[name] for row in result["per_case"]]) for name in ("manual_percent", "index_percent")
     )
-    stream = io.BytesIO()
-    agreement_figure(manual, {"": found}).savefig(stream, dpi=DPI, format="png")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    svg = agreement_svg(manual, {"": found}).encode()
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
 
 def _table(result: Mapping[str, Any]) -> str:
