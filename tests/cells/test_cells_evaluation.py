@@ -30,6 +30,7 @@ def test_drawn_nuclei_are_found_and_the_index_is_right(labelled):
     result = evaluate_cells(labelled, "points", 0.25)
     assert min(row["f1"] for row in result["classes"].values()) > 0.95
     assert result["index_mae_points"] < 2
+    assert min(result["positive_rate_accuracy_percent"], result["cells_rightly_classed_percent"]) > 95
     assert result["warnings"] == []
     json.dumps(result, allow_nan=False)
 

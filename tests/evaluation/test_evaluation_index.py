@@ -1,6 +1,8 @@
 """Agreement of indices with a gold standard."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -17,7 +19,7 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def evaluate(folder: Path, gold: str, scores: str) -> dict[str, float]:
+def evaluate(folder: Path, gold: str, scores: str) -> dict[str, Any]:
     return evaluate_index(written(folder / "gold.csv", gold), written(folder / "scores.csv", scores))
 
 
@@ -145,3 +147,79 @@ def test_the_agreement_is_drawn(tmp_path: Path) -> None:
 def test_indices_that_are_all_alike_are_drawn() -> None:
     same = np.full(3, 5.0)
     ET.fromstring(agreement_svg(same, {"": same}))
+
+
+def test_limits_hold_for_any_reader_and_not_for_their_mean_alone(tmp_path: Path) -> None:
+    result = evaluate(tmp_path, GOLD, READERS)
+    limits = result["limits_of_agreement"]
+
+    # Readers at -2 and +2 of every case: the variance of a reader is 8, and of the difference of two 16.
+    assert (result["bland_altman_lower_points"], result["bland_altman_upper_points"]) == (0, 0)
+    assert limits["reader_to_gold"]["upper_points"] == pytest.approx(1.96 * 8**0.5)
+    assert limits["reader_to_gold"]["bias_ci95_points"][1] == pytest.approx(1.96 * (8 / 2) ** 0.5)
+    assert limits["between_readers"]["lower_points"] == pytest.approx(-1.96 * 16**0.5)
+
+
+def in_modalities(*shifts: tuple[str, str, float]) -> str:
+    rows = [f"{case},{reader},{modality},{value + shift}" for modality, reader, shift in shifts
+            for case, value in (("a", 10), ("b", 20), ("c", 30), ("d", 40))]  # fmt: skip
+    return "case,reader,modality,index_percent\n" + "\n".join(rows) + "\n"
+
+
+def test_two_modalities_of_the_same_readers_are_compared(tmp_path: Path) -> None:
+    glass_and_screen = (("glass", "x", 0), ("glass", "y", 2), ("screen", "x", 3), ("screen", "y", 5))
+    result = evaluate(tmp_path, GOLD, in_modalities(*glass_and_screen))
+
+    assert {name: own["mae_points"] for name, own in result["modalities"].items()} == {"glass": 1, "screen": 4}
+    between = result["between_modalities"]
+    assert between["difference"] == "screen − glass"
+    assert (between["same_reader"]["lower_points"], between["same_reader"]["upper_points"]) == (3, 3)
+    assert between["other_reader"]["upper_points"] == pytest.approx(3 + 1.96 * (2 * 2) ** 0.5)
+
+
+def test_one_reader_in_two_modalities_has_limits_of_his_own_only(tmp_path: Path) -> None:
+    result = evaluate(tmp_path, GOLD, in_modalities(("glass", "x", 0), ("screen", "x", 3)))
+
+    assert result["between_modalities"]["same_reader"]["bias_points"] == 3
+    assert result["between_modalities"]["other_reader"] is None
+
+
+def test_readers_of_one_modality_each_are_readers_like_others(tmp_path: Path) -> None:
+    result = evaluate(tmp_path, GOLD, in_modalities(("glass", "x", 0), ("program", "z", 1)))
+
+    assert result["of"] == "mean of 2 readers"
+    assert "modalities" not in result
+
+
+def test_modalities_that_not_every_reader_read_in_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataSetError, match="holds the modalities 'glass', 'screen', not each with the same readers"):
+        evaluate(tmp_path, GOLD, in_modalities(("glass", "x", 0), ("glass", "y", 0), ("screen", "x", 3)))
+
+
+def test_scores_far_off_are_listed_and_counted_by_cause(tmp_path: Path) -> None:
+    scores = "case,index_percent,cause\na,16,Stain\nb,14,\nc,40,heterogeneity\nd,42,visual error\n"
+    review = evaluate(tmp_path, GOLD, scores)["discrepancies"]
+
+    # The visual error of d is within 5 points.
+    assert (review["scores"], review["not_reviewed"]) == (3, 1)
+    assert review["by_cause"] == {
+        "heterogeneity": {"scores": 1, "percent": 50, "published_percent": 56.0},
+        "stain": {"scores": 1, "percent": 50, "published_percent": 9.1},
+    }
+    assert [(row["case"], row["difference_points"], row["cause"]) for row in review["listed"]] == [
+        ("c", 10, "heterogeneity"),
+        ("a", 6, "stain"),
+        ("b", -6, None),
+    ]
+    with pytest.raises(DataSetError, match="line 2 has the cause 'weather', expected one of heterogeneity, visual"):
+        evaluate(tmp_path, GOLD, scores.replace("Stain", "weather"))
+
+
+def test_the_command_tells_limits_and_causes(tmp_path: Path, ki67: Callable[..., Any]) -> None:
+    gold = written(tmp_path / "gold.csv", GOLD)
+    scores = in_modalities(("glass", "x", 0), ("glass", "y", 2), ("screen", "x", 3), ("screen", "y", 8))
+    told = ki67("evaluate", "index", gold, written(tmp_path / "scores.csv", scores)).stdout
+
+    assert "screen − glass, same reader: bias +4.50 points, 95 % limits" in told
+    assert "any two readers: bias +0.00 points, 95 % limits -3.9 to +3.9" in told
+    assert "4 scores more than 5 points off" in told

@@ -174,11 +174,22 @@ def registration(
 @app.command()
 def index(
     gold: Annotated[Path, typer.Argument(help="CSV with columns case, index_percent.")],
-    scores: Annotated[Path, typer.Argument(help="CSV with columns case, index_percent, and reader where several.")],
+    scores: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with columns case, index_percent; reader where several, modality where the same read in two, "
+            "and cause of a difference where it was looked for (heterogeneity, visual error, wrong cells, stain, not "
+            "tumour, other)."
+        ),
+    ],
     figures: Annotated[
         Path | None,
         typer.Option("--figures", help="Folder for a picture: scores over gold, Bland and Altman's plot."),
     ] = None,
+    discrepancy_points: Annotated[
+        float,
+        typer.Option("--discrepancy-points", min=0, help="List scores farther than this from the gold index."),
+    ] = 5.0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -186,7 +197,21 @@ def index(
     from ki67.evaluation.index import evaluate_index
 
     begin(quiet=quiet)
-    result = evaluate_index(gold, scores, figures=figures)
+    result = evaluate_index(gold, scores, figures=figures, discrepancy_points=discrepancy_points)
+    lines: list[str] = []
+    for modality, own in result.get("modalities", {"": result}).items():
+        lines += [*([modality] if modality else []), *_readers_to_gold(own), ""]
+    if "between_modalities" in result:
+        between = result["between_modalities"]
+        lines += [
+            _limits_line(f"{between['difference']}, {who} reader", between[f"{who}_reader"])
+            for who in ("same", "other")
+            if between[f"{who}_reader"] is not None
+        ]
+    emit(result, as_json=as_json, lines=[*lines, *_discrepancy_lines(result["discrepancies"])])
+
+
+def _readers_to_gold(result: Mapping[str, Any]) -> list[str]:
     lines = [f"{result['of']} against the gold standard", *_index_lines(result)]
     for reader, own in result.get("readers", {}).items():
         bias = own["bland_altman_bias_points"]
@@ -194,7 +219,26 @@ def index(
         lines.append(f"{line}, ICC {number(own['icc'], '.3f')}")
     if "between_readers" in result:
         lines += ["", "readers with one another", *_index_lines(result["between_readers"])]
-    emit(result, as_json=as_json, lines=lines)
+        limits = result["limits_of_agreement"]
+        lines.append(_limits_line("any reader less the gold", limits["reader_to_gold"]))
+        lines.append(_limits_line("any two readers", limits["between_readers"]))
+    return lines
+
+
+def _limits_line(what: str, limits: Mapping[str, Any]) -> str:
+    ends = f"95 % limits {limits['lower_points']:+.1f} to {limits['upper_points']:+.1f}"
+    return f"{what}: bias {limits['bias_points']:+.2f} points, {ends}"
+
+
+def _discrepancy_lines(result: Mapping[str, Any]) -> list[str]:
+    lines = [f"{result['scores']} scores more than {result['beyond_points']:g} points off"]
+    for cause, own in result["by_cause"].items():
+        known = own["published_percent"]
+        published = "" if known is None else f"; {known:g} % in PMC6382355"
+        lines.append(f"  {cause}: {own['scores']} ({own['percent']:.0f} % of those reviewed{published})")
+    if result["by_cause"] and result["not_reviewed"]:
+        lines.append(f"  without a cause: {result['not_reviewed']}")
+    return lines
 
 
 def _index_lines(result: Mapping[str, Any]) -> list[str]:
@@ -205,7 +249,7 @@ def _index_lines(result: Mapping[str, Any]) -> list[str]:
             lines += [f"at the cut-off {cut_off}: {_at_cut_off(own)}" for cut_off, own in value.items()]
         elif name == "icc_ci95":
             lines.append(f"{name}: " + ("–" if value is None else f"{value[0]:.3f} to {value[1]:.3f}"))
-        elif not isinstance(value, dict | str):
+        elif not isinstance(value, dict | str | list):
             lines.append(f"{name}: {number(value)}")
     return lines
 
@@ -229,11 +273,16 @@ def _cell_lines(result: dict[str, Any]) -> list[str]:
     lines += _confusion_lines(result["confusion"])
     index = {name: number(result[f"index_{name}"]) for name in ("mae_points", "rmse_points", "icc", "bias_points")}
     low, high = (number(result[f"index_{name}_points"]) for name in ("lower", "upper"))
+    rate, classed = (
+        number(result[f"{name}_percent"]) for name in ("positive_rate_accuracy", "cells_rightly_classed")
+    )
     return [
         *lines,
         "",
         f"index: mean absolute error {index['mae_points']} points, RMSE {index['rmse_points']}, ICC {index['icc']}",
         f"       bias {index['bias_points']} points, 95 % limits of agreement {low} to {high}",
+        f"       accuracy {rate} % (100 less the mean error in % of the index)",
+        f"{classed} % of matched cells rightly classed",
     ]
 
 

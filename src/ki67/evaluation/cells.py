@@ -20,7 +20,8 @@ from ki67.errors import DataSetError, TissueError
 from ki67.evaluation.agreement import icc_a1
 from ki67.evaluation.calibration import reliability
 from ki67.evaluation.cell_pictures import draw_field
-from ki67.evaluation.index import LIMITS_Z
+from ki67.evaluation.index import positive_rate_accuracy
+from ki67.evaluation.limits import LIMITS_Z
 from ki67.evaluation.matches import (
     bootstrap_draws,
     bootstrap_interval,
@@ -102,7 +103,10 @@ def evaluate_cells(
     dict
         ``classes``: precision, recall, f1, tp, fp, fn and the 95 % bootstrap interval of f1 over fields, for
         positive and negative, None where there is no cell to divide by; ``detection``: the same for tumour cells
-        whatever their class, and ``confusion`` of those matched, labelled by called; ``index_mae_points``,
+        whatever their class, and ``confusion`` of those matched, labelled by called;
+        ``cells_rightly_classed_percent`` of these, and ``positive_rate_accuracy_percent``
+        (:func:`ki67.evaluation.index.positive_rate_accuracy`, over fields): two readings of the paper's "accuracy of
+        the positive rate"; ``index_mae_points``,
         ``index_rmse_points``, ``index_icc`` (ICC(2,1)), ``index_bias_points`` with its limits of agreement, over the
         fields that have tumour cells; ``reliability``: how often counted cells are right, by probability;
         ``index_pooled_percent`` and ``gold_pooled_percent`` over all cells; ``images``, ``cells`` (labelled tumour
@@ -198,6 +202,7 @@ def _summary(results: Sequence[_FieldResult]) -> dict[str, Any]:
             name: dict(zip(TUMOUR_CLASSES, row, strict=True))
             for name, row in zip(TUMOUR_CLASSES, confusion.tolist(), strict=True)
         },
+        "cells_rightly_classed_percent": percent(int(confusion.trace()), int(confusion.sum() - confusion.trace())),
         **_index_figures(results),
         "index_pooled_percent": percent(*(sum(len(r.found[name]) for r in results) for name in TUMOUR_CLASSES)),
         "gold_pooled_percent": percent(*(sum(len(r.field.points[name]) for r in results) for name in TUMOUR_CLASSES)),
@@ -216,7 +221,7 @@ def _index_figures(results: Sequence[_FieldResult]) -> dict[str, Any]:
     pairs = [(r.gold_percent, r.index_percent or 0.0) for r in results if r.gold_percent is not None]
     if not pairs:
         names = ("mae_points", "rmse_points", "icc", "bias_points", "lower_points", "upper_points", "mae_ci95_points")
-        return dict.fromkeys(f"index_{name}" for name in names)
+        return dict.fromkeys([*(f"index_{name}" for name in names), "positive_rate_accuracy_percent"])
     ratings = np.array(pairs, np.float64)
     difference = ratings[:, 1] - ratings[:, 0]
     bias, spread = float(difference.mean()), float(difference.std(ddof=1)) if len(pairs) > 1 else None
@@ -227,6 +232,7 @@ def _index_figures(results: Sequence[_FieldResult]) -> dict[str, Any]:
         "index_mae_ci95_points": interval,
         "index_rmse_points": float(np.sqrt((difference**2).mean())),
         "index_icc": None if agreement is None else agreement.value,
+        "positive_rate_accuracy_percent": positive_rate_accuracy(ratings[:, 0], ratings[:, 1]),
         "index_bias_points": bias,
         "index_lower_points": None if spread is None else bias - LIMITS_Z * spread,
         "index_upper_points": None if spread is None else bias + LIMITS_Z * spread,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ki67.errors import DataSetError
 from ki67.evaluation.csv_rows import read_rows
-from ki67.evaluation.index import LIMITS_Z
+from ki67.evaluation.limits import LIMITS_Z
 from ki67.evaluation.rules import Rule
 from ki67.evaluation.standard import read_standard, standard_interval
 from ki67.files import atomic_path

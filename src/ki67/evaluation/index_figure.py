@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.evaluation.index import LIMITS_Z
+from ki67.evaluation.limits import LIMITS_Z
 
 INK, FAINT, MARK = "#1f4e79", "#9a9a9a", "#c0392b"
 # Wong, Nat Methods 2011;8:441: eight colours that people with any colour vision tell apart.
