@@ -37,16 +37,22 @@ def unmet(result: dict) -> list[str]:
 
 
 def test_thirty_cases_that_agree_pass(tmp_path):
-    result = validate(cases(tmp_path, off=0.5))
+    result = validate(cases(tmp_path, off=0.5), cut_offs=AT_20)
 
     assert result["passed"] is True
     assert (result["cases"], result["compared"], result["warnings"]) == (30, 30, [])
     assert result["agreement"]["bland_altman_bias_points"] == pytest.approx(0.5)
+
+
+def test_without_a_cut_off_of_its_own_every_published_one_must_be_kept_and_that_is_said(tmp_path):
+    result = validate(cases(tmp_path))
+
     assert [row["cut_off"] for row in result["discordance"]][:2] == ["ikwg-2021", "st-gallen-2011"]
+    assert result["warnings"][0].startswith("5 cut-offs must be kept at once")
 
 
 def test_fewer_than_thirty_are_not_enough_however_well_they_agree(tmp_path):
-    result = validate(cases(tmp_path, 29))
+    result = validate(cases(tmp_path, 29), cut_offs=AT_20)
 
     assert (result["passed"], result["enough"], unmet(result)) == (False, False, [])
     assert result["warnings"] == ["29 cases with both indices are not enough: with fewer than 30 nothing is passed"]
@@ -134,7 +140,7 @@ def test_the_indices_of_case_folders_are_read_and_refused_cases_count(tmp_path, 
     rows = [f"{name},{index - 1},{name}" for name in ("a", "b", "c", "no_index", "refused")]
     (tmp_path / "cases.csv").write_text("\n".join(["case,manual_percent,folder", *rows]))
 
-    result = validate(tmp_path / "cases.csv")
+    result = validate(tmp_path / "cases.csv", cut_offs=AT_20)
 
     assert result["compared"] == 3
     assert result["agreement"]["bland_altman_bias_points"] == pytest.approx(1)

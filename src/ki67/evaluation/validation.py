@@ -135,7 +135,7 @@ def validate(
         **{f"by_{kind}": rows for kind, rows in groups.items()},
         "programs": programs_of(cases),
         "per_case": _per_case(compared, manual, found, cut_offs),
-        "warnings": _warnings(cases, compared, groups),
+        "warnings": _warnings(cases, compared, groups, len(cut_offs)),
     }
 
 
@@ -233,9 +233,17 @@ def _per_case(
 
 
 def _warnings(
-    cases: Sequence[ValidationCase], compared: Sequence[ValidationCase], groups: dict[str, list[dict[str, Any]]]
+    cases: Sequence[ValidationCase],
+    compared: Sequence[ValidationCase],
+    groups: dict[str, list[dict[str, Any]]],
+    cut_offs: int,
 ) -> list[str]:
     warnings = []
+    if cut_offs > 1:
+        warnings.append(
+            f"{cut_offs} cut-offs must be kept at once, which even a good program seldom does: judge at your "
+            "laboratory's own (--cut-off)"
+        )
     if len(compared) < LEAST_CASES:
         warnings.append(
             f"{len(compared)} cases with both indices are not enough: with fewer than {LEAST_CASES} nothing is passed"
