@@ -43,11 +43,18 @@ def section(path: str | Path, mpp: float | None, *, overrides_file: bool) -> Ite
         As :func:`ki67.slides.open_slide`.
     """
     with open_slide(path, mpp, overrides_file=overrides_file) as slide:
-        _refuse_tiny(slide)
+        refuse_tiny(slide)
         yield CaseSlide(slide)
 
 
-def _refuse_tiny(slide: Slide) -> None:
+def refuse_tiny(slide: Slide) -> None:
+    """Refuse a slide on which no two cells would lie side by side.
+
+    Raises
+    ------
+    SlideError
+        Where it is smaller than :data:`LEAST_SIDE_UM`.
+    """
     bounds = slide.bounds_um
     if min(bounds.width_um, bounds.height_um) < LEAST_SIDE_UM:
         size = f"{bounds.width_um:.1f} x {bounds.height_um:.1f} µm"
@@ -141,7 +148,7 @@ def _look(stack: ExitStack, path: Path, role: Role, mpp: float | None, *, overri
         return seen
     seen = _Seen(path, role, _facts_of(slide, role, measured=True), CaseSlide(slide))
     with seen.noting():
-        _refuse_tiny(slide)
+        refuse_tiny(slide)
     if seen.problems:
         seen.section = None
     return seen

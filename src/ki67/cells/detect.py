@@ -26,7 +26,7 @@ from ki67.cells.focus import REACH_PX, focus_limit
 from ki67.cells.measurements import column, measure
 from ki67.cells.sampling import is_field, sample_slide
 from ki67.cells.stains import Stains, brown_density, estimate_stains
-from ki67.cells.table import CellRows, cell_schema, make_table, write_cells
+from ki67.cells.table import CellRows, cell_schema, gather_cells, make_table, write_cells
 from ki67.cells.tiling import CORE_PX, GRID_PX, Tile, plan_tiles
 from ki67.files import atomic_path
 from ki67.geometry import area_mm2
@@ -48,14 +48,14 @@ FOCUS_HALO_PX = -(-REACH_PX // GRID_PX) * GRID_PX
 
 @dataclass(frozen=True)
 class CellDetection:
-    """The cells of a slide: file of the table, counted area, stains, warnings.
+    """The cells of a slide: their table in its file or in memory, counted area, stains, warnings.
 
     ``lost`` is what was left out of the region, in µm, by kind: pen, fold, focus; ``area_mm2`` is the rest.
     ``brown_od`` is the median DAB from which a tumour nucleus that has less haematoxylin is positive, whatever the
     engine says.
     """
 
-    path: Path
+    table: Path | pa.Table
     area_mm2: float
     lost: dict[str, MultiPolygon]
     stains: Stains
@@ -63,13 +63,17 @@ class CellDetection:
     warnings: tuple[str, ...]
 
     def read_table(self) -> pa.Table:
-        """All of the cell table (see :func:`ki67.cells.table.cell_schema`), read from its file."""
-        with parquet_file(self.path) as stream:
+        """All of the cell table (see :func:`ki67.cells.table.cell_schema`)."""
+        if not isinstance(self.table, Path):
+            return self.table
+        with parquet_file(self.table) as stream:
             return pq.read_table(stream).cast(cell_schema())
 
     def read(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of the cell table, read from its file."""
-        with parquet_file(self.path) as stream:
+        """Some columns of the cell table."""
+        if not isinstance(self.table, Path):
+            return self.table.select([*columns])
+        with parquet_file(self.table) as stream:
             return pq.read_table(stream, columns=[*columns])
 
     @property
@@ -81,7 +85,7 @@ class CellDetection:
 def detect_cells(
     slide: Slide,
     region: BaseGeometry | Regions | None,
-    path: str | Path,
+    path: str | Path | None = None,
     *,
     tissue: TissueMask | None = None,
     margin_um: float = MARGIN_UM,
@@ -91,7 +95,7 @@ def detect_cells(
     workers: int = 2,
     core_px: int = CORE_PX,
 ) -> CellDetection:
-    """Find and classify every nucleus in a region of a Ki-67 slide, and write the cell table.
+    """Find and classify every nucleus in a region of a Ki-67 slide.
 
     Parameters
     ----------
@@ -101,7 +105,7 @@ def detect_cells(
         Polygon or multipolygon in µm, or named regions, whose ids go into the table; None for all tissue (all of the
         picture where it is a field).
     path
-        The Parquet file to write.
+        The Parquet file to write the cell table to; None keeps it in memory, about 400 bytes a cell.
     tissue
         The slide's tissue where it is known already; None looks for it, but not on a field.
     margin_um
@@ -153,12 +157,18 @@ def detect_cells(
     tiles = plan_tiles(slide.bounds_um, counted.kept, max(engine.halo_px, FOCUS_HALO_PX), core_px)
     tops = [tile.top_px + tile.core.top for tile in tiles]
     # Closed before the slide is: where the table cannot be written no tile goes on reading.
-    with closing(_in_parallel(slide, tiles, job, workers)) as tables, atomic_path(path) as file:
-        write_cells(file, zip(tops, track(tables, "Counting cells", len(tiles)), strict=True))
+    with closing(_in_parallel(slide, tiles, job, workers)) as tables:
+        found = zip(tops, track(tables, "Counting cells", len(tiles)), strict=True)
+        if path is None:
+            table: Path | pa.Table = gather_cells(found)
+        else:
+            table = Path(path)
+            with atomic_path(path) as file:
+                write_cells(file, found)
     lost = exclusion.lost(counted.whole) if exclusion else dict(NOTHING_LOST)
     warnings = (*(tissue.warnings if tissue else ()), *loss_warnings(lost, counted.area_mm2))
     area = usable_mm2(lost, counted.area_mm2)
-    return CellDetection(Path(path), area, lost, stains, brown, warnings)
+    return CellDetection(table, area, lost, stains, brown, warnings)
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,18 @@ def _intensity(rows: CellRows) -> NDArray[np.int64]:
     return np.where(rows.label == OTHER, INTENSITIES.index(""), grade)
 
 
+def gather_cells(tables: Iterable[tuple[int, pa.Table]]) -> pa.Table:
+    """Put the tables of all tiles together in memory, as :func:`write_cells` writes them."""
+    rows: defaultdict[int, list[pa.Table]] = defaultdict(list)
+    for top, table in tables:
+        rows[top].append(table)
+    parts, first = [cell_schema().empty_table()], 1
+    for top in sorted(rows):
+        parts.append(_in_order(pa.concat_tables(rows.pop(top)), first))
+        first += len(parts[-1])
+    return pa.concat_tables(parts)
+
+
 # Fast; the tables of a large slide take gigabytes without it. More threads would take turns with those that count.
 _ASIDE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 

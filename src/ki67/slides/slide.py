@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from ki67.slides.frame import PixelFrame
 from ki67.slides.pixel_size import PixelSize
 from ki67.slides.resampling import Axis, resample
 from ki67.slides.sources import Source
+
+if TYPE_CHECKING:
+    from ki67.slides.tissue import TissueMask
 
 READ_AHEAD_WORKERS: Final = 2  # decoding leaves the GIL; more threads only help on more cores
 # Source pixels averaged in one go (48 MB as bytes, 200 MB as float32 at the worst): larger reads go piece by piece.
@@ -120,7 +124,7 @@ class Slide:
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the place, not the pixels: another process opens the file again."""
         given = self.mpp if self.mpp_source == "given" else None
-        return _open_again, (self.path, given, self.pixel_size.contradicts)
+        return _open_again, (self.path.absolute(), given, self.pixel_size.contradicts)
 
     def _repr_html_(self) -> str:
         bounds = self.bounds_um
@@ -156,6 +160,13 @@ class Slide:
             return self.bounds_um
         (x_px, y_px), (width_px, height_px) = self.frame.origin_px, self.frame.shown_px
         return RectUm(x_px * self.mpp, y_px * self.mpp, width_px * self.mpp, height_px * self.mpp)
+
+    @cached_property
+    def tissue(self) -> TissueMask:
+        """Its tissue (:func:`ki67.slides.tissue_mask`), found when first asked for."""
+        from ki67.slides.tissue import tissue_mask
+
+        return tissue_mask(self)
 
     def read(self, region_um: RectUm, mpp: float) -> RgbImage:
         """Read a rectangle at a resolution, averaged from the nearest finer level.

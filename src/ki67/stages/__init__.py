@@ -1,8 +1,8 @@
 """The stages of a case, each resumable: what it reads, what decides its result, what it writes."""
 
-from ki67.stages.counting import count, excluded_regions, score
+from ki67.stages.counting import count, excluded_regions, model_deviation, score
 from ki67.stages.judging import checks_so_far, judge, require_fitting_region, require_usable, warnings_of
-from ki67.stages.opened import CaseSlide, judge_region, judge_slides, refusal
+from ki67.stages.opened import CaseSlide, judge_region, judge_slides, misfit, refusal
 from ki67.stages.region import find_region, judge_region_density, map_region, no_carcinoma, predict_idc, take_regions
 from ki67.stages.registering import register, require_believable
 from ki67.stages.reporting import report_case
@@ -18,6 +18,8 @@ __all__ = [
     "judge_region_density",
     "judge_slides",
     "map_region",
+    "misfit",
+    "model_deviation",
     "no_carcinoma",
     "predict_idc",
     "refusal",

@@ -83,7 +83,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     if carried:
         area_lost_mm2 = area_lost_mm2 | {UNREGISTERED.name: carried["unregistered_mm2"]}
     unknown_share = carried["unregistered_share"] if carried else 0.0
-    deviation = _deviation(options)
+    deviation = model_deviation(cells.load_engine(options.engine, options.cell_model), options.dab_threshold)
     checks = checks_so_far(case, options)
     warnings = list(dict.fromkeys([*doubts(checks), *warnings_of(case)]))
     reads = tuple(name for name in (CELLS, EXCLUDED, QUALITY, REGIONS_KI67) if name in case.written())
@@ -122,10 +122,10 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     case.run_stage(Stage("score", 8, (SCORE,), result=True), parameters, reads, work)
 
 
-def _deviation(options: Options) -> scoring.ModelDeviation | None:
+def model_deviation(engine: cells.Engine, dab_threshold: float | None) -> scoring.ModelDeviation | None:
     """How far the model's index is off on patients it had not seen; not known where a threshold overrules it."""
-    found = cells.load_engine(options.engine, options.cell_model).card.deviation
-    if found is None or options.dab_threshold is not None:
+    found = engine.card.deviation
+    if found is None or dab_threshold is not None:
         return None
     return scoring.ModelDeviation(found.bias, found.between, found.per_cell, found.patients)
 

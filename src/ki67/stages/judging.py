@@ -5,14 +5,10 @@ from __future__ import annotations
 from ki67.case import Case, Stage, Summary
 from ki67.case.artefacts import JUDGED, REGION_JUDGED, REGIONS_TAKEN
 from ki67.domain import Check, checks_of, checks_part, insist
-from ki67.errors import RegionError
 from ki67.files import sha256_of
 from ki67.options import Options
 from ki67.progress import message
-from ki67.stages.opened import CaseSlide, judge_slides, refusal
-
-REGION_CHECKS = frozenset({"region_on_tissue", "region_density"})
-"""Checks on the region."""
+from ki67.stages.opened import CaseSlide, judge_slides, misfit, refusal
 
 
 def judge(case: Case, ki67: CaseSlide | None, he: CaseSlide | None = None) -> None:
@@ -48,16 +44,9 @@ def require_fitting_region(case: Case, section: CaseSlide, options: Options) -> 
     RegionError
         With what was found, and what to do.
     """
-    checks = [check for check in checks_so_far(case, options) if check.name in REGION_CHECKS and check.forbids]
-    if not checks:
-        return
-    msg = (
-        f"{options.regions or section.slide.path}: the region does not fit the slide: "
-        f"{'; '.join(check.text for check in checks)}. Check that it was drawn on this very slide (the H&E for "
-        "'score', the Ki-67 slide for 'count') and that its coordinates are pixels of level 0; or insist with "
-        "--use-doubtful-region"
-    )
-    raise RegionError(msg)
+    error = misfit(checks_so_far(case, options), options.regions or section.slide.path)
+    if error is not None:
+        raise error
 
 
 def checks_so_far(case: Case, options: Options) -> list[Check]:

@@ -11,13 +11,16 @@ from typing import Any
 from ki67 import cells
 from ki67.annotations import Regions, judge_on_tissue, read_regions
 from ki67.domain import Check, Verdict
-from ki67.errors import NoTissueError, StainError, TissueError
+from ki67.errors import NoTissueError, RegionError, StainError, TissueError
 from ki67.files import printable
 from ki67.progress import message
-from ki67.slides import READING_VERSION, Slide, TissueMask, same_picture, tissue_mask
+from ki67.slides import READING_VERSION, Slide, TissueMask, same_picture
 from ki67.slides.frame import CORNER
 from ki67.slides.pixel_size import size_text
 from ki67.slides.tissue import mask_of
+
+REGION_CHECKS = frozenset({"region_on_tissue", "region_density"})
+"""Checks on the region."""
 
 
 @dataclass
@@ -27,17 +30,20 @@ class CaseSlide:
     slide: Slide
     drawn: Path | None = None
     """File of the regions that a person drew on it: where no tissue can be told from glass, they are the tissue."""
+    outlined: Regions | None = None
+    """Those regions, where they are in no file."""
 
     @cached_property
     def tissue(self) -> TissueMask:
         """Tissue mask; found at the first use."""
         message(f"finding the tissue on {self.slide.path.name}")
         try:
-            return tissue_mask(self.slide)
+            return self.slide.tissue
         except NoTissueError:
-            if self.drawn is None:
+            drawn = self.outlined if self.drawn is None else read_regions(self.drawn, self.slide.frame)
+            if drawn is None:
                 raise
-            return mask_of(read_regions(self.drawn, self.slide.frame).union(), self.slide)
+            return mask_of(drawn.union(), self.slide)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -113,3 +119,15 @@ def judge_region(regions: Regions, section: CaseSlide) -> tuple[Check, ...]:
     except TissueError:
         return ()
     return (judge_on_tissue(regions.union(), tissue, section.slide.frame),)
+
+
+def misfit(checks: Iterable[Check], drawn_in: Path) -> RegionError | None:
+    """Why there must be no number of a region, with what to do; None where it fits its slide."""
+    reasons = [check.text for check in checks if check.name in REGION_CHECKS and check.forbids]
+    if not reasons:
+        return None
+    return RegionError(
+        f"{drawn_in}: the region does not fit the slide: {'; '.join(reasons)}. Check that it was drawn on this very "
+        "slide (the H&E for 'score', the Ki-67 slide for 'count') and that its coordinates are pixels of level 0; or "
+        "insist with --use-doubtful-region"
+    )

@@ -1,0 +1,108 @@
+"""The Python interface: the README's script runs as it stands, and refuses what the commands refuse."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shapely.geometry import box
+
+import ki67
+from ki67.errors import RegionError, ScoreError, StainError
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pair")
+    options = ki67.SimulationOptions(seed=5, size_mm=(2.0, 1.5), mpp=0.5, cells=1500, index_percent=25)
+    ki67.simulate_pair(folder, options)
+    for stain in ("he", "ki67"):
+        (folder / f"{stain}.tif").rename(folder / f"{stain}.svs")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def script(pair: Path) -> Iterator[dict[str, Any]]:
+    """Names that the README's script leaves behind."""
+    pytest.importorskip("pandas")
+    text = README.read_text(encoding="utf-8")
+    found = re.search(r"<!-- python -->\n```python\n(.*?)```\n<!-- /python -->", text, re.DOTALL)
+    assert found is not None
+    names: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(pair)
+        exec(found.group(1), names)
+    yield names
+    names["he"].close()
+    names["ihc"].close()
+
+
+def test_the_script_gives_the_true_index(script: dict[str, Any]) -> None:
+    score = script["score"]
+    assert score.index_percent == pytest.approx(25, abs=3)
+    assert score.registration_spread_percent is not None
+    assert len(script["df"]) == len(script["cells"]) >= score.cells
+    assert {"two_slides", "region_unregistered", "region_density"} <= set(score.domain.checks)
+
+
+def test_slides_and_results_go_to_other_processes(script: dict[str, Any]) -> None:
+    sent = pickle.loads(pickle.dumps({name: script[name] for name in ("ihc", "region", "reg", "cells", "score")}))
+
+    assert ki67.score(sent["cells"]) == script["score"] == sent["score"]
+    mapped = pickle.loads(pickle.dumps(sent["reg"].map(sent["region"])))
+    assert mapped == script["reg"].map(script["region"])
+    assert mapped.registered.fingerprint == sent["ihc"].fingerprint()
+    sent["ihc"].close()
+
+
+def test_slides_and_scores_show_themselves(script: dict[str, Any]) -> None:
+    assert "data:image/jpeg;base64," in script["he"]._repr_html_()
+    assert f"{script['score'].index_percent:.1f} %" in script["score"]._repr_html_()
+
+
+def test_a_region_of_another_slide_is_refused(script: dict[str, Any]) -> None:
+    mapped = script["reg"].map(script["region"])
+    with pytest.raises(RegionError, match="carried over to another slide"):
+        ki67.count(script["he"], mapped)
+
+
+def test_slides_of_the_wrong_stain_give_no_carcinoma_and_no_index(pair: Path) -> None:
+    with ki67.open_slide(pair / "ki67.svs") as ihc, pytest.raises(StainError, match="looks like immuno"):
+        ki67.find_carcinoma(ihc)
+
+
+def test_few_cells_give_no_index_unless_insisted(script: dict[str, Any]) -> None:
+    middle = script["reg"].map(script["region"]).union().representative_point()
+    few = ki67.count(script["ihc"], box(middle.x - 60, middle.y - 60, middle.x + 60, middle.y + 60))
+
+    assert few.mapped is None
+    with pytest.raises(ScoreError, match="an index needs 500"):
+        ki67.score(few)
+    assert ki67.score(few, allow_few_cells=True).cells < 500
+
+
+def test_a_run_gives_a_case_to_read(pair: Path, tmp_path: Path, script: dict[str, Any]) -> None:
+    drawn = ki67.Options(regions=pair / "ki67_regions.geojson")
+    case = ki67.run_count(pair / "ki67.svs", tmp_path, drawn)
+
+    assert case.score.index_percent == pytest.approx(25, abs=3)
+    assert case.regions_ki67 is not None
+    again = ki67.count(script["ihc"], case.regions_ki67)
+    assert again.table.drop_columns(["outline_um"]).equals(case.cells.drop_columns(["outline_um"]))
+
+
+def test_the_package_alone_loads_nothing_large() -> None:
+    words = "import sys, ki67; print(sorted({'numpy', 'onnxruntime', 'pyarrow'} & set(sys.modules)), dir(ki67))"
+    done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("[] ")
+    assert "find_carcinoma" in done.stdout
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = ki67.nothing  # type: ignore[attr-defined]
