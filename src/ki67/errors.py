@@ -86,6 +86,10 @@ class BusyError(CaseError):
     exit_code = 75
 
 
+class CorrectionError(Ki67Error):
+    """A correction of a case that cannot be made."""
+
+
 class DataSetError(FileError):
     """A data set whose layout or labels are not as documented."""
 

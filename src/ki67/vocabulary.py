@@ -62,8 +62,9 @@ PEN: Final = ExclusionKind("pen", "under pen", "Pen", (0, 170, 200))
 FOLD: Final = ExclusionKind("fold", "in folds", "Fold", (230, 0, 200))
 FOCUS: Final = ExclusionKind("focus", "out of focus", "Out of focus", (240, 140, 0))
 UNREGISTERED: Final = ExclusionKind("unregistered", "not registered (on the H&E)", "Not registered", (130, 160, 0))
+BY_HAND: Final = ExclusionKind("hand", "left out by hand", "Left out", (90, 90, 230))
 
-EXCLUSION_KINDS: Final = {kind.name: kind for kind in (PEN, FOLD, FOCUS, UNREGISTERED)}
+EXCLUSION_KINDS: Final = {kind.name: kind for kind in (PEN, FOLD, FOCUS, UNREGISTERED, BY_HAND)}
 """All of them by their names."""
 
 

@@ -12,7 +12,7 @@ import synthetic
 
 from ki67.cells import cell_schema, detect, detect_cells
 from ki67.cells.measurements import MEASUREMENT_UNITS
-from ki67.cells.table import CellRows, make_table, write_cells
+from ki67.cells.table import CellRows, cell_ids, gather_cells, make_table, write_cells
 from ki67.errors import WriteError
 from ki67.slides import open_slide
 
@@ -49,7 +49,7 @@ def test_cells_are_sorted_across_tiles_and_numbered(tmp_path):
     table = pq.read_table(path)
     assert table.cast(cell_schema()).schema.equals(cell_schema(), check_metadata=True)
     assert table["x_um"].to_pylist() == [9, 20, 1, 30, 3, 40]
-    assert table["cell_id"].to_pylist() == [1, 2, 3, 4, 5, 6]
+    assert table["cell_id"].to_pylist() == cell_ids(table["x_um"].to_numpy(), table["y_um"].to_numpy()).tolist()
     assert [outline[0] for outline in table["outline_um"].to_pylist()] == table["x_um"].to_pylist()
 
 
@@ -85,3 +85,15 @@ def test_a_full_disk_is_told_and_no_tile_goes_on(tmp_path, save, monkeypatch):
     time.sleep(0.5)
     assert len(counted) == begun < 20
     assert sorted(tmp_path.iterdir()) == [picture]
+
+
+def test_tables_in_memory_are_those_of_the_file(tmp_path):
+    write_cells(tmp_path / "cells.parquet", TILES)
+    assert gather_cells(TILES).equals(pq.read_table(tmp_path / "cells.parquet").cast(cell_schema()))
+    assert gather_cells([]).schema.equals(cell_schema())
+
+
+def test_a_cell_keeps_its_name_whatever_else_is_counted():
+    far_um = np.array([249_999.99])
+    assert cell_ids(far_um, far_um)[0] < 2**53
+    assert cell_ids(np.array([12.5]), np.array([3.25])).tolist() == [(325 << 25) | 1250]

@@ -42,5 +42,5 @@ REGIONS_TAKEN, REGION_JUDGED = "regions", "region_density"
 REGION_CARRIED: Final = "regions_ki67"
 """Stage that carries the region over from the H&E to the Ki-67 slide."""
 
-COUNTED: Final = "cells"
-"""Stage that counts."""
+COUNTED, SCORED = "cells", "score"
+"""Stages that count, and score what was counted."""

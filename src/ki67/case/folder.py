@@ -304,7 +304,7 @@ def open_case(
         Where it cannot be used, its manifest is damaged, or it holds another case or another's files.
     """
     root = _made(folder)
-    with _locked(root):
+    with locked(root):
         case = Case(root, read_manifest(root), files=frozenset(files))
         _refuse_another_case(case, command, inputs)
         _refuse_others_files(case, files)
@@ -340,7 +340,16 @@ def _made(folder: str | Path) -> Path:
 
 
 @contextmanager
-def _locked(root: Path) -> Iterator[None]:
+def locked(root: Path) -> Iterator[None]:
+    """Hold a case's folder against other runs.
+
+    Raises
+    ------
+    BusyError
+        Where another run holds it.
+    CaseError
+        Where it cannot be locked.
+    """
     lock = FileLock(root / _LOCK, timeout=0)
     try:
         lock.acquire()

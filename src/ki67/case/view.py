@@ -123,14 +123,14 @@ class CaseView:
     def excluded(self) -> Regions | None:
         """Parts of the region that were not counted: pen, folds, out of focus; None where there are none."""
         counted = self.stages.get(COUNTED)
-        lost = counted is not None and any(counted.summary["area_lost_mm2"].values())
+        lost = counted is not None and any(counted.summary.get("area_lost_mm2", {}).values())
         return self._regions(EXCLUDED, "ki67") if lost else None
 
     @cached_property
     def unregistered(self) -> Regions | None:
         """Parts of the region on the H&E slide without a believable place on the other; None where there are none."""
         carried = self.stages.get(REGION_CARRIED)
-        lost = carried is not None and carried.summary["unregistered_mm2"] > 0
+        lost = carried is not None and carried.summary.get("unregistered_mm2", 0) > 0
         return self._regions(UNREGISTERED, "he") if lost else None
 
     @cached_property

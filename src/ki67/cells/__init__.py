@@ -9,7 +9,7 @@ from ki67.cells.quality import Appearance, appearance, judge_he, judge_ki67, wro
 from ki67.cells.region_density import DENSITY_COLUMNS, judge_density
 from ki67.cells.sampling import is_field
 from ki67.cells.stains import Stains
-from ki67.cells.table import cell_schema
+from ki67.cells.table import cell_ids, cell_schema
 
 __all__ = [
     "CERTAINTY_COLUMNS",
@@ -22,6 +22,7 @@ __all__ = [
     "Engine",
     "Stains",
     "appearance",
+    "cell_ids",
     "cell_schema",
     "check_resolution",
     "detect_cells",

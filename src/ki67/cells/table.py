@@ -21,6 +21,9 @@ from ki67.vocabulary import CLASSES, OTHER, POSITIVE
 
 _FIXED_UNITS = {"x_um": "um", "y_um": "um", "area_um2": "um2", "dab_od_mean": "OD", "outline_um": "um"}
 
+ID_STEPS_PER_UM, ID_BITS = 100, 25
+"""Fineness of :func:`cell_ids`, and bits for one coordinate."""
+
 INTENSITIES = ("", "0", "1+", "2+", "3+")
 """Intensity classes: none for what is not a tumour cell, 0 for negative ones, and three of positive ones."""
 
@@ -38,15 +41,26 @@ _FIELDS = [
 def cell_schema() -> pa.Schema:
     """Columns of the cell table; each field's metadata names its unit.
 
-    ``outline_um`` holds x, y, x, y, … of the outline's corners in µm. ``excluded`` says why a cell does not count
-    wherever the region lies (:data:`ki67.cells.exclusion.EXCLUSIONS`); its ``in_region`` is False then. A cell whose
-    class was decided by its density of DAB alone has no ``probability``.
+    ``cell_id`` is made of the place (:func:`cell_ids`). ``outline_um`` holds x, y, x, y, … of the outline's corners
+    in µm. ``excluded`` says why a cell does not count wherever the region lies
+    (:data:`ki67.cells.exclusion.EXCLUSIONS`); its ``in_region`` is False then. A cell whose class was decided by its
+    density of DAB alone has no ``probability``.
     """
     fields = [pa.field(name, kind, metadata=_unit(_FIXED_UNITS.get(name))) for name, kind in _FIELDS]
     fields.append(pa.field("intensity", pa.string()))
     fields += [pa.field(name, pa.float32(), metadata=_unit(unit)) for name, unit in MEASUREMENT_UNITS.items()]
     fields.append(pa.field("outline_um", pa.list_(pa.float32()), metadata=_unit("um")))
     return pa.schema(fields, metadata={"coordinates": "micrometres in the slide's frame, origin top left, y down"})
+
+
+def cell_ids(x_um: NDArray[np.float64], y_um: NDArray[np.float64]) -> NDArray[np.int64]:
+    """What cells are called: the same place has the same name, whatever else is counted, and no two share one.
+
+    Hundredths of a µm from the slide's corner, y before x; below 2**53, so that every program can hold it. No slide
+    is longer than the 335 mm that this holds.
+    """
+    steps = [np.round(np.asarray(values, np.float64) * ID_STEPS_PER_UM).astype(np.int64) for values in (y_um, x_um)]
+    return (steps[0] << ID_BITS) | steps[1]
 
 
 def _unit(unit: str | None) -> dict[str, str] | None:
@@ -68,17 +82,16 @@ class CellRows:
 
 
 def make_table(rows: CellRows, region_ids: Sequence[str]) -> pa.Table:
-    """Table of one tile; ``cell_id`` is numbered by :func:`write_cells` once all tiles are there.
+    """Table of one tile.
 
     ``region_index`` is an index into ``region_ids``, -1 outside every region; ``excluded`` one into
     :data:`ki67.cells.exclusion.EXCLUSIONS`.
     """
-    count = len(rows.x_um)
     ids = np.array([*region_ids, ""], dtype=object)
     lengths = np.cumsum([0, *(outline.size for outline in rows.outlines_um)])
     points = np.concatenate([outline.ravel() for outline in rows.outlines_um] or [np.empty(0, np.float32)])
     columns: list[pa.Array] = [
-        pa.array(np.zeros(count, np.int64)),
+        pa.array(cell_ids(rows.x_um, rows.y_um)),
         pa.array(rows.x_um),
         pa.array(rows.y_um),
         pa.array(np.array(CLASSES, dtype=object)[rows.label], pa.string()),
@@ -108,11 +121,8 @@ def gather_cells(tables: Iterable[tuple[int, pa.Table]]) -> pa.Table:
     rows: defaultdict[int, list[pa.Table]] = defaultdict(list)
     for top, table in tables:
         rows[top].append(table)
-    parts, first = [cell_schema().empty_table()], 1
-    for top in sorted(rows):
-        parts.append(_in_order(pa.concat_tables(rows.pop(top)), first))
-        first += len(parts[-1])
-    return pa.concat_tables(parts)
+    parts = [_in_order(pa.concat_tables(rows.pop(top))) for top in sorted(rows)]
+    return pa.concat_tables([cell_schema().empty_table(), *parts])
 
 
 # Fast; the tables of a large slide take gigabytes without it. More threads would take turns with those that count.
@@ -120,7 +130,7 @@ _ASIDE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
 def write_cells(path: Path, tables: Iterable[tuple[int, pa.Table]]) -> None:
-    """Write the tables of all tiles as one Parquet file, sorted by y and then x, the cells numbered from 1.
+    """Write the tables of all tiles as one Parquet file, sorted by y and then x.
 
     What comes is put aside on the disk, beside the file, so that memory holds one row of tiles and not the slide. It
     takes about twice the room of the file there, and leaves nothing behind, whatever happens.
@@ -143,7 +153,6 @@ def write_cells(path: Path, tables: Iterable[tuple[int, pa.Table]]) -> None:
                     rows[top].append(count)
                     count += 1
         reader = pa.ipc.open_file(aside)
-        first = 1
         # Measurements hardly repeat: a dictionary of them costs time and room.
         words = [field.name for field in cell_schema() if pa.types.is_string(field.type)]
         with (
@@ -152,11 +161,8 @@ def write_cells(path: Path, tables: Iterable[tuple[int, pa.Table]]) -> None:
         ):
             for top in sorted(rows):
                 row = pa.Table.from_batches([reader.get_batch(number) for number in rows[top]])
-                out.write_table(_in_order(row, first))
-                first += len(row)
+                out.write_table(_in_order(row))
 
 
-def _in_order(table: pa.Table, first: int) -> pa.Table:
-    order = np.lexsort((table["x_um"].to_numpy(), table["y_um"].to_numpy()))
-    table = table.take(pa.array(order))
-    return table.set_column(0, cell_schema().field(0), pa.array(np.arange(first, first + len(table))))
+def _in_order(table: pa.Table) -> pa.Table:
+    return table.take(pa.array(np.lexsort((table["x_um"].to_numpy(), table["y_um"].to_numpy()))))

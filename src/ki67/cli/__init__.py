@@ -12,6 +12,7 @@ from ki67.cli import (
     cells,
     check,
     compete,
+    correct,
     count,
     demo,
     doctor,
@@ -68,6 +69,7 @@ app.command("register")(register.register)
 app.command("validate")(validate.validate)
 app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)
+app.add_typer(correct.app, name="correct")
 app.add_typer(idc.app, name="idc")
 app.add_typer(cells.app, name="cells")
 app.add_typer(evaluate.app, name="evaluate")

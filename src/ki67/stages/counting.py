@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from ki67 import cells, registration, scoring
 from ki67.annotations import Region, Regions, read_regions, write_regions
 from ki67.case import Case, Stage, Summary
-from ki67.case.artefacts import CELLS, COUNTED, EXCLUDED, QUALITY, REGION_CARRIED, REGIONS_KI67, SCORE
+from ki67.case.artefacts import CELLS, COUNTED, EXCLUDED, QUALITY, REGION_CARRIED, REGIONS_KI67, SCORE, SCORED
 from ki67.domain import checks_part, domain_part, doubts
 from ki67.files import write_json
 from ki67.options import Options
@@ -62,7 +62,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         "region": region_file,
     }
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage(COUNTED, 13, (CELLS, EXCLUDED)), parameters, reads, work, cells.PROVIDER)
+    case.run_stage(Stage(COUNTED, 14, (CELLS, EXCLUDED)), parameters, reads, work, cells.PROVIDER)
 
 
 def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:
@@ -119,7 +119,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
         "warnings": warnings,
         "domain": domain_part(checks),
     }
-    case.run_stage(Stage("score", 8, (SCORE,), result=True), parameters, reads, work)
+    case.run_stage(Stage(SCORED, 8, (SCORE,), result=True), parameters, reads, work)
 
 
 def model_deviation(engine: cells.Engine, dab_threshold: float | None) -> scoring.ModelDeviation | None:
