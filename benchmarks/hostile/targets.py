@@ -180,13 +180,13 @@ def _count_with(folder: Path, model: Path, engine: str) -> None:
 
 def manifest(folder: Path, path: Path) -> None:
     """Go on with a case whose manifest was changed, and export it."""
-    from ki67.export import export_cells
+    from ki67.export import export_case
     from ki67.pipeline import run_count
 
     shutil.copytree(folder.parent / "sound-case", folder / CASE)
     shutil.copy(path, folder / CASE / "run.json")
     with contextlib.suppress(Ki67Error):
-        export_cells(folder / CASE, folder / "cells.csv")
+        export_case(folder / CASE, folder / "cells.csv")
     run_count(folder / FIELD, folder / CASE, mpp=sound.MPP)
 
 

@@ -90,6 +90,13 @@ class AdaptMethod(StrEnum):
     dann = "dann"
 
 
+class Layer(StrEnum):
+    """Maps of a case: the index in hexagons on the Ki-67 slide, the probability of carcinoma on the H&E slide."""
+
+    INDEX = "index"
+    HEATMAP = "heatmap"
+
+
 class Layout(StrEnum):
     """How labelled cells are stored.
 

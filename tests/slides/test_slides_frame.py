@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from framed_slides import write_mrxs, write_scn, write_sparse_tiff
-from ki67.annotations import Region, Regions, read_regions, write_cells_geojson, write_regions
+from ki67.annotations import Region, Regions, read_regions, write_regions
 from ki67.geometry import RectUm
 from ki67.registration import read_landmark_pairs
 from ki67.slides import PixelFrame, open_slide, write_pyramid
@@ -106,9 +106,6 @@ def test_a_round_trip_through_a_file_for_other_programs_changes_nothing(tmp_path
     write_regions(tmp_path / "a.geojson", regions, frame)
     (back,) = read_regions(tmp_path / "a.geojson", frame)
     np.testing.assert_allclose(back.geometry.bounds, (300, 200, 421.5, 350.25), atol=0.001)
-    write_cells_geojson(tmp_path / "b.geojson", [227.1], [227.1], ["positive"], frame)
-    (cell,) = json.loads((tmp_path / "b.geojson").read_text())["features"]
-    assert cell["geometry"]["coordinates"] == [0, 399]
 
 
 @pytest.mark.parametrize("missing", ["x", "y", "width", "height"])

@@ -230,11 +230,6 @@ def rings_of(geometry: Polygon | MultiPolygon) -> list[Any]:
     return [shapely.get_coordinates(ring).tolist() for ring in (geometry.exterior, *geometry.interiors)]
 
 
-def rings_px(geometry: Polygon | MultiPolygon, frame: PixelFrame) -> list[Any]:
-    """GeoJSON coordinates in a frame's pixels of a geometry in µm, rounded to :data:`COORDINATE_DECIMALS` each."""
-    return rings_of(shapely.transform(geometry, lambda xy: np.round(frame.to_px(xy), COORDINATE_DECIMALS)))
-
-
 @dataclass(frozen=True)
 class _Rings:
     """An outline and its holes as the file has them, (N, 2) each; ``what`` names them in messages."""

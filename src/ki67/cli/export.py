@@ -1,4 +1,4 @@
-"""``ki67 export``: the counted cells for other programs."""
+"""``ki67 export``: a case's result for other programs."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ from typing import Annotated
 import typer
 
 from ki67.cli.common import Json, Quiet, begin, emit
+from ki67.vocabulary import Layer
+
+_HELP = (
+    "File to write; the end of its name says as what: .geojson or .geojson.gz (QuPath), .csv, .parquet (GeoParquet), "
+    ".dsa.json (Digital Slide Archive), .ome.tif (map), .fhir.json (index for a hospital's records)."
+)
 
 
 def export(
     case: Annotated[Path, typer.Argument(help="Folder of a case that 'score' or 'count' has finished.")],
-    out: Annotated[Path, typer.Argument(help="File to write: .geojson for QuPath, .csv for a spreadsheet.")],
+    out: Annotated[Path, typer.Argument(help=_HELP)],
+    layer: Annotated[
+        Layer | None, typer.Option("--layer", help="Which map an .ome.tif holds: the index, or the carcinoma.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the cells of a case as detections for QuPath (.geojson) or as a table (.csv)."""
-    from ki67.export import export_cells
+    """Write what a case holds for another program: its cells, its maps, its index."""
+    from ki67.export import export_case
 
     begin(quiet=quiet)
-    result = export_cells(case, out)
-    emit(result, as_json=as_json, lines=[f"{result['cells']:,} cells: {result['file']}"])
+    result = export_case(case, out, layer)
+    count = f"{result['cells']:,} " if "cells" in result else ""
+    emit(result, as_json=as_json, lines=[f"{count}{result['format']}: {result['file']}"])

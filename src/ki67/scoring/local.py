@@ -96,6 +96,13 @@ class HexagonMap:
         with np.errstate(invalid="ignore"):
             return 100.0 * self.positive / self.cells
 
+    def find(self, points_um: Points) -> NDArray[np.int64]:
+        """Place of the hexagon that each point (N, 2) lies in, -1 where that is none of these, (N,)."""
+        place = {key: number for number, key in enumerate(zip(self.column.tolist(), self.row.tolist(), strict=True))}
+        column, row = _hexagon_of(points_um, self.side_um)
+        keys = zip(column.tolist(), row.tolist(), strict=True)
+        return np.fromiter((place.get(key, -1) for key in keys), np.int64, len(column))
+
     def judged(self, minimum: int = HEXAGON_CELLS) -> HexagonMap:
         """Return the hexagons with at least ``minimum`` tumour cells."""
         enough = self.cells >= minimum
