@@ -217,14 +217,13 @@ def measure(he_path: Path, ki67_path: Path, he_points: Points | None, moved: Mov
     return row
 
 
-def pair(out: Path, place: int, seed: int) -> dict[str, Any]:
-    """One pair with its trouble."""
-    trouble = list(TROUBLES)[place % len(TROUBLES)]
+def troubled(out: Path, place: int, seed: int) -> tuple[Path, Path, Moved]:
+    """The two slides of a pair, the Ki-67 slide with its trouble, and what was done to it."""
     folder = out / f"pair-{place:03d}"
     draw(folder, seed, place)
     picture, points = whole(folder / "ki67.tif"), landmarks(folder, "ki67")
     generator = np.random.default_rng(seed)
-    change = TROUBLES[trouble]
+    change = list(TROUBLES.values())[place % len(TROUBLES)]
     if change is None:
         draw(out / "control", OTHER_SEED, 0)
         moved = control_tissue(picture, points, generator, whole(out / "control" / "ki67.tif"))
@@ -233,8 +232,14 @@ def pair(out: Path, place: int, seed: int) -> dict[str, Any]:
     target = folder / "ki67_troubled.tif"
     height, width = moved.picture.shape[:2]
     write_pyramid(target, [moved.picture], (width, height), moved.mpp)
-    row = measure(folder / "he.tif", target, landmarks(folder, "he"), moved)
-    return {"seed": seed, "trouble": trouble} | row
+    return folder / "he.tif", target, moved
+
+
+def pair(out: Path, place: int, seed: int) -> dict[str, Any]:
+    """One pair with its trouble."""
+    he, ki67, moved = troubled(out, place, seed)
+    row = measure(he, ki67, landmarks(he.parent, "he"), moved)
+    return {"seed": seed, "trouble": list(TROUBLES)[place % len(TROUBLES)]} | row
 
 
 def stranger(out: Path, place: int, seed: int) -> dict[str, Any]:

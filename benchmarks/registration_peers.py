@@ -3,7 +3,7 @@
 Real pairs in both directions (``KI67_DATA``) and simulated ones, plain pictures in, each method in its own process:
 
 - ours: ``ki67``'s automatic registration, deformable;
-- elastix: itk-elastix with its default parameter maps, rigid, affine and B-spline one after the other;
+- elastix: itk-elastix (extra ``itk``), its default parameter maps rigid, affine and B-spline one after the other;
 - valis: ``valis-wsi`` with VGG features (or ``--valis-features brisk``), installed in a Python of its own, since it
   brings hundreds of packages. Left out with a word where ``--valis-python`` is not given.
 

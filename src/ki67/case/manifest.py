@@ -24,7 +24,6 @@ BEGIN_AFRESH: Final = "Delete it to begin afresh, or choose another folder with 
 
 _LIBRARIES = (
     "imagecodecs",
-    "itk-elastix",
     "numpy",
     "onnxruntime",
     "opencv-python-headless",
@@ -37,15 +36,22 @@ _LIBRARIES = (
 )
 
 
+_EITHER = ("SimpleITK-SimpleElastix", "itk-elastix")
+"""Packages of which one is enough: both hold elastix."""
+
+
 def library_versions() -> dict[str, str]:
     """Versions of the program, of Python and of every library that touches a pixel or a number."""
     versions = {"ki67": __version__, "python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "missing"
-    return versions
+    either = {name: found for name in _EITHER if (found := _version(name)) != "missing"}
+    return versions | {name: _version(name) for name in _LIBRARIES} | (either or {_EITHER[0]: "missing"})
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
 
 
 def peak_memory_mib() -> float | None:

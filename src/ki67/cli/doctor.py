@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from ki67.cli.common import Json, Quiet, begin, emit
-from ki67.errors import Ki67Error
+from ki67.errors import InstallationError, Ki67Error
 from ki67.vocabulary import EngineName
 
-_EXTRAS = {"train": ("torch", "sklearn", "onnx"), "figures": ("matplotlib",)}
+_EXTRAS = {"train": ("torch", "sklearn", "onnx"), "figures": ("matplotlib",), "itk": ("itk",)}
 
 
 def doctor(as_json: Json = False, quiet: Quiet = False) -> None:
@@ -21,6 +21,7 @@ def doctor(as_json: Json = False, quiet: Quiet = False) -> None:
     lines = [f"{name} {found}" for name, found in result["versions"].items()]
     lines.append(f"threads: {result['threads']}")
     lines.append(f"models run on: {', '.join(result['onnx_providers'])}")
+    lines += [f"registration through: {result['elastix'] or 'nothing'}"]
     lines += [f"reader {name}: {state}" for name, state in result["readers"].items()]
     lines += [f"model {name}: {state}" for name, state in result["models"].items()]
     lines += [f"extra '{name}': {state}" for name, state in result["extras"].items()]
@@ -39,8 +40,8 @@ def examine() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``versions``, ``threads``, ``onnx_providers``, ``readers``, ``models``, ``extras`` and ``problems``; the
-        last is empty where all that scoring needs works.
+        ``versions``, ``threads``, ``onnx_providers``, ``elastix`` (the package that it comes from, or None),
+        ``readers``, ``models``, ``extras`` and ``problems``; the last is empty where all that scoring needs works.
     """
     from ki67.case.manifest import library_versions
 
@@ -50,6 +51,7 @@ def examine() -> dict[str, Any]:
         "versions": versions,
         "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "onnx_providers": _providers(problems),
+        "elastix": _elastix(problems),
         "readers": _readers(problems),
         "models": _models(problems),
         "extras": {
@@ -69,6 +71,16 @@ def _providers(problems: list[str]) -> list[str]:
         return []
     available = set(onnxruntime.get_available_providers())
     return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+
+
+def _elastix(problems: list[str]) -> str | None:
+    from ki67.registration.elastix import elastix
+
+    try:
+        return elastix().package
+    except InstallationError as error:
+        problems.append(str(error))
+        return None
 
 
 def _readers(problems: list[str]) -> dict[str, str]:

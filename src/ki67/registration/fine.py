@@ -11,17 +11,15 @@ threads it does not, and its bending-energy penalty crashes the process.)
 from __future__ import annotations
 
 import math
-import tempfile
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from typing import Any
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ki67.errors import RegistrationError
-from ki67.registration.images import Image, Mask, Section
+from ki67.registration.elastix import Kind, Task, elastix
+from ki67.registration.images import Mask, Section
 from ki67.registration.transform import DisplacementField
 from ki67.registration.warp import Matrix, Warped, pixel_matrix
 
@@ -56,20 +54,12 @@ def affine(fixed: Section, warped: Warped, mask: Mask) -> Matrix:
 
 def deformable(fixed: Section, warped: Warped, mask: Mask, grid_um: float) -> DisplacementField:
     """B-spline displacement that remains, on a grid of a quarter of ``grid_um``; see :func:`rigid`."""
-    parameter_map = _parameter_map("bspline")
-    parameter_map["FinalGridSpacingInPhysicalUnits"] = [str(grid_um / fixed.mpp)]
-    parameter_map["GridSpacingSchedule"] = [str(2**level) for level in reversed(range(RESOLUTIONS))]
-    parameter_map["Metric1Weight"] = [str(BENDING_WEIGHT)]
-    result, image = _run(parameter_map, fixed, warped, mask)
-    with tempfile.TemporaryDirectory() as folder:
-        transformix = _elastix().transformix.New()
-        transformix.SetMovingImage(image)
-        transformix.SetTransformParameterObject(result)
-        transformix.SetComputeDeformationField(True)
-        transformix.SetOutputDirectory(folder)
-        transformix.SetLogToConsole(False)
-        transformix.UpdateLargestPossibleRegion()
-        vectors = np.array(_elastix().itk.array_from_image(transformix.GetOutputDeformationField()), np.float32)
+    changes = {
+        "FinalGridSpacingInPhysicalUnits": (str(grid_um / fixed.mpp),),
+        "GridSpacingSchedule": tuple(str(2**level) for level in reversed(range(RESOLUTIONS))),
+        "Metric1Weight": (str(BENDING_WEIGHT),),
+    }
+    vectors = elastix().displacements_px(_task(fixed, warped, mask, "bspline", changes))
     step = max(1, round(grid_um / fixed.mpp / 4))
     vectors = vectors[::step, ::step] * np.float32(fixed.mpp)
     if min(vectors.shape[:2]) < 2:
@@ -89,78 +79,30 @@ def _as_um(
 
 
 def _linear_parameters(
-    fixed: Section, warped: Warped, mask: Mask, kind: str
+    fixed: Section, warped: Warped, mask: Mask, kind: Literal["rigid", "affine"]
 ) -> tuple[tuple[float, ...], NDArray[np.float64]]:
-    result, _ = _run(_parameter_map(kind), fixed, warped, mask)
-    found = result.GetParameterMap(0)
+    found = elastix().parameters(_task(fixed, warped, mask, kind, {}))
     values = tuple(float(value) for value in found["TransformParameters"])
     return values, np.array([float(value) for value in found["CenterOfRotationPoint"]])
 
 
-def _parameter_map(kind: str) -> Any:
-    parameter_map = _elastix().parameters.GetDefaultParameterMap(kind, RESOLUTIONS)
-    parameter_map["AutomaticTransformInitialization"] = ["false"]
-    parameter_map["MaximumNumberOfIterations"] = [str(ITERATIONS)]
-    parameter_map["NumberOfSpatialSamples"] = [str(SAMPLES)]
-    parameter_map["RandomSeed"] = [str(SEED)]
-    parameter_map["WriteResultImage"] = ["false"]
-    # Half the samples may fall off the moving section where tissue is missing.
-    parameter_map["RequiredRatioOfValidSamples"] = ["0.1"]
-    return parameter_map
-
-
-def _run(parameter_map: Any, fixed: Section, warped: Warped, mask: Mask) -> tuple[Any, Any]:
-    """Run one stage; returns elastix's transform and the moving image."""
-    elastix = _elastix()
-    itk = elastix.itk
-    fixed_image = itk.image_from_array(np.ascontiguousarray(fixed.density, np.float32))
-    moving_image = itk.image_from_array(np.ascontiguousarray(warped.density, np.float32))
-    parameters = elastix.parameters.New()
-    parameters.AddParameterMap(parameter_map)
-    method = elastix.registration.New()
-    method.SetFixedImage(fixed_image)
-    method.SetMovingImage(moving_image)
-    method.SetParameterObject(parameters)
-    method.SetFixedMask(itk.image_from_array(np.ascontiguousarray(mask & warped.valid, np.uint8)))
-    if not warped.valid.all():
-        method.SetMovingMask(itk.image_from_array(np.ascontiguousarray(warped.valid, np.uint8)))
-    method.SetLogToConsole(False)
-    method.SetLogToFile(False)
-    method.SetNumberOfThreads(1)
-    try:
-        method.UpdateLargestPossibleRegion()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no reason given"
-        msg = f"elastix cannot register {fixed.name}: {reason}"
-        raise RegistrationError(msg) from error
-    return method.GetTransformParameterObject(), moving_image
-
-
-@dataclass(frozen=True)
-class _Elastix:
-    """ITK, and what is used of elastix for images of single precision in two dimensions."""
-
-    itk: Any
-    parameters: Any
-    registration: Any
-    transformix: Any
-
-
-@cache
-def _elastix() -> _Elastix:
-    """Elastix, loaded late: it takes a second and a half.
-
-    Each class is taken from its own module. Asked for by its name in ``itk``, the first of them would load all that
-    elastix depends on: 9 s and 0.5 GB more, for types that are not used here. These names are the wrapping's own:
-    they were the same from itk-elastix 0.23 to 0.25, and a later one must be tried before it is allowed.
-    """
-    itk = import_module("itk")
-    return _Elastix(
-        itk,
-        import_module("itk.elxParameterObjectPython").elastixParameterObject,
-        import_module("itk.itkElastixRegistrationMethodPython").itkElastixRegistrationMethodIF2IF2,
-        import_module("itk.itkTransformixFilterPython").itkTransformixFilterIF2,
+def _task(fixed: Section, warped: Warped, mask: Mask, kind: Kind, changes: Mapping[str, tuple[str, ...]]) -> Task:
+    common = {
+        "AutomaticTransformInitialization": ("false",),
+        "MaximumNumberOfIterations": (str(ITERATIONS),),
+        "NumberOfSpatialSamples": (str(SAMPLES),),
+        "RandomSeed": (str(SEED),),
+        "WriteResultImage": ("false",),
+        # Half the samples may fall off the moving section where tissue is missing.
+        "RequiredRatioOfValidSamples": ("0.1",),
+    }
+    return Task(
+        fixed.name,
+        np.asarray(fixed.density, np.float32),
+        np.asarray(warped.density, np.float32),
+        mask & warped.valid,
+        None if warped.valid.all() else warped.valid,
+        kind,
+        RESOLUTIONS,
+        common | dict(changes),
     )
-
-
-__all__ = ["Image", "affine", "deformable", "rigid"]
