@@ -25,7 +25,7 @@ from ki67.export import export_case
 from ki67.files import sha256_of, write_json
 from ki67.scoring import score_section
 
-FORMATS = ("geojson", "geojson.gz", "csv", "parquet", "dsa.json")
+FORMATS = ("geojson", "geojson.gz", "csv", "parquet", "dsa.json", "ann.dcm")
 CORNERS = 16
 ROW = 1000
 STEP_UM = 12.0
@@ -80,7 +80,7 @@ def _make_case(case: Path, count: int) -> None:
     score = score_section(pq.read_table(case / "cells.parquet"), region, region.area / 1e6, area_lost_mm2={})
     write_json(case / "score.json", score.to_dict())
     stages = {
-        name: {"state": "done", "outputs": {file: sha256_of(case / file)}, "summary": {"area_lost_mm2": {}}}
+        name: {"state": "done", "outputs": {file: sha256_of(case / file)}, "summary": {}, "versions": {"ki67": "0"}}
         for name, file in (("cells", "cells.parquet"), ("score", "score.json"))
     }
     slide = {

@@ -17,7 +17,7 @@ from ki67.cells.table import CellRows, make_table, write_cells
 from ki67.files import sha256_of, write_json
 from ki67.idc import HeatMap, write_heatmap
 from ki67.scoring import score_section
-from ki67.slides import PixelFrame
+from ki67.slides import PixelFrame, open_slide
 
 MPP = 0.25
 ORIGIN_PX = (40.0, 20.0)
@@ -37,7 +37,7 @@ def cell_rows(count: int) -> CellRows:
     turn = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     circle = 4 * np.column_stack([np.cos(turn), np.sin(turn)])
     outlines = [(circle + place).astype(np.float32) for place in np.column_stack([x, y])]
-    outlines[NO_OUTLINE] = np.empty((0, 2), np.float32)
+    outlines = [outline if number != NO_OUTLINE else outline[:0] for number, outline in enumerate(outlines)]
     measurements = np.ones((count, len(MEASUREMENT_UNITS)), np.float32)
     probability = np.full(count, 0.75, np.float32)
     probability[0] = np.nan
@@ -78,16 +78,20 @@ def write_case(
         }
         for name, files in outputs.items()
     }
+    size_px, fingerprint = SIZE_PX, {"bytes": 1, "sha256": "ab"}
+    if slide is not None:
+        with open_slide(slide) as opened:
+            size_px, fingerprint = opened.size_px, opened.fingerprint()
     slide_record = {
         "path": str(slide or folder / "ki67.svs"),
         "reader": "tifffile",
-        "size_px": SIZE_PX,
+        "size_px": size_px,
         "mpp": MPP,
         "mpp_source": "file",
         "mpp_contradicts_file": False,
         "mpp_of_file": "0.25 µm",
         "origin_px": ORIGIN_PX,
-        "fingerprint": {"bytes": 1, "sha256": "ab"},
+        "fingerprint": fingerprint,
         "warnings": [],
     }
     head = {"command": "score", "format": FORMAT, "state": "done", "models": {}}

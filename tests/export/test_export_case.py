@@ -80,8 +80,12 @@ def test_a_damaged_table_is_named(case: Path) -> None:
         export_case(case, case.parent / "cells.csv")
 
 
-@pytest.mark.parametrize("name", ["a.geojson", "a.csv", "a.parquet", "a.dsa.json", "a.fhir.json", "a.ome.tif"])
+@pytest.mark.parametrize(
+    "name", ["a.geojson", "a.csv", "a.parquet", "a.dsa.json", "a.fhir.json", "a.ome.tif", "a.ann.dcm", "a.sr.dcm"]
+)
 def test_a_case_whose_last_run_was_refused_is_not_exported(case: Path, name: str) -> None:
+    if name.endswith(".dcm"):
+        pytest.importorskip("highdicom")
     write_json(case / MANIFEST, read_json(case / MANIFEST, CaseError, "") | {"state": "failed", "error": "no stain"})
     with pytest.raises(CaseError, match="last run was refused: no stain"):
         export_case(case, case.parent / name)

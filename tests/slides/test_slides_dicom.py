@@ -1,85 +1,28 @@
 """DICOM slides: which files of a folder are one, and whether they say their colours right."""
 
-import io
 import os
 
 import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
-from pydicom.sequence import Sequence
-from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit
 from slide_pictures import halved, tissue
 
+from dicom_slides import write_dicom, ycbcr_jpeg
 from ki67.errors import SlideError
 from ki67.slides import open_slide
 from ki67.slides.dicom import read_head
 
 RGB = tissue(256, 384)
-TILE = 128
-
-
-def ycbcr_jpeg(tile):
-    stream = io.BytesIO()
-    Image.fromarray(tile).save(stream, "JPEG", quality=95, subsampling=0)
-    return stream.getvalue()
 
 
 def rgb_jpeg(tile):
     return bytes(imagecodecs.jpeg_encode(tile, level=95, colorspace="RGB", outcolorspace="RGB"))
 
 
-def sequence(**facts):
-    item = Dataset()
-    for name, value in facts.items():
-        setattr(item, name, value)
-    return Sequence([item])
-
-
-def write(
-    path, rgb=RGB, mpp=0.5, series="1.2.3", flavour="VOLUME", photometric="YBR_FULL_422", jpeg=ycbcr_jpeg, **more
-):
-    height, width = rgb.shape[:2]
-    frames = []
-    for y in range(0, height, TILE):
-        for x in range(0, width, TILE):
-            tile = np.full((TILE, TILE, 3), 244, np.uint8)
-            part = rgb[y : y + TILE, x : x + TILE]
-            tile[: part.shape[0], : part.shape[1]] = part
-            frames.append(jpeg(tile))
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.6"
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = JPEGBaseline8Bit
-    slide = Dataset()
-    slide.file_meta = meta
-    facts = {
-        "SOPClassUID": meta.MediaStorageSOPClassUID, "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "StudyInstanceUID": "1.2", "SeriesInstanceUID": series, "Modality": "SM",
-        "ImageType": ["ORIGINAL", "PRIMARY", flavour, "NONE"], "FrameOfReferenceUID": "1.2.9", "InstanceNumber": 1,
-        "ImagedVolumeWidth": width * mpp / 1000, "ImagedVolumeHeight": height * mpp / 1000,
-        "TotalPixelMatrixColumns": width, "TotalPixelMatrixRows": height, "TotalPixelMatrixFocalPlanes": 1,
-        "TotalPixelMatrixOriginSequence": sequence(
-            XOffsetInSlideCoordinateSystem=0, YOffsetInSlideCoordinateSystem=0
-        ),
-        "ImageOrientationSlide": [0, 1, 0, 1, 0, 0], "Rows": TILE, "Columns": TILE, "NumberOfFrames": len(frames),
-        "SamplesPerPixel": 3, "PhotometricInterpretation": photometric, "PlanarConfiguration": 0, "BitsAllocated": 8,
-        "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0, "LossyImageCompression": "01",
-        "DimensionOrganizationType": "TILED_FULL", "NumberOfOpticalPaths": 1, "VolumetricProperties": "VOLUME",
-        "SharedFunctionalGroupsSequence": sequence(
-            PixelMeasuresSequence=sequence(PixelSpacing=[mpp / 1000, mpp / 1000], SliceThickness=0.004)
-        ),
-        "OpticalPathSequence": sequence(OpticalPathIdentifier="1"), "ContainerIdentifier": "A",
-    }  # fmt: skip
-    for name, value in (facts | more).items():
-        setattr(slide, name, value)
-    slide.PixelData = encapsulate(frames)
-    slide["PixelData"].is_undefined_length = True
-    slide.save_as(path, enforce_file_format=True)
-    return path
+def write(path, rgb=RGB, *arguments, **facts):
+    return write_dicom(path, rgb, *arguments, **facts)
 
 
 def refusal(path):

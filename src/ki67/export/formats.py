@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from ki67.case import Summary
+from ki67.export.dicom_annotations import write_annotations
+from ki67.export.dicom_report import write_report
 from ki67.export.dsa import write_dsa
 from ki67.export.fhir import write_fhir
 from ki67.export.geojson import write_geojson
@@ -43,6 +45,8 @@ FORMATS: Final = (
     Format((".csv",), "cells for a spreadsheet", write_csv),
     Format((".parquet",), "cells as GeoParquet, for GeoPandas, DuckDB or R", write_geoparquet),
     Format((".dsa.json",), "cells for the Digital Slide Archive (HistomicsUI)", write_dsa),
+    Format((".ann.dcm",), "cells as DICOM bulk annotations", write_annotations),
+    Format((".sr.dcm",), "index and region as a DICOM structured report", write_report),
     Format((".fhir.json",), "index as a FHIR Observation", write_fhir),
     Format(
         (".ome.tif", ".ome.tiff"), "map of the index or of the carcinoma as OME-TIFF", write_ome_tiff, layers=True
