@@ -11,7 +11,12 @@ from ki67.cli.common import Json, Quiet, begin, emit
 from ki67.errors import InstallationError, Ki67Error
 from ki67.vocabulary import EngineName
 
-_EXTRAS = {"train": ("torch", "sklearn", "onnx"), "figures": ("matplotlib",), "itk": ("itk",), "dicom": ("highdicom",)}
+_EXTRAS = {
+    "train": ("torch", "sklearn", "onnx"),
+    "figures": ("matplotlib",),
+    "itk": ("itk",),
+    "dicom": ("highdicom",),
+}
 
 
 def doctor(as_json: Json = False, quiet: Quiet = False) -> None:
