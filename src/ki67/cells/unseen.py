@@ -75,6 +75,13 @@ def count_unseen(
     return found
 
 
+def count_fields(fields: Sequence[GroupedField], engine: Engine) -> list[UnseenField]:
+    """Count fields that an engine's model has not seen."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cells.parquet"
+        return [_counted(one, engine, path) for one in track(fields, "Counting fields not seen", len(fields))]
+
+
 def _counted(one: GroupedField, engine: Engine, path: Path) -> UnseenField:
     certainty = None
     field: LabelledField = one.field
@@ -110,7 +117,7 @@ def describe_unseen(fields: Sequence[UnseenField]) -> dict[str, Any]:
     None with few patients (:func:`ki67.cells.index_deviation.fit_index_deviation`,
     :func:`ki67.cells.certainty.least_usual`); ``unseen`` is a row for each field.
     """
-    patients = _patients(fields)
+    patients = patient_indices(fields)
     groups: dict[str, Any] = {}
     for group in sorted({field.group for field in fields}):
         table = np.array([field.counts for field in fields if field.group == group])
@@ -148,7 +155,8 @@ def _points(errors: Any) -> dict[str, float | None]:
     }
 
 
-def _patients(fields: Sequence[UnseenField]) -> list[PatientIndex]:
+def patient_indices(fields: Sequence[UnseenField]) -> list[PatientIndex]:
+    """Counts of each patient, over its fields."""
     names = sorted({(field.group, field.patient) for field in fields})
     totals = {name: np.zeros((2, 3), np.int64) for name in names}
     for field in fields:
