@@ -66,7 +66,8 @@ def test_table_has_the_documented_columns_units_order_and_numbers(drawn, save):
     ]  # fmt: skip
     assert table.schema.field("Mean_DAB").metadata == {b"unit": b"OD"}
     ids = table["cell_id"].to_pylist()
-    assert ids == sorted(set(ids))
+    # Made of the place, to a hundredth of a µm: within one the order may differ from the rows'.
+    assert len(set(ids)) == len(ids)
     order = np.lexsort((table["x_um"].to_numpy(), table["y_um"].to_numpy()))
     assert np.array_equal(order, np.arange(len(table)))
     assert set(table["label"].to_pylist()) <= {"positive", "negative", "other"}
