@@ -60,7 +60,7 @@ def main(path: Path, *, write: bool) -> None:
     if write:
         details = dict(model.card.details)
         part = {name: told[name] for name in ("index_deviation", "least_certainty")}
-        unseen = {"as_counted": told["as_counted"], "fields": told["unseen"], "interval_holds": [inside, patients]}
+        unseen = {"as_counted": told["as_counted"], "interval_holds": [inside, patients]}
         write_json(path.with_suffix(".json"), details | part | {"unseen": unseen})
 
 

@@ -16,15 +16,13 @@ import numpy as np
 from torch import nn
 
 from ki67.cells.certainty import least_usual, mean_certainty
-from ki67.cells.detect import detect_cells
 from ki67.cells.engine import Engine, NetworkEngine
+from ki67.cells.field_count import count_field
 from ki67.cells.folds import GroupedField
 from ki67.cells.index_deviation import PatientIndex, fit_index_deviation
-from ki67.cells.labelled_fields import LabelledField
 from ki67.cells.matching import count_matches
 from ki67.cells.network import load_network
 from ki67.cells.network_export import export_network
-from ki67.errors import TissueError
 from ki67.progress import track
 from ki67.vocabulary import TUMOUR_CLASSES
 
@@ -64,40 +62,26 @@ def count_unseen(
     """
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        engines = {}
         for part, network in networks.items():
             path = Path(folder) / f"part-{part}.onnx"
             export_network(network, path, card)
-            engines[part] = NetworkEngine(load_network(path))
-        judged = [(field, part) for field, part in zip(fields, part_of, strict=True) if part is not None]
-        for one, part in track(judged, "Counting fields not seen", len(judged)):
-            found.append(_counted(one, engines[part], Path(folder) / "cells.parquet"))
+            own = [field for field, judged_in in zip(fields, part_of, strict=True) if judged_in == part]
+            found += count_fields(own, NetworkEngine(load_network(path)))
     return found
 
 
 def count_fields(fields: Sequence[GroupedField], engine: Engine) -> list[UnseenField]:
     """Count fields that an engine's model has not seen."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "cells.parquet"
-        return [_counted(one, engine, path) for one in track(fields, "Counting fields not seen", len(fields))]
+    return [_counted(one, engine) for one in track(fields, "Counting fields not seen", len(fields))]
 
 
-def _counted(one: GroupedField, engine: Engine, path: Path) -> UnseenField:
-    certainty = None
-    field: LabelledField = one.field
-    places = {name: np.empty((0, 2)) for name in TUMOUR_CLASSES}
-    try:
-        with field.open() as slide:
-            table = detect_cells(slide, None, path, engine=engine, keep_artefacts=True, workers=1).read_table()
-    except TissueError:
-        if any(len(points) for points in field.points.values()):
-            raise
-    else:
-        certainty = mean_certainty(table)
-        centres = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
-        labels = np.array(table["label"].to_pylist(), np.object_)
-        own = field.can_judge(centres, one.radius_um)
-        places = {name: centres[own & (labels == name)] for name in TUMOUR_CLASSES}
+def _counted(one: GroupedField, engine: Engine) -> UnseenField:
+    field = one.field
+    table = count_field(field, engine)
+    centres = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
+    labels = np.array(table["label"].to_pylist(), np.object_)
+    judged = field.can_judge(centres, one.radius_um)
+    places = {name: centres[judged & (labels == name)] for name in TUMOUR_CLASSES}
     positive, negative = (
         (
             count_matches(field.points[name], places[name], one.radius_um),
@@ -106,7 +90,7 @@ def _counted(one: GroupedField, engine: Engine, path: Path) -> UnseenField:
         )
         for name in TUMOUR_CLASSES
     )
-    return UnseenField(one.group, one.patient, field.name, (positive, negative), certainty)
+    return UnseenField(one.group, one.patient, field.name, (positive, negative), mean_certainty(table))
 
 
 def describe_unseen(fields: Sequence[UnseenField]) -> dict[str, Any]:
@@ -115,7 +99,7 @@ def describe_unseen(fields: Sequence[UnseenField]) -> dict[str, Any]:
     ``as_counted`` holds for each data set ``f1`` (positive, negative), ``index_mae_points``,
     ``index_worst_points``, ``index_bias_points`` over its patients; ``index_deviation`` and ``least_certainty`` are
     None with few patients (:func:`ki67.cells.index_deviation.fit_index_deviation`,
-    :func:`ki67.cells.certainty.least_usual`); ``unseen`` is a row for each field.
+    :func:`ki67.cells.certainty.least_usual`).
     """
     patients = patient_indices(fields)
     groups: dict[str, Any] = {}
@@ -138,10 +122,6 @@ def describe_unseen(fields: Sequence[UnseenField]) -> dict[str, Any]:
         "as_counted": groups,
         "index_deviation": None if deviation is None else deviation.to_dict(),
         "least_certainty": least_usual([field.certainty for field in fields]),
-        "unseen": [
-            [field.group, field.patient, field.name, *(n for row in field.counts for n in row), field.certainty]
-            for field in fields
-        ],
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells import Engine, detect_cells, load_engine
+from ki67.cells import Engine, load_engine
 from ki67.cells.card import learnt_from
+from ki67.cells.field_count import count_field
 from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
 from ki67.cells.matching import match
-from ki67.errors import DataSetError, TissueError
+from ki67.errors import DataSetError
 from ki67.evaluation.agreement import icc_a1
 from ki67.evaluation.calibration import reliability
 from ki67.evaluation.cell_pictures import draw_field
@@ -150,7 +150,10 @@ def evaluate_cells(
 
 
 def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResult:
-    places, labels, probability = _cells_found(field, engine)
+    table = count_field(field, engine)
+    places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
+    labels = np.array(table["label"].to_pylist(), np.object_)
+    probability = table["probability"].to_numpy().astype(np.float64)
     judged = field.can_judge(places, radius_um)
     places, labels, probability = places[judged], labels[judged], probability[judged]
     found = {name: places[labels == name] for name in TUMOUR_CLASSES}
@@ -164,26 +167,6 @@ def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResu
         rights.append(right)
     confusion = confuse(field.points, found, radius_um)
     return _FieldResult(field, found, np.concatenate(probabilities), np.concatenate(rights), counts, confusion)
-
-
-def _cells_found(
-    field: LabelledField, engine: Engine
-) -> tuple[NDArray[np.float64], NDArray[np.object_], NDArray[np.float64]]:
-    """Centres (N, 2) in µm, labels and probabilities; none where a picture is blank and nothing is labelled on it."""
-    try:
-        with field.open() as slide, tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "cells.parquet"
-            table = detect_cells(slide, None, path, engine=engine, keep_artefacts=True).read_table()
-    except TissueError:
-        if any(len(places) for places in field.points.values()):
-            raise
-        return np.empty((0, 2)), np.empty(0, np.object_), np.empty(0)
-    places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
-    return (
-        places,
-        np.array(table["label"].to_pylist(), np.object_),
-        table["probability"].to_numpy().astype(np.float64),
-    )
 
 
 def _summary(results: Sequence[_FieldResult]) -> dict[str, Any]:
