@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from ki67.annotations import CELL_CLASSES
 from ki67.case import CaseView, Summary
-from ki67.export.cells import CellPart, counted_cells
-from ki67.export.json_text import by_class, joined, measurements, points, rings
+from ki67.export.cells import CellPart
+from ki67.export.json_text import by_class, joined, measurements, points, rings, write_items
 from ki67.files import atomic_path
 from ki67.slides import PixelFrame
 
@@ -40,16 +40,11 @@ def write_dsa(view: CaseView, target: Path) -> Summary:
     WriteError
         Where the file cannot be written.
     """
-    frame, count = PixelFrame(view.frame("ki67").mpp), 0
+    frame = PixelFrame(view.frame("ki67").mpp)
     with atomic_path(target) as path, path.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(f'{{"name":{json.dumps(NAME)},"description":{json.dumps(_description(view))},"elements":[')
-        for part in counted_cells(view):
-            lines = ",\n".join(_elements(part, frame))
-            if lines:
-                stream.write(",\n" if count else "\n")
-                stream.write(lines)
-            count += len(part)
-        stream.write("\n]}\n")
+        count = write_items(stream, view, lambda part: _elements(part, frame))
+        stream.write("]}\n")
     return {"cells": count}
 
 

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from ki67.annotations import CELL_CLASSES
 from ki67.case import CaseView, Summary
-from ki67.export.cells import CellPart, counted_cells
-from ki67.export.json_text import by_class, joined, measurements, points, rings
+from ki67.export.cells import CellPart
+from ki67.export.json_text import by_class, joined, measurements, points, rings, write_items
 from ki67.files import atomic_path
 from ki67.slides import PixelFrame
 
@@ -49,16 +49,11 @@ def write_geojson(view: CaseView, target: Path) -> Summary:
     WriteError
         Where the file cannot be written.
     """
-    frame, count = view.frame("ki67"), 0
+    frame = view.frame("ki67")
     with _text_stream(target) as stream:
         stream.write('{"type":"FeatureCollection","features":[')
-        for part in counted_cells(view):
-            lines = ",\n".join(_features(part, frame))
-            if lines:
-                stream.write(",\n" if count else "\n")
-                stream.write(lines)
-            count += len(part)
-        stream.write("\n]}\n")
+        count = write_items(stream, view, lambda part: _features(part, frame))
+        stream.write("]}\n")
     return {"cells": count}
 
 

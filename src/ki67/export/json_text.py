@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TextIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ki67.export.cells import CellPart
+from ki67.case import CaseView
+from ki67.export.cells import CellPart, counted_cells
 from ki67.vocabulary import CLASSES
 
 PLACE_DECIMALS: Final = 2
@@ -76,3 +77,16 @@ def by_class(part: CellPart, texts: Mapping[str, str]) -> pa.Array:
 def _places(places_px: NDArray[np.float64], more: str) -> pa.Array:
     x, y = (pc.cast(pa.array(column), pa.string()) for column in np.round(places_px, PLACE_DECIMALS).T.copy())
     return joined(x, ",", y, more)
+
+
+def write_items(stream: TextIO, view: CaseView, items: Callable[[CellPart], list[str]]) -> int:
+    """Write the items of a JSON array, what each part of a case's counted cells becomes; returns how many cells."""
+    count = 0
+    for part in counted_cells(view):
+        lines = ",\n".join(items(part))
+        if lines:
+            stream.write(",\n" if count else "\n")
+            stream.write(lines)
+        count += len(part)
+    stream.write("\n")
+    return count
