@@ -53,6 +53,8 @@ def changed(source: str, change: Callable[[float, float], list[float]]) -> Draw:
 SMALL_HEIGHT: Final = 3300
 SAID: Final = (told(OFF), refused(OFF), no_index(OFF))
 RIGHT_OR_REFUSED: Final = (index(0, 100), refused("."))
+SAID_OR_NEAR: Final = (*SAID, index(27.5, 33.5))
+"""A region that still lies in the carcinoma cannot be told from an honest one: its index must be the section's."""
 OURS: Final = "ki67_regions.geojson"
 # fmt: off
 FRAMES: Final = [
@@ -64,8 +66,9 @@ FRAMES: Final = [
     fault(5, "in µm, not in pixels", COUNT, SAID, "said or refused", changed(OURS, lambda x, y: [x * 0.5, y * 0.5])),
     fault(5, "the H&E slide's region", COUNT, SAID, "said or refused", changed("he_regions.geojson", lambda x,
         y: [x, y])),
-    fault(5, "y upwards", COUNT, SAID, "said or refused", changed(OURS, lambda x, y: [x, SMALL_HEIGHT - y])),
-    fault(5, "x and y exchanged", COUNT, SAID, "said or refused", changed(OURS, lambda x, y: [y, x])),
+    fault(5, "y upwards", COUNT, SAID_OR_NEAR, "said, refused or right", changed(OURS, lambda x,
+        y: [x, SMALL_HEIGHT - y])),
+    fault(5, "x and y exchanged", COUNT, SAID_OR_NEAR, "said, refused or right", changed(OURS, lambda x, y: [y, x])),
     fault(5, "moved by 430 µm", COUNT, SAID, "said or refused", changed(OURS, lambda x, y: [x + 700, y + 500])),
     fault(5, "on bare glass", COUNT, refused("."), "refused",
         document(lambda: collection(feature(square(5, 5, 150), "IDC")))),
@@ -210,8 +213,9 @@ def field_of(
     waves = np.sin(rows / 9 + 3 * np.sin(columns / 70)) * fibre
     pixels = np.asarray(colour, np.float32) + waves[..., None] * np.array([0.5, 1.0, 0.7], np.float32)
     nests = np.zeros((side, side), bool)
+    edge = 120 if stroma > 0.1 else 0  # beyond it no nest reaches, and nearly all is to be nests
     while nests.mean() < 1 - stroma:
-        y, x, r = rng.uniform(120, side - 120), rng.uniform(120, side - 120), rng.uniform(60, 110)
+        y, x, r = rng.uniform(edge, side - edge), rng.uniform(edge, side - edge), rng.uniform(60, 110)
         nests |= (rows - y) ** 2 + (columns - x) ** 2 < r**2
     pixels[nests] = (205, 185, 205)
     step = 19

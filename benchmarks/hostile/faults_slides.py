@@ -175,6 +175,8 @@ STAIN: Final = [
         "--mpp 0.5", file="f.png"),
     count(2, "almost grey", tif("f.tif", lambda p: (0.9 * p.mean(axis=2, keepdims=True) + 0.1 * p).astype(np.uint8)),
         DOUBTED, "no index or said"),
+    count(2, "faded to a quarter", tif("f.tif", lambda p: (p * 0.25 + 170).astype(np.uint8)), NOT_COUNTED,
+        "no index, said"),
     count(2, "red and blue swapped", tif("f.tif", lambda p: p[..., ::-1]), (refused("red and blue"),
         no_index("red and blue")), "recognised"),
     count(2, "red and green swapped", tif("f.tif", lambda p: p[..., [1, 0, 2]]), (*DOUBTED, same("crop", 0.1)),

@@ -34,7 +34,8 @@ STEP_S: Final = 0.5
 DEFECT: Final = 70
 """Exit code of a child in which something was raised that is no known error."""
 
-KEPT_OUTPUT: Final = 20_000
+MOST_OUTPUT: Final = 2**24
+"""Bytes of each stream that are read: the JSON of 30,000 regions has five million."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def run_isolated(work: Callable[[], int | None], limit_s: float = LIMIT_S, cwd: 
         texts = []
         for stream in (out, err, where):
             stream.seek(0)
-            texts.append(stream.read(KEPT_OUTPUT * 50).decode("utf-8", "backslashreplace"))
+            texts.append(stream.read(MOST_OUTPUT).decode("utf-8", "backslashreplace"))
     code = os.waitstatus_to_exitcode(status)
     return Outcome(
         code,

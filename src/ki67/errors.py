@@ -16,6 +16,12 @@ class Ki67Error(Exception):
     """Of the command that ends with it."""
 
 
+class UsageError(Ki67Error):
+    """Words on the command line that say nothing, or contradict one another."""
+
+    exit_code = 2
+
+
 class FileError(Ki67Error):
     """A problem with one file.
 

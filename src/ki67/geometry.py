@@ -85,6 +85,10 @@ def as_multipolygon(geometry: BaseGeometry) -> MultiPolygon:
     return MultiPolygon(list(polygons_of(geometry)))
 
 
+_CROWDED = 30
+"""Neighbours by their bounds, for each polygon, from which nearly all meet and asking each pair takes longest."""
+
+
 def union_of(geometries: Iterable[BaseGeometry]) -> MultiPolygon:
     """Area that polygons cover together; what overlaps counts once.
 
@@ -94,9 +98,12 @@ def union_of(geometries: Iterable[BaseGeometry]) -> MultiPolygon:
     polygons = np.array([polygon for geometry in geometries for polygon in polygons_of(geometry)], dtype=object)
     if len(polygons) < 2:
         return MultiPolygon(polygons.tolist())
-    first, second = shapely.STRtree(polygons).query(polygons, predicate="intersects")
-    meet = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(polygons), len(polygons)))
-    count, group = connected_components(meet, directed=False)
+    first, second = shapely.STRtree(polygons).query(polygons)  # whose bounds meet
+    if len(first) < _CROWDED * len(polygons):
+        meet = shapely.intersects(polygons[first], polygons[second])
+        first, second = first[meet], second[meet]
+    pairs = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(polygons), len(polygons)))
+    count, group = connected_components(pairs, directed=False)
     order = np.argsort(group, kind="stable")
     ends = np.cumsum(np.bincount(group, minlength=count))[:-1]
     joined = [one[0] if len(one) == 1 else shapely.union_all(one) for one in np.split(polygons[order], ends)]

@@ -121,8 +121,34 @@ def test_a_shift_or_turn_beyond_every_slide_is_wrong_usage(ki67: Run, tmp_path: 
     assert "--rotate" in outcome.stderr  # type: ignore[attr-defined]
 
 
-def test_wrong_usage_exits_with_2(ki67: Run) -> None:
-    assert ki67("count").code == 2  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("count",), "ki67 count --help"),
+        (("nonsense",), "'nonsense'"),
+        (("count", "a.svs", "--out", "case", "--mpp", "wide"), "--mpp"),
+        (("count", "a.svs", "--out", "case", "--colour"), "--colour"),
+        (("gold", "make"), "ki67 gold make --help"),
+        (("score", "a.svs", "b.svs", "--out", "case", "--engine", "abacus"), "--engine"),
+    ],
+)
+def test_wrong_usage_is_told_in_one_line_and_exits_with_2(ki67: Run, words: tuple[str, ...], told: str) -> None:
+    outcome = ki67(*words)
+
+    assert outcome.code == 2  # type: ignore[attr-defined]
+    assert outcome.stdout == ""  # type: ignore[attr-defined]
+    (line,) = outcome.stderr.splitlines()  # type: ignore[attr-defined]
+    assert line.startswith("ki67: error: ")
+    assert told in line
+
+
+@pytest.mark.parametrize("words", [(), ("gold",), ("--help",), ("count", "--help")])
+def test_a_group_alone_and_help_show_what_there_is(ki67: Run, words: tuple[str, ...]) -> None:
+    outcome = ki67(*words)
+
+    assert outcome.code == (0 if "--help" in words else 2)  # type: ignore[attr-defined]
+    assert "Usage: ki67" in outcome.stdout  # type: ignore[attr-defined]
+    assert outcome.stderr == ""  # type: ignore[attr-defined]
 
 
 def test_registration_as_given_needs_something_given(ki67: Run, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +27,7 @@ from ki67.cli import (
     validate,
 )
 from ki67.cli.common import App
+from ki67.errors import UsageError
 
 app = App(
     name="ki67",
@@ -78,4 +79,22 @@ app.add_typer(gold.app, name="gold")
 
 def main() -> None:
     """Run the command that the words of the command line name; see :mod:`ki67.cli.ending` for how it ends."""
-    ending.run(lambda words: app(words, prog_name="ki67"), sys.argv[1:])
+    ending.run(_command, sys.argv[1:])
+
+
+_WrongUsage: Any = typer.BadParameter.__base__
+"""What typer raises for all wrong usage; it has no public name there."""
+
+
+def _command(words: list[str]) -> None:
+    """Run a command; wrong usage is told in one line."""
+    try:
+        code = app(words, prog_name="ki67", standalone_mode=False)
+    except _WrongUsage as error:
+        text = error.format_message().replace("Value error, ", "")
+        if not text:  # a group without a command has shown its help
+            sys.exit(error.exit_code)
+        named = error.ctx.command_path if error.ctx else "ki67"
+        raise UsageError(f"{text.rstrip('.')}. Run `{named} --help` for what it takes") from error
+    if code:
+        sys.exit(code)

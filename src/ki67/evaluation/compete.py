@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Final
 
+from ki67.csv_rows import read_rows
 from ki67.errors import DataSetError
-from ki67.evaluation.csv_rows import read_rows
 from ki67.evaluation.limits import LIMITS_Z
 from ki67.evaluation.rules import Rule
 from ki67.evaluation.standard import read_standard, standard_interval

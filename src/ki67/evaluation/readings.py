@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ki67.csv_rows import Row, read_rows
 from ki67.errors import DataSetError
-from ki67.evaluation.csv_rows import Row, read_rows
 
 NAMES: Final = ("case", "slide")
 """Columns of which a file has one; a gold standard made by ``ki67 gold make`` names slides."""

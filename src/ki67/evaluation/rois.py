@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from ki67.cells.labelled_fields import LABEL_SUFFIXES, LabelledField, Points, read_fields, read_labels
+from ki67.csv_rows import read_rows
 from ki67.errors import DataSetError, PixelSizeError
-from ki67.evaluation.csv_rows import read_rows
 from ki67.evaluation.rules import SlideOf
 from ki67.vocabulary import TUMOUR_CLASSES
 

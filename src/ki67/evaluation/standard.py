@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ki67.csv_rows import Row, read_rows
 from ki67.errors import DataSetError
-from ki67.evaluation.csv_rows import Row, read_rows
 
 STANDARD_LAYOUT: Final = (
     "Give a CSV file with the columns slide,index_percent or slide,positive,negative, each slide on one line."

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from ki67.case import read_case
+from ki67.csv_rows import Row, read_rows
 from ki67.errors import DataSetError
-from ki67.evaluation.csv_rows import Row, read_rows
 
 CASES_LAYOUT: Final = (
     "Give a CSV file with the columns case, manual_percent, and index_percent (the program's, or "

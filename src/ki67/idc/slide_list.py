@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Sequence
@@ -11,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ki67.csv_rows import Row, read_rows
 from ki67.errors import DataSetError
-from ki67.files import read_text
+from ki67.slides.pixel_size import LARGEST_MPP, SMALLEST_MPP
 
 SPLITS = ("train", "val", "test")
 
@@ -82,14 +82,7 @@ def read_slide_list(path: str | Path, *, overrides_file: bool = False) -> list[S
         patient is written in two ways, or a patient is in two splits.
     """
     source = Path(path)
-    try:
-        lines = csv.DictReader(read_text(source, DataSetError, WAY_OUT, "a list of slides").splitlines())
-        missing = [name for name in NEEDED if name not in (lines.fieldnames or ())]
-        if missing:
-            raise DataSetError(source, f"line 1: lacks the column(s) {', '.join(missing)}", WAY_OUT)
-        entries = [_entry(source, lines.line_num, columns, place) for place, columns in enumerate(lines, start=1)]
-    except csv.Error as error:
-        raise DataSetError(source, f"cannot be read ({error})", WAY_OUT) from error
+    entries = [_entry(row, place) for place, row in enumerate(read_rows(source, NEEDED, WAY_OUT), start=1)]
     if not entries:
         raise DataSetError(source, "names no slide", WAY_OUT)
     check_once(entries, source)
@@ -97,27 +90,24 @@ def read_slide_list(path: str | Path, *, overrides_file: bool = False) -> list[S
     return [replace(entry, overrides_file=overrides_file) for entry in entries]
 
 
-def _entry(source: Path, line: int, columns: dict[str, str], place: int) -> SlideEntry:
-    def wrong(what: str) -> DataSetError:
-        return DataSetError(source, f"line {line}: {what}", WAY_OUT)
-
-    values = {name: (columns.get(name) or "").strip() for name in (*NEEDED, "split", "mpp")}
-    for name in NEEDED:
-        if not values[name]:
-            raise wrong(f"the {name} is empty")
-        if "\0" in values[name]:
-            raise wrong(f"the {name} holds a NUL character")
+def _entry(row: Row, place: int) -> SlideEntry:
+    values = {name: row.text(name) for name in NEEDED}
+    for name, value in values.items():
+        if "\0" in value:
+            raise row.error(f"has a {name} with a NUL character")
     if not SAFE_NAME.fullmatch(values["patient"]):
-        raise wrong(f"the patient {values['patient']!r} cannot be a folder's name")
-    if values["split"] not in {"", *SPLITS}:
-        raise wrong(f"the split is {values['split']!r}, expected {', '.join(SPLITS)} or nothing")
-    try:
-        mpp = float(values["mpp"]) if values["mpp"] else None
-    except ValueError as error:
-        raise wrong(f"the mpp is {values['mpp']!r}, expected a number of µm") from error
-    folder = source.parent
+        raise row.error(f"has the patient {values['patient']!r}, which cannot be a folder's name")
+    split = row.values.get("split", "")
+    if split not in {"", *SPLITS}:
+        raise row.error(f"has the split {split!r}, expected {', '.join(SPLITS)} or nothing")
+    folder = row.path.parent
     return SlideEntry(
-        values["patient"], folder / values["slide"], folder / values["regions"], values["split"], mpp, place
+        values["patient"],
+        folder / values["slide"],
+        folder / values["regions"],
+        split,
+        row.number_or_none("mpp", SMALLEST_MPP, LARGEST_MPP),
+        place,
     )
 
 
