@@ -64,7 +64,8 @@ def model(
     def draw(folder: Path, sim: Path) -> None:
         picture("f.png")(folder, sim)
         graph = onnx.load_from_string(sound.GRAPHS[kind]())
-        graph = (change(graph) or graph) if change else graph
+        changed = change(graph) if change else None
+        graph = graph if changed is None else changed
         if isinstance(graph, tuple):  # external data
             onnx.save(graph[0], folder / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
         else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from shapely.geometry import MultiPolygon, Polygon
@@ -85,29 +86,40 @@ def as_multipolygon(geometry: BaseGeometry) -> MultiPolygon:
     return MultiPolygon(list(polygons_of(geometry)))
 
 
-_CROWDED = 30
-"""Neighbours by their bounds, for each polygon, from which nearly all meet and asking each pair takes longest."""
+_MANY = 1000
+_TILE_SIDES = 4.0
+"""More polygons than that are first joined in tiles, this many times as wide as the polygons usually are: margins of
+thousands of specks each meet hundreds of others, and the pairs would fill the memory."""
 
 
 def union_of(geometries: Iterable[BaseGeometry]) -> MultiPolygon:
     """Area that polygons cover together; what overlaps counts once.
 
-    Only those that meet are joined: that takes a second for 100,000 polygons that lie apart, where
+    Only those that meet are joined: that takes seconds for 100,000 polygons that lie apart, where
     :func:`shapely.union_all` takes minutes without hearing Ctrl-C.
     """
-    polygons = np.array([polygon for geometry in geometries for polygon in polygons_of(geometry)], dtype=object)
+    polygons = _flat(geometries)
+    if len(polygons) > _MANY:
+        bounds = shapely.bounds(polygons)
+        side = _TILE_SIDES * float(np.median(np.maximum(*(bounds[:, 2:] - bounds[:, :2]).T)))
+        tiles = np.floor((bounds[:, :2] + bounds[:, 2:]) / (2 * side))
+        polygons = _flat(_joined(polygons, np.unique(tiles, axis=0, return_inverse=True)[1].ravel()))
     if len(polygons) < 2:
         return MultiPolygon(polygons.tolist())
-    first, second = shapely.STRtree(polygons).query(polygons)  # whose bounds meet
-    if len(first) < _CROWDED * len(polygons):
-        meet = shapely.intersects(polygons[first], polygons[second])
-        first, second = first[meet], second[meet]
-    pairs = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(polygons), len(polygons)))
-    count, group = connected_components(pairs, directed=False)
+    first, second = shapely.STRtree(polygons).query(polygons, predicate="intersects")
+    meet = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(polygons), len(polygons)))
+    return MultiPolygon(_flat(_joined(polygons, connected_components(meet, directed=False)[1])).tolist())
+
+
+def _flat(geometries: Iterable[BaseGeometry]) -> NDArray[np.object_]:
+    return np.array([polygon for geometry in geometries for polygon in polygons_of(geometry)], dtype=object)
+
+
+def _joined(polygons: NDArray[np.object_], group: NDArray[np.integer]) -> Iterator[BaseGeometry]:
+    """Yield the union of each group of polygons, groups being numbered from 0."""
     order = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group, minlength=count))[:-1]
-    joined = [one[0] if len(one) == 1 else shapely.union_all(one) for one in np.split(polygons[order], ends)]
-    return MultiPolygon([polygon for geometry in joined for polygon in polygons_of(geometry)])
+    for one in np.split(polygons[order], np.cumsum(np.bincount(group))[:-1]):
+        yield one[0] if len(one) == 1 else shapely.union_all(one)
 
 
 def area_mm2(geometry: BaseGeometry) -> float:

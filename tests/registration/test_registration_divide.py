@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from registration_scene import HE, IHC, MPP, draw_tissue, make_section, stain
 
-from ki67.registration import Transform
+from ki67.registration import ByHand, Landmarks, Transform, register_sections
 from ki67.registration.divide import Part, divide, worth_dividing
 from ki67.registration.images import Section
 from ki67.registration.seams import assemble
@@ -59,3 +59,19 @@ def test_a_piece_that_is_lost_is_left_without_a_map() -> None:
     middle = SIDE_PX * MPP / 2
     assert np.isnan(transform.map_points(np.array([[3 * middle, middle]]))).all()
     assert transform.unregistered.area > 0.9 * divided.left.sum() * MPP**2
+
+
+def test_landmarks_that_no_one_map_serves_are_taken_piece_by_piece() -> None:
+    fixed, moving = slide([A, B], HE, 1), slide([A, half_turned(B)], IHC, 2)
+    middle = SIDE_PX * MPP / 2
+    on_a = np.array([[middle - 300, middle], [middle + 250, middle - 200]])
+    on_b = np.array([[3 * middle + 200, middle - 150], [3 * middle - 250, middle + 200]])
+    turned = np.array([6 * middle, 2 * middle]) - on_b
+    rough = np.random.default_rng(5).normal(0, 15, (4, 2))
+    pairs = Landmarks(np.vstack([on_a, on_b]), np.vstack([on_a, turned]) + rough)
+
+    transform, quality = register_sections(fixed, moving, mode="affine", by_hand=ByHand(pairs))
+
+    assert quality.accepted
+    assert len(transform.pieces) == 2
+    np.testing.assert_allclose(transform.map_points(np.vstack([on_a, on_b])), np.vstack([on_a, turned]), atol=10)

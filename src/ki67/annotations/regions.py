@@ -127,6 +127,7 @@ class Regions(Sequence[Region]):
         self._regions = tuple(regions)
         self.notes: tuple[str, ...] = tuple(notes)
         self.source: Path | None = None if source is None else Path(source)
+        self._union: MultiPolygon | None = None
 
     def __len__(self) -> int:
         return len(self._regions)
@@ -184,7 +185,9 @@ class Regions(Sequence[Region]):
 
     def union(self) -> MultiPolygon:
         """Return all regions as one valid multipolygon in µm; what overlaps counts once."""
-        return union_of(region.geometry for region in self._regions)
+        if self._union is None:
+            self._union = union_of(region.geometry for region in self._regions)
+        return self._union
 
     @property
     def area_mm2(self) -> float:

@@ -12,7 +12,7 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from ki67 import cells, registration, scoring
-from ki67.annotations import Region, Regions, read_regions, write_regions
+from ki67.annotations import Region, Regions, write_regions
 from ki67.case import Case, Stage, Summary
 from ki67.case.artefacts import CELLS, COUNTED, EXCLUDED, QUALITY, REGION_CARRIED, REGIONS_KI67, SCORE, SCORED
 from ki67.domain import checks_part, domain_part, doubts
@@ -29,7 +29,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
     engine = cells.load_engine(options.engine, options.cell_model)
 
     def work() -> Summary:
-        regions = read_regions(case.path(region_file), ki67.slide.frame) if region_file else None
+        regions = ki67.regions(case.path(region_file)) if region_file else None
         found = cells.detect_cells(
             ki67.slide,
             regions,
@@ -133,14 +133,14 @@ def model_deviation(engine: cells.Engine, dab_threshold: float | None) -> scorin
 def _counted_region(case: Case, ki67: CaseSlide, *, has_region: bool) -> BaseGeometry:
     """Where cells were counted, in µm: the region, or all tissue or the whole field, less what was left out of it."""
     if has_region:
-        region: BaseGeometry = read_regions(case.path(REGIONS_KI67), ki67.slide.frame).union()
+        region: BaseGeometry = ki67.regions(case.path(REGIONS_KI67)).union()
     elif cells.is_field(ki67.slide):
         region = ki67.slide.bounds_um.polygon
     else:
         region = ki67.tissue.geometry
     if not _anything_lost(case):
         return region
-    return region.difference(read_regions(case.path(EXCLUDED), ki67.slide.frame).union())
+    return region.difference(ki67.regions(case.path(EXCLUDED)).union())
 
 
 def _anything_lost(case: Case) -> bool:
@@ -153,6 +153,6 @@ def _spread(case: Case, table: pa.Table, ki67: CaseSlide) -> tuple[float, float]
     error_um = case.read_json(QUALITY)["estimated_error_um"]
     if error_um is None:
         return None
-    region = read_regions(case.path(REGIONS_KI67), ki67.slide.frame).union()
+    region = ki67.regions(case.path(REGIONS_KI67)).union()
     motions = registration.draw_motions(error_um, shapely.get_coordinates(region))
     return scoring.index_spread(table, region, motions)

@@ -12,7 +12,7 @@ from ki67 import cells
 from ki67.annotations import Regions, judge_on_tissue, read_regions
 from ki67.domain import Check, Verdict
 from ki67.errors import NoTissueError, RegionError, StainError, TissueError
-from ki67.files import printable
+from ki67.files import printable, sha256_of
 from ki67.progress import message
 from ki67.slides import READING_VERSION, Slide, TissueMask, same_picture
 from ki67.slides.frame import CORNER
@@ -32,6 +32,7 @@ class CaseSlide:
     """File of the regions that a person drew on it: where no tissue can be told from glass, they are the tissue."""
     outlined: Regions | None = None
     """Those regions, where they are in no file."""
+    _read: tuple[str, Regions] | None = None
 
     @cached_property
     def tissue(self) -> TissueMask:
@@ -40,10 +41,17 @@ class CaseSlide:
         try:
             return self.slide.tissue
         except NoTissueError:
-            drawn = self.outlined if self.drawn is None else read_regions(self.drawn, self.slide.frame)
+            drawn = self.outlined if self.drawn is None else self.regions(self.drawn)
             if drawn is None:
                 raise
             return mask_of(drawn.union(), self.slide)
+
+    def regions(self, path: Path) -> Regions:
+        """Regions of a file of the case, in µm; of thousands the reading takes seconds, so the last are kept."""
+        content = sha256_of(path)
+        if self._read is None or self._read[0] != content:
+            self._read = content, read_regions(path, self.slide.frame)
+        return self._read[1]
 
     @cached_property
     def facts(self) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def judge_region_density(case: Case, ki67: CaseSlide, region_file: str, options:
         message("judging whether the region is where the tumour cells are")
         check = cells.judge_density(
             ki67.slide,
-            read_regions(case.path(region_file), ki67.slide.frame),
+            ki67.regions(case.path(region_file)),
             pq.read_table(case.path(CELLS), columns=[*cells.DENSITY_COLUMNS]),
             counted_mm2,
             None if cells.is_field(ki67.slide) else ki67.tissue,
@@ -153,7 +153,7 @@ def map_region(case: Case, he: CaseSlide, ki67: CaseSlide, options: Options) -> 
     def work() -> Summary:
         transform = registration.read_transform(case.path(TRANSFORM))
         belief = registration.LocalBelief.from_dict(case.read_json(QUALITY)["places"])
-        regions = read_regions(case.path(REGIONS_HE), he.slide.frame)
+        regions = he.regions(case.path(REGIONS_HE))
         carried = registration.carry_over(regions, transform, belief, insist=options.use_unaccepted_registration)
         inside, clipped = check_inside(carried.regions, ki67.slide.shown_um)
         write_regions(case.path(REGIONS_KI67), inside, ki67.slide.frame)
