@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cells_sources import validation_sets
 from ki67.cells.calibration import Curve, probability
 from ki67.cells.crops import NetworkField
 from ki67.cells.matching import match
@@ -24,6 +23,7 @@ from ki67.cells.recipe import calibrate, places_um, read_labels, read_pixels
 from ki67.evaluation.calibration import calibration_error
 from ki67.files import write_json
 from ki67.vocabulary import CLASSES, NEGATIVE, POSITIVE
+from train_cells_network import validation_sets
 
 TUMOUR = (POSITIVE, NEGATIVE)
 

@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cells_sources import counts, f1, index_mae_points, validation_sets
+from cells_sources import counts, f1, index_mae_points
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.crops import NetworkField
 from ki67.cells.folds import assign_folds
@@ -37,7 +37,15 @@ from ki67.cells.thresholds import choose_thresholds
 from ki67.files import write_json
 from ki67.progress import configure, message
 from ki67.vocabulary import TUMOUR_CLASSES
-from train_cells_network import SHORT_STEPS, draw_sections, patient, teaching_sets, training_sets, travelling
+from train_cells_network import (
+    SHORT_STEPS,
+    draw_sections,
+    patient,
+    teaching_sets,
+    training_sets,
+    travelling,
+    validation_sets,
+)
 
 LABORATORIES = {"bcdata": "BCData", "shidc": "SHIDC", "points": "wroclaw"}
 DRAWS = 2000

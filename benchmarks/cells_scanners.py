@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cells_sources import counts, f1, index_mae_points, validation_sets
+from cells_sources import counts, f1, index_mae_points
 from ki67.cells.crops import NetworkField
 from ki67.cells.network import MOST_LIGHT, NetworkModel, load_network, maps_of, transmitted
 from ki67.cells.peaks import find_peaks
@@ -25,6 +25,7 @@ from ki67.cells.recipe import read_labels, read_pixels
 from ki67.cells.stains import estimate_background
 from ki67.light import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN
 from ki67.progress import configure
+from train_cells_network import validation_sets
 
 Light = NDArray[np.float32]
 Counts = NDArray[np.int64]

@@ -29,16 +29,7 @@ from ki67.evaluation.cells import evaluate_cells
 from ki67.files import write_json
 from ki67.progress import configure
 from ki67.vocabulary import CLASSES
-from train_cells_network import (
-    SHIDC_TRAIN,
-    WROCLAW_MPP,
-    WROCLAW_RADIUS_UM,
-    WROCLAW_VALIDATION,
-    data_root,
-    draw_sections,
-    names_of,
-    training_sets,
-)
+from train_cells_network import data_root, draw_sections, training_sets, validation_sets
 
 STEPS = 600
 TUMOUR = (1, 2)
@@ -49,17 +40,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "with other organs": ("bcdata", "shidc", *OTHER_ORGANS),
     "with both": ("bcdata", "shidc", "simulated", *OTHER_ORGANS),
 }
-
-
-def validation_sets() -> list[FieldSet]:
-    """BCData 13–17, SHIDC without the overlapping training fields, and five cases of the wroclaw set."""
-    root = data_root()
-    shidc = [name for name in names_of(root / "shidc", "json") if not name.startswith(SHIDC_TRAIN)]
-    return [
-        FieldSet("bcdata", root / "bcdata", [str(number) for number in range(13, 18)]),
-        FieldSet("shidc", root / "shidc", shidc),
-        FieldSet("points", root / "wroclaw", list(WROCLAW_VALIDATION), WROCLAW_MPP, radius_um=WROCLAW_RADIUS_UM),
-    ]
 
 
 def counts(field: NetworkField, peaks: Peaks, thresholds: tuple[float, float]) -> NDArray[np.int64]:

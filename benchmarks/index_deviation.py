@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cells_sources import validation_sets
 from ki67.cells.engine import NetworkEngine
 from ki67.cells.index_deviation import fit_index_deviation
 from ki67.cells.network import SHIPPED_NETWORK, load_network
@@ -22,7 +21,7 @@ from ki67.cells.unseen import UnseenField, count_fields, describe_unseen, patien
 from ki67.files import write_json
 from ki67.progress import configure
 from ki67.scoring.intervals import ModelDeviation, corrected_share
-from train_cells_network import patient, training_sets
+from train_cells_network import patient, training_sets, validation_sets
 
 
 def held(fields: list[UnseenField]) -> tuple[int, int, float]:

@@ -58,6 +58,7 @@ INDICES = (10, 25, 40, 60, 80)
 GRADES = (1, 2, 3)
 KINDS = ("pieces", "lost", "flipped", "exchanged", "cores", "tear")
 WITHIN_UM, FAR_UM = 25.0, 100.0
+NOWHERE_UM = 1e5
 MARGIN_UM = 300.0
 GLASS = 242
 CORE_UM = 420.0
@@ -411,7 +412,7 @@ def measure(drawn: Drawn) -> dict[str, Any]:
         error_um = np.hypot(*(mapped - there).T)
         accepted = np.isfinite(mapped[:, 0])
         # Accepted tissue that is on no Ki-67 slide is as wrong as can be.
-        error_um[accepted & np.isnan(there[:, 0])] = np.inf
+        error_um[accepted & np.isnan(there[:, 0])] = NOWHERE_UM
         kept = error_um[accepted]
         cell = np.minimum((here / belief.cell_um).astype(int), np.array(belief.tissue.shape[::-1]) - 1)
         predicted.append(belief.error_um[cell[:, 1], cell[:, 0]][accepted])

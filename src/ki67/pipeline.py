@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ki67 import cells, idc, registration, stages
 from ki67.case import Case, Summary, open_case
@@ -14,6 +15,7 @@ from ki67.case.artefacts import FILES, HEATMAP, QUALITY, REGIONS_HE, REGIONS_KI6
 from ki67.checking import section
 from ki67.domain import domain_part, doubts
 from ki67.errors import CaseError
+from ki67.files import printable
 from ki67.options import Adjustment, Options
 from ki67.vocabulary import RegistrationMode
 
@@ -138,6 +140,7 @@ def run_register(
     he_path: str | Path,
     ki67_path: str | Path,
     out: str | Path,
+    others: Sequence[str | Path] = (),
     *,
     mode: RegistrationMode = RegistrationMode.deformable,
     adjustment: Adjustment | None = None,
@@ -145,25 +148,59 @@ def run_register(
     ki67_mpp: float | None = None,
     mpp_overrides_file: bool = False,
 ) -> Summary:
-    """Register two sections.
+    """Register two sections, or more of one block.
+
+    ``others`` are further sections of the block (ER, PR, HER2, …), ``ki67_mpp`` is theirs too. Then each is reached
+    from the H&E by the way, through the others or not, whose estimated error is least
+    (:mod:`ki67.registration.block`).
 
     Returns
     -------
     dict
-        The quality (``ncc``, ``ncc_before``, ``accepted``, ``reasons``, …) and ``transform``, the file's place.
+        The quality of the second (``ncc``, ``ncc_before``, ``accepted``, ``reasons``, …) and ``transform``, the
+        file's place; with others ``sections``: of each but the first ``slide``, ``through`` (slides between),
+        ``accepted``, ``reasons``, ``estimated_error_um`` and ``transform``.
     """
-    with (
-        section(he_path, he_mpp, overrides_file=mpp_overrides_file) as he,
-        section(ki67_path, ki67_mpp, overrides_file=mpp_overrides_file) as ki67,
-        _case(out, "register", {"he": he, "ki67": ki67}, {}) as case,
-    ):
-        stages.register(case, he, ki67, mode, adjustment)
-        told = {"warnings": stages.warnings_of(case), "seconds": case.seconds()}
-        return _quality(case) | {"transform": str(case.path(TRANSFORM)), **told}
+    paths = [he_path, ki67_path, *others]
+    with ExitStack() as opened:
+        slides = [
+            opened.enter_context(section(path, mpp, overrides_file=mpp_overrides_file))
+            for path, mpp in zip(paths, [he_mpp, *[ki67_mpp] * (len(paths) - 1)], strict=True)
+        ]
+        names = ["he", "ki67", *(f"section_{number}" for number in range(3, len(slides) + 1))]
+        files = (*FILES, *stages.block_files(len(slides))) if others else FILES
+        case = opened.enter_context(_case(out, "register", dict(zip(names, slides, strict=True)), {}, files))
+        if not others:
+            stages.register(case, slides[0], slides[1], mode, adjustment)
+            return _registered(case)
+        entries = stages.register_block(case, slides, mode)["sections"]
+        described = [_section(case, paths, path, entry) for path, entry in zip(paths[1:], entries, strict=True)]
+        return _registered(case) | {"sections": described}
+
+
+def _registered(case: Case) -> Summary:
+    told = {"warnings": stages.warnings_of(case), "seconds": case.seconds()}
+    return _quality(case.read_json(QUALITY)) | {"transform": str(case.path(TRANSFORM)), **told}
+
+
+def _section(case: Case, paths: Sequence[str | Path], path: str | Path, entry: Mapping[str, Any]) -> Summary:
+    quality = case.read_json(entry["quality"])
+    return {
+        "slide": printable(str(path)),
+        "through": [printable(str(paths[number - 1])) for number in entry["through"]],
+        **{
+            name: quality[name] for name in ("accepted", "reasons", "estimated_error_um", "ncc", "unregistered_share")
+        },
+        "transform": str(case.path(entry["transform"])),
+    }
 
 
 def _case(
-    out: str | Path, command: str, slides: Mapping[str, stages.CaseSlide], models: Mapping[str, str]
+    out: str | Path,
+    command: str,
+    slides: Mapping[str, stages.CaseSlide],
+    models: Mapping[str, str],
+    files: Sequence[str] = FILES,
 ) -> AbstractContextManager[Case]:
     """Open the case's folder, which must not lie among the files that a slide is made of."""
     for one in slides.values():
@@ -172,7 +209,7 @@ def _case(
         if home.is_dir() and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(home)):
             found = f"lies in the folder of the slide {path.name}, which would be another slide with more files in it"
             raise CaseError(out, found, "Choose another folder with --out.")
-    return open_case(out, command, {name: one.facts for name, one in slides.items()}, models, FILES)
+    return open_case(out, command, {name: one.facts for name, one in slides.items()}, models, files)
 
 
 def _model_hashes(options: Options, *, with_idc: bool = False) -> dict[str, str]:
@@ -183,12 +220,12 @@ def _model_hashes(options: Options, *, with_idc: bool = False) -> dict[str, str]
 def _result(case: Case) -> Summary:
     result: Summary = case.read_json(SCORE)
     if QUALITY in case.written():
-        result["registration"] = _quality(case)
+        result["registration"] = _quality(case.read_json(QUALITY))
     result["report"] = str(case.path(REPORT))
     result["seconds"] = case.seconds()
     return result
 
 
-def _quality(case: Case) -> Summary:
-    """Return the registration's quality without its maps of the section, which are for programs, not for a line."""
-    return {name: value for name, value in case.read_json(QUALITY).items() if name not in registration.MAPS}
+def _quality(quality: Mapping[str, Any]) -> Summary:
+    """Return a registration's quality without its maps of the section, which are for programs, not for a line."""
+    return {name: value for name, value in quality.items() if name not in registration.MAPS}

@@ -234,9 +234,10 @@ class CaseView:
         parts = [table_of({"Case": str(self.folder), "Command": self.record.command, "State": self.record.state})]
         if SCORE in self._outputs():
             parts.append(self.score._repr_html_())
-        for role in self.record.inputs:
+        roles: tuple[Role, ...] = ("he", "ki67")
+        for role in (one for one in roles if one in self.record.inputs):
             try:
-                with self.open_slide("he" if role == "he" else "ki67") as slide:
+                with self.open_slide(role) as slide:
                     parts.append(slide._repr_html_())
             except Ki67Error as error:
                 parts.append(table_of({role: str(error)}))

@@ -138,6 +138,12 @@ def registration(
     ] = None,
     mpp_overrides_file: MppOverridesFile = False,
     mode: ModeOption = RegistrationMode.deformable,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with", help="A further section of the block, through which the way may lead; may be repeated."
+        ),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Folder for a picture of both sections with the landmarks.")
     ] = None,
@@ -158,6 +164,7 @@ def registration(
         mpp_overrides_file=mpp_overrides_file,
         mode=mode,
         figures=figures,
+        others=others or (),
     )
     um, px = ([result[f"{name}_tre_{unit}"] for name in ("median", "p90")] for unit in ("um", "px"))
     lines = [

@@ -16,6 +16,10 @@ def register(
     he: Annotated[Path, typer.Argument(help="The H&E slide.")],
     ki67: Annotated[Path, typer.Argument(help="The Ki-67 slide.")],
     out: Out,
+    others: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Further sections of the block (ER, PR, HER2, …), of the Ki-67 slide's pixel size."),
+    ] = None,
     he_mpp: HeMpp = None,
     ki67_mpp: Ki67Mpp = None,
     mpp_overrides_file: MppOverridesFile = False,
@@ -27,15 +31,21 @@ def register(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Register two serial sections and say whether the result is believable."""
+    """Register serial sections and say whether the result is believable.
+
+    Of several sections of a block each is reached from the H&E through others where that is surer.
+    """
     from ki67.pipeline import run_register
 
     begin(quiet=quiet)
     adjustment = adjustment_of(landmarks, shift, rotate, as_given=as_given)
+    if others and adjustment is not None:
+        raise typer.BadParameter("--landmarks, --shift and --rotate go with two sections, not with more")
     result = run_register(
         he,
         ki67,
         out,
+        others or (),
         mode=mode,
         adjustment=adjustment,
         he_mpp=he_mpp,
@@ -53,8 +63,18 @@ def register(
         *_piece_lines(result),
         *warning_lines(result),
         f"transform: {result['transform']}",
+        *[line for entry in result.get("sections", ()) for line in _section_lines(entry)],
     ]
     emit(result, as_json=as_json, lines=lines)
+
+
+def _section_lines(entry: dict[str, Any]) -> list[str]:
+    """How a section of a block is reached."""
+    verdict = "accepted" if entry["accepted"] else "NOT accepted: " + "; ".join(entry["reasons"])
+    error_um = entry["estimated_error_um"]
+    error = "error not known" if error_um is None else f"estimated error {error_um:.0f} µm (median)"
+    through = f", through {', '.join(Path(name).name for name in entry['through'])}" if entry["through"] else ""
+    return [f"{Path(entry['slide']).name}: {verdict}; {error}{through}", f"  transform: {entry['transform']}"]
 
 
 def _piece_lines(result: dict[str, Any]) -> list[str]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import csv
 import math
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from numpy.typing import NDArray
 
 from ki67.errors import DataSetError, RegistrationError
 from ki67.files import read_text
-from ki67.registration import register_sections, sections
+from ki67.registration import reach, register_sections, sections, ways
 from ki67.slides import open_slide
 from ki67.vocabulary import RegistrationMode
 
@@ -37,6 +40,7 @@ def evaluate_registration(
     figures: str | Path | None = None,
     *,
     mpp_overrides_file: bool = False,
+    others: Sequence[str | Path] = (),
 ) -> dict[str, Any]:
     """Register two images and measure the error at landmarks.
 
@@ -54,6 +58,9 @@ def evaluate_registration(
         Take them although a file says otherwise.
     mode
         As for :func:`ki67.registration.register`.
+    others
+        Further sections of the block, of the moving image's pixel size, through which the way may lead
+        (:mod:`ki67.registration.block`).
     figures
         Folder for ``landmarks.png``: both sections with the landmarks, before and after; None draws nothing.
 
@@ -84,13 +91,22 @@ def evaluate_registration(
             f"{len(fixed_px)} fixed and {len(moving_px)} moving landmarks: the first {count} of both are compared"
         )
     start = time.monotonic()
-    with (
-        open_slide(fixed_path, fixed_mpp, overrides_file=mpp_overrides_file) as fixed,
-        open_slide(moving_path, moving_mpp, overrides_file=mpp_overrides_file) as moving,
-    ):
-        warnings += [*fixed.named_warnings, *moving.named_warnings]
+    with ExitStack() as opened:
+        paths = [fixed_path, moving_path, *others]
+        fixed, moving, *rest = slides = [
+            opened.enter_context(open_slide(path, mpp, overrides_file=mpp_overrides_file))
+            for path, mpp in zip(paths, [fixed_mpp, *[moving_mpp] * (len(paths) - 1)], strict=True)
+        ]
+        warnings += [text for slide in slides for text in slide.named_warnings]
         pair = sections(fixed, moving)
         transform, quality = register_sections(*pair, mode=mode)
+        if rest:
+            pairs = {(0, 1): (transform, quality)}
+            for a, b in combinations(range(len(slides)), 2):
+                if (a, b) not in pairs:
+                    pairs[a, b] = register_sections(*sections(slides[a], slides[b]), mode=mode)
+            reached = reach(*pair, 1, ways(pairs, len(slides))[1], pairs)
+            transform, quality = reached.transform, reached.quality
         seconds = time.monotonic() - start
         fixed_um = fixed.frame.to_um(fixed_px[:count])
         moving_um = moving.frame.to_um(moving_px[:count])

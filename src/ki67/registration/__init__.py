@@ -1,6 +1,7 @@
 """Registration of the H&E and the Ki-67 section: one transform in µm, and how far to trust it."""
 
 from ki67.registration.belief import LocalBelief
+from ki67.registration.block import Registered, reach, ways
 from ki67.registration.by_hand import ByHand, Landmarks, read_landmark_pairs
 from ki67.registration.pieces import Piece, PiecewiseTransform
 from ki67.registration.quality import MAPS, RegistrationQuality
@@ -20,14 +21,17 @@ __all__ = [
     "LocalBelief",
     "Piece",
     "PiecewiseTransform",
+    "Registered",
     "RegistrationQuality",
     "Transform",
     "carry_over",
     "draw_motions",
+    "reach",
     "read_landmark_pairs",
     "read_transform",
     "register",
     "register_sections",
     "sections",
+    "ways",
     "write_transform",
 ]

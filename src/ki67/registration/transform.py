@@ -174,11 +174,11 @@ class Transform:
         RegionError
             Where the region is empty or its map is not a valid region.
         """
-        return _map_region(geometry, self.map_points)
+        return map_region(geometry, self.map_points)
 
     def inverse_geometry(self, geometry: BaseGeometry) -> MultiPolygon:
         """Map a region from Ki-67 µm to H&E µm; as :meth:`map_geometry`, the other way."""
-        return _map_region(geometry, self.inverse_points)
+        return map_region(geometry, self.inverse_points)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the displacement vectors, ready for JSON; see :func:`ki67.registration.write_transform`."""
@@ -241,7 +241,8 @@ def _as_points(points_um: Points) -> Points:
     return points
 
 
-def _map_region(geometry: BaseGeometry, mapping: Callable[[Points], Points]) -> MultiPolygon:
+def map_region(geometry: BaseGeometry, mapping: Callable[[Points], Points]) -> MultiPolygon:
+    """Map a region by any map of points; straight edges bend, what vanishes is refused."""
     source = as_multipolygon(geometry)
     if source.is_empty:
         raise RegionError("the region to be mapped is empty")

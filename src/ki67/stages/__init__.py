@@ -4,11 +4,12 @@ from ki67.stages.counting import count, excluded_regions, model_deviation, score
 from ki67.stages.judging import checks_so_far, judge, require_fitting_region, require_usable, warnings_of
 from ki67.stages.opened import CaseSlide, judge_region, judge_slides, misfit, refusal
 from ki67.stages.region import find_region, judge_region_density, map_region, no_carcinoma, predict_idc, take_regions
-from ki67.stages.registering import register, require_believable
+from ki67.stages.registering import block_files, register, register_block, require_believable
 from ki67.stages.reporting import report_case
 
 __all__ = [
     "CaseSlide",
+    "block_files",
     "checks_so_far",
     "count",
     "excluded_regions",
@@ -24,6 +25,7 @@ __all__ = [
     "predict_idc",
     "refusal",
     "register",
+    "register_block",
     "report_case",
     "require_believable",
     "require_fitting_region",

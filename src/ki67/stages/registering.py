@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
 from ki67 import registration
 from ki67.case import Case, Stage, Summary
 from ki67.case.artefacts import DISPLACEMENTS, QUALITY, TRANSFORM
@@ -18,20 +23,114 @@ def register(
 ) -> Summary:
     """Write the transform and its quality, believable or not."""
     by_hand = adjustment.read(he.slide, ki67.slide) if adjustment else None
+    stage = Stage("registration", 6, (TRANSFORM, QUALITY), DISPLACEMENTS)
+    parameters = {"adjustment": adjustment.identity} if adjustment else {}
+    return _register_pair(case, stage, (he, ki67), mode, by_hand, parameters, "registering the two sections")
+
+
+def register_block(case: Case, slides: Sequence[CaseSlide], mode: RegistrationMode) -> Summary:
+    """Register every two sections of a block, and reach each from the first by the best way.
+
+    Returns
+    -------
+    dict
+        ``sections``: of each but the first ``through`` (numbers of those between), ``accepted``, ``transform`` and
+        ``quality``, the names of its files.
+    """
+    pairs = list(combinations(range(len(slides)), 2))
+    for number, (a, b) in enumerate(pairs, start=1):
+        files = pair_files(a, b)
+        stage = Stage(f"registration of {a + 1} and {b + 1}", 6, files[:2], files[2:])
+        told = f"registering sections {a + 1} and {b + 1} (pair {number} of {len(pairs)})"
+        _register_pair(case, stage, (slides[a], slides[b]), mode, None, {}, told, tell=False)
 
     def work() -> Summary:
-        message("registering the two sections")
-        transform, quality = registration.register(
-            he.slide, ki67.slide, he.tissue, ki67.tissue, mode=mode, by_hand=by_hand
-        )
-        registration.write_transform(case.path(TRANSFORM), transform)
-        write_json(case.path(QUALITY), quality.to_dict())
-        return {"accepted": quality.accepted, "ncc": quality.ncc, "warnings": list(quality.warnings)}
+        message("looking for the best way to each section")
+        known = {pair: _read(case, pair_files(*pair)) for pair in pairs}
+        entries, warnings = [], []
+        for section, through in registration.ways(known, len(slides)).items():
+            fixed, moving = slides[0], slides[section]
+            both = registration.sections(fixed.slide, moving.slide, fixed.tissue, moving.tissue)
+            found = registration.reach(*both, section, through, known)
+            transform, quality, *_ = files = section_files(section)
+            _write(case, files, found.transform, found.quality)
+            warnings += [f"section {section + 1}: {text}" for text in found.quality.warnings]
+            entries.append({
+                "through": [step + 1 for step in found.through],
+                "accepted": found.quality.accepted,
+                "transform": transform,
+                "quality": quality,
+            })  # fmt: skip
+        return {"sections": entries, "warnings": warnings}
 
-    parameters = {"he": he.identity, "ki67": ki67.identity, "mode": mode}
-    if adjustment:
-        parameters["adjustment"] = adjustment.identity
-    return case.run_stage(Stage("registration", 6, (TRANSFORM, QUALITY), DISPLACEMENTS), parameters, (), work)
+    written = [section_files(section) for section in range(1, len(slides))]
+    outputs = tuple(name for files in written for name in files[:2])
+    fields = tuple(name for files in written for name in files[2:])
+    reads = [name for pair in pairs for name in pair_files(*pair)[:2]]
+    parameters = {"slides": [one.identity for one in slides], "mode": mode}
+    return case.run_stage(Stage("registration", 6, outputs, fields), parameters, reads, work)
+
+
+def block_files(sections: int) -> tuple[str, ...]:
+    """All files that :func:`register_block` may write for so many sections, but those of two alone."""
+    pairs = [pair_files(a, b) for a, b in combinations(range(sections), 2)]
+    return tuple(name for files in (*pairs, *map(section_files, range(2, sections))) for name in files)
+
+
+def pair_files(a: int, b: int) -> tuple[str, ...]:
+    """Transform, quality and displacement fields of two sections of a block, by their numbers from 0."""
+    return _files(f"registration/{a + 1}-{b + 1}")
+
+
+def section_files(section: int) -> tuple[str, ...]:
+    """Transform, quality and displacement fields from the first section of a block to another."""
+    return (TRANSFORM, QUALITY, *DISPLACEMENTS) if section == 1 else _files(f"registration/section-{section + 1}")
+
+
+def _files(folder: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{Path(name).name}" for name in (TRANSFORM, QUALITY, *DISPLACEMENTS))
+
+
+def _register_pair(
+    case: Case,
+    stage: Stage,
+    pair: tuple[CaseSlide, CaseSlide],
+    mode: RegistrationMode,
+    by_hand: registration.ByHand | None,
+    more: Mapping[str, Any],
+    told: str,
+    *,
+    tell: bool = True,
+) -> Summary:
+    """Register two sections; ``tell`` False keeps what is said of the pair to its quality."""
+    fixed, moving = pair
+
+    def work() -> Summary:
+        message(told)
+        transform, quality = registration.register(
+            fixed.slide, moving.slide, fixed.tissue, moving.tissue, mode=mode, by_hand=by_hand
+        )
+        _write(case, stage.outputs, transform, quality)
+        warnings = list(quality.warnings) if tell else []
+        return {"accepted": quality.accepted, "ncc": quality.ncc, "warnings": warnings}
+
+    parameters = {"he": fixed.identity, "ki67": moving.identity, "mode": mode, **more}
+    return case.run_stage(stage, parameters, (), work)
+
+
+def _write(
+    case: Case,
+    files: Sequence[str],
+    transform: registration.PiecewiseTransform,
+    quality: registration.RegistrationQuality,
+) -> None:
+    registration.write_transform(case.path(files[0]), transform)
+    write_json(case.path(files[1]), quality.to_dict())
+
+
+def _read(case: Case, files: Sequence[str]) -> registration.Registered:
+    quality = registration.RegistrationQuality.from_dict(case.read_json(files[1]))
+    return registration.read_transform(case.path(files[0])), quality
 
 
 def require_believable(case: Case, options: Options) -> None:
