@@ -47,6 +47,7 @@ from ki67.cells.recipe import (
     patient_of,
     read_labels,
     read_pixels,
+    refining,
     train_cells,
 )
 from ki67.cells.thresholds import choose_thresholds
@@ -202,9 +203,11 @@ def go_on(start: Path, out: Path, sections: Path) -> dict[str, Any]:
     )
     crops = crops_of(fields, options)
     begun = start_from(start, crops, options)
-    network = train_network(crops, out.with_suffix(".training"), options, begun, origin.sha256)
-    with tempfile.TemporaryDirectory() as folder:
-        trained = Path(folder) / "trained.onnx"
+    folder = out.with_suffix(".training")
+    first = train_network(crops, folder / "first", options, begun, origin.sha256)
+    network = train_network(crops, folder / "refined", refining(options), first, origin.sha256)
+    with tempfile.TemporaryDirectory() as scratch:
+        trained = Path(scratch) / "trained.onnx"
         export_network(network, trained, {})
         mean = mean_of_weights(start, trained, ONWARD_SHARE)
     with atomic_path(out) as temporary:

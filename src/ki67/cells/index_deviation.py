@@ -24,6 +24,7 @@ from scipy import optimize
 _HALF = 0.5
 # Found and labelled cells that have nothing in common but the patient: twice the variance of one draw.
 _MOST_PER_CELL = 2.0
+_PROFILE_STEP = 0.05
 # Fewer patients tell nothing of how patients differ.
 LEAST_PATIENTS = 8
 
@@ -63,6 +64,8 @@ class IndexDeviation:
 def fit_index_deviation(patients: Sequence[PatientIndex]) -> IndexDeviation | None:
     """Fit the error of the index by maximum likelihood, every data set with the same weight.
 
+    ``between`` is not the likeliest but the largest value within one standard error of it.
+
     Parameters
     ----------
     patients
@@ -90,8 +93,20 @@ def fit_index_deviation(patients: Sequence[PatientIndex]) -> IndexDeviation | No
     starts = [np.log([share * error.std() + 1e-3, 0.5]) for share in (0.2, 1.0)]
     bounds = [(-6.0, 2.0), (-4.0, math.log(_MOST_PER_CELL) / 2)]
     runs = [optimize.minimize(lambda v: at(v)[1], start, method="L-BFGS-B", bounds=bounds) for start in starts]
-    best = min(runs, key=lambda run: float(run.fun)).x
-    return IndexDeviation(at(best)[0], float(np.exp(best[0])), float(np.exp(2 * best[1])), len(usable), len(groups))
+    best = min(runs, key=lambda run: float(run.fun))
+    # Few patients hardly tell what differs between them from what averages out, and on a slide only the first is
+    # left: so the most of it that they allow within one standard error (profile likelihood).
+    values = best.x
+    for between in np.arange(best.x[0], bounds[0][1], _PROFILE_STEP):
+        own = optimize.minimize_scalar(
+            lambda v, b=between: at(np.array([b, v]))[1], bounds=bounds[1], method="bounded"
+        )
+        if float(own.fun) > float(best.fun) + 1.0:
+            break
+        values = np.array([between, float(own.x)])
+    return IndexDeviation(
+        at(values)[0], float(np.exp(values[0])), float(np.exp(2 * values[1])), len(usable), len(groups)
+    )
 
 
 def _logit(counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -255,14 +255,18 @@ def train_in_two_steps(crops: Crops, folder: Path, options: NetworkOptions) -> n
     Weighing them more from the start would make the network shy of every pale nucleus before it knows any.
     """
     first = train_network(crops, folder / "first", options)
-    refining = replace(
+    return train_network(crops, folder / "refined", refining(options), start=first)
+
+
+def refining(options: NetworkOptions) -> NetworkOptions:
+    """How the second part of a training goes, where the first went like this."""
+    return replace(
         options,
         steps=max(1, round(options.steps * REFINING_SHARE)),
         learning_rate=options.learning_rate * REFINING_RATE,
         other_weight=REFINING_OTHER_WEIGHT,
         seed=options.seed + 1,
     )
-    return train_network(crops, folder / "refined", refining, start=first)
 
 
 def cross_validate(
