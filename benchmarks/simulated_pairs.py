@@ -77,7 +77,7 @@ def measure(folder: Path, options: SimulationOptions) -> dict[str, Any]:
     landmarks = np.genfromtxt(folder / "landmarks_he.csv", delimiter=",", skip_header=1)[:, 1:] * options.mpp
     wanted = np.genfromtxt(folder / "landmarks_ki67.csv", delimiter=",", skip_header=1)[:, 1:] * options.mpp
     mapped = read_transform(folder / "case" / "registration" / "transform.json").map_points(landmarks)
-    row["median_error_um"] = float(np.median(np.hypot(*(mapped - wanted).T)))
+    row["median_error_um"] = float(np.nanmedian(np.hypot(*(mapped - wanted).T)))
     row["estimated_error_um"] = result["registration"]["estimated_error_um"]
     row["spread_percent"] = result["registration_spread_percent"]
     row["index_at_true_place_percent"] = at_true_place(folder, found, landmarks, wanted)
