@@ -190,7 +190,16 @@ def test_a_record_that_lacks_something_runs_its_stage_again(tmp_path: Path, entr
 
 @pytest.mark.parametrize(
     ("entry", "instead"),
-    [("writes", [["count.txt"]]), ("reads", [{}]), ("writes", [3]), ("seconds", 10**400), ("seconds", "1")],
+    [
+        ("writes", [["count.txt"]]),
+        ("reads", [{}]),
+        ("writes", [3]),
+        ("seconds", 10**400),
+        ("seconds", "1"),
+        ("peak_memory_mib", "Infinity"),
+        ("peak_memory_mib", 10**400),
+        ("parameters", ["he"]),
+    ],
 )
 def test_a_record_with_entries_of_another_kind_is_refused(tmp_path: Path, entry: str, instead: object) -> None:
     with open_case(tmp_path, "count", SLIDE, {}) as case:

@@ -53,6 +53,13 @@ def test_sub_directories_that_name_the_next_one_are_no_ring(tmp_path):
         assert len(slide.levels) == 4
 
 
+@pytest.mark.parametrize("beyond", [False, True])
+def test_a_tile_size_of_eight_bytes_in_a_classic_file_is_read_where_it_lies(tmp_path, beyond):
+    entries = [(322, 16, 1, 10**6 if beyond else 38), (323, 4, 1, 2**20)]
+    (tmp_path / "a.tif").write_bytes(classic(directory(*entries)) + struct.pack("<Q", 2**20))
+    assert ("1048576 x 1048576" in refusal(tmp_path / "a.tif")) is not beyond
+
+
 @pytest.mark.parametrize("tag", [256, 273, 324, 325])
 def test_values_beyond_the_end_are_refused(tmp_path, tag):
     (tmp_path / "a.tif").write_bytes(classic(directory((tag, 4, 2**31, 8))))

@@ -19,6 +19,7 @@ from ki67.files import read_json
 
 MANIFEST: Final = "run.json"
 MOST_SECONDS = 1e9  # thirty years; a giant whole number is no float any more
+MOST_MIB = 2.0**40
 FORMAT: Final = 1
 BEGIN_AFRESH: Final = "Delete it to begin afresh, or choose another folder with --out."
 
@@ -122,6 +123,11 @@ def _fault_of_record(record: Mapping[str, Any]) -> str | None:
     seconds = record.get("seconds", 0)
     if not isinstance(seconds, int | float) or not 0 <= seconds < MOST_SECONDS:
         return "has no time"
+    memory = record.get("peak_memory_mib")
+    if memory is not None and not (isinstance(memory, int | float) and 0 <= memory < MOST_MIB):
+        return "has no peak memory that is a number"
+    if not isinstance(record.get("parameters", {}), dict):
+        return "has no list of parameters"
     return None
 
 

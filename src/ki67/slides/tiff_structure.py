@@ -146,7 +146,10 @@ def _directory(path: Path, stream: BinaryIO, form: _Form, offset: int, size: int
     tile = {TILE_WIDTH: 0, TILE_LENGTH: 0}
     for tag, kind, items, value in struct.iter_unpack(form.entry, raw):
         if tag in tile and kind in OFFSET_FORMATS and items == 1:
-            tile[tag] = struct.unpack_from(form.order + OFFSET_FORMATS[kind], value)[0]
+            number = form.order + OFFSET_FORMATS[kind]
+            # Eight bytes do not fit into a classic entry: it then says where they are.
+            where = value if struct.calcsize(number) <= len(value) else struct.unpack(form.order + "I", value)[0]
+            tile[tag] = next(iter(_offsets(stream, number, 1, where)), 0)
         if tag in STRUCTURAL_TAGS:
             needed = items * ITEM_BYTES.get(kind, 1)
             inline = needed <= form.inline_bytes
@@ -171,7 +174,8 @@ def _offsets(stream: BinaryIO, number: str, items: int, value: bytes | int) -> l
     if isinstance(value, int):
         stream.seek(value)
         value = stream.read(length)
-    return [offset for (offset,) in struct.iter_unpack(number, value[:length])]
+    whole = min(length, len(value)) // struct.calcsize(number) * struct.calcsize(number)
+    return [offset for (offset,) in struct.iter_unpack(number, value[:whole])]
 
 
 def _number(path: Path, stream: BinaryIO, number: str, size: int) -> int:
