@@ -98,6 +98,13 @@ ARCHITECTURES = {
 SHARES = (("bcdata", 1.5), ("deepliif", 0.25), ("glioma", 0.25), ("points", 4.0), ("shidc", 1.5), ("simulated", 1.0))
 # Of the part that goes on from a network, and the share of what it ends at in the weights that are written.
 ONWARD_STEPS, ONWARD_RATE, ONWARD_DECAY, ONWARD_SHARE = 1800, 1.5e-3, 0.99, 0.5
+ONWARD_DATA = {
+    "deepliif": "DeepLIIF's Ki-67 tiles and glioma fields of other organs: nuclei of any kind, for the positive map"
+}
+ONWARD_COMMAND = (
+    "python benchmarks/train_cells_network.py BASE.onnx, then python benchmarks/train_cells_network.py OUT.onnx "
+    "BASE.onnx, then python benchmarks/index_deviation.py OUT.onnx --write"
+)
 # Of the training that ships, and of those that only tell how the recipe does on what it has not seen.
 FULL_STEPS, FOLD_STEPS, SHORT_STEPS = 2000, 400, 300
 
@@ -147,14 +154,7 @@ def training_sets(sections: Path) -> list[FieldSet]:
 
 def all_sets(sections: Path) -> list[FieldSet]:
     """Every labelled set, validation fields too: figures then come from cross-validation alone."""
-    shidc = [name for name in names_of(data_root() / "shidc", "json") if not name.startswith(SHIDC_TRAIN)]
-    return [
-        *training_sets(sections),
-        FieldSet("bcdata", data_root() / "bcdata", [str(number) for number in range(13, 18)]),
-        FieldSet("shidc", data_root() / "shidc", shidc),
-        FieldSet("points", data_root() / "wroclaw", WROCLAW_VALIDATION, WROCLAW_MPP, radius_um=WROCLAW_RADIUS_UM),
-        *teaching_sets(),
-    ]
+    return [*training_sets(sections), *validation_sets(), *teaching_sets()]
 
 
 def validation_sets() -> list[FieldSet]:
@@ -233,7 +233,10 @@ def go_on(start: Path, out: Path, sections: Path) -> dict[str, Any]:
         "positive_threshold": thresholds[0],
         "negative_threshold": thresholds[1],
         "calibration": calibrate(judged, peaks),
+        "data": CARD["data"] | ONWARD_DATA,
+        "command": ONWARD_COMMAND,
         "options": asdict(options),
+        "refining": asdict(refining(options)),
         "start": {"sha256": origin.sha256, "share": 1 - ONWARD_SHARE, "options": origin.details["options"]},
         "thresholds_on_validation_fields": figures,
         "fields": list(dict.fromkeys(seen)),

@@ -13,7 +13,15 @@ import pytest
 from registration_scene import HE, IHC, MPP, draw_tissue, known_matrix, make_section, moved, stain
 
 from ki67.pipeline import run_register
-from ki67.registration import Registered, Transform, reach, read_transform, register_sections, ways
+from ki67.registration import (
+    PiecewiseTransform,
+    Registered,
+    Transform,
+    reach,
+    read_transform,
+    register_sections,
+    ways,
+)
 from ki67.registration.images import Section
 
 TURNS = (np.eye(3), known_matrix(30.0, mirrored=False, shift_um=(90.0, -60.0)),
@@ -72,6 +80,17 @@ def test_the_way_through_another_section_leads_to_the_same_place(target: int) ->
     steps = [registered()[0, other][1], registered()[1, 2][1]]
     expected = np.hypot(*[quality.estimated_error_um or 0.0 for quality in steps])
     assert found.quality.estimated_error_um == pytest.approx(expected)
+
+
+def test_a_way_that_stretches_the_tissue_is_refused_however_its_steps_were_believed() -> None:
+    pairs = dict(registered())
+    transform, quality = pairs[0, 1]
+    pairs[0, 1] = PiecewiseTransform.whole(Transform(transform.matrix @ np.diag([1.3, 1.3, 1.0]))), quality
+
+    found = reach(section(0), section(2), 2, (1,), pairs)
+
+    assert not found.quality.accepted
+    assert "stretches" in found.quality.reasons[0]
 
 
 def test_a_block_is_registered_in_one_case_and_again_from_what_is_there(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ class Colours:
     @cached_property
     def hue(self) -> tuple[Values, Values, Values]:
         """Of the stained pixels: side (blue above 0, brown below), pinkness (green below 0), and mean density."""
-        od = optical_density(self.pixels, self.lightest).astype(np.float64)
+        od = self._od
         density = od.mean(axis=1)
         stained = (density > _STAINED_OD) & (od.max(axis=1) < _SATURATED_OD)
         red, green, blue = (od[stained] / np.linalg.norm(od[stained], axis=1, keepdims=True)).T
@@ -129,8 +129,12 @@ class Colours:
     @property
     def contrast(self) -> float:
         """Mean density of the densest half percent of the pixels, against what is not stained."""
-        density = optical_density(self.pixels, self.lightest).mean(axis=1)
-        return float(np.percentile(density, _CONTRAST_PERCENTILE))
+        return float(np.percentile(self._od.mean(axis=1), _CONTRAST_PERCENTILE))
+
+    @cached_property
+    def _od(self) -> Values:
+        """Optical densities of the pixels against what is not stained, (N, 3)."""
+        return optical_density(self.pixels, self.lightest).astype(np.float64)
 
     @cached_property
     def skewness(self) -> float:

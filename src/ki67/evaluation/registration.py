@@ -93,20 +93,16 @@ def evaluate_registration(
     start = time.monotonic()
     with ExitStack() as opened:
         paths = [fixed_path, moving_path, *others]
-        fixed, moving, *rest = slides = [
+        fixed, moving, *_ = slides = [
             opened.enter_context(open_slide(path, mpp, overrides_file=mpp_overrides_file))
             for path, mpp in zip(paths, [fixed_mpp, *[moving_mpp] * (len(paths) - 1)], strict=True)
         ]
         warnings += [text for slide in slides for text in slide.named_warnings]
-        pair = sections(fixed, moving)
-        transform, quality = register_sections(*pair, mode=mode)
-        if rest:
-            pairs = {(0, 1): (transform, quality)}
-            for a, b in combinations(range(len(slides)), 2):
-                if (a, b) not in pairs:
-                    pairs[a, b] = register_sections(*sections(slides[a], slides[b]), mode=mode)
-            reached = reach(*pair, 1, ways(pairs, len(slides))[1], pairs)
-            transform, quality = reached.transform, reached.quality
+        both = {(a, b): sections(slides[a], slides[b]) for a, b in combinations(range(len(slides)), 2)}
+        pairs = {numbers: register_sections(*one, mode=mode) for numbers, one in both.items()}
+        pair = both[0, 1]
+        reached = reach(*pair, 1, ways(pairs, len(slides))[1], pairs)
+        transform, quality = reached.transform, reached.quality
         seconds = time.monotonic() - start
         fixed_um = fixed.frame.to_um(fixed_px[:count])
         moving_um = moving.frame.to_um(moving_px[:count])

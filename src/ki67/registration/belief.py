@@ -168,11 +168,11 @@ def judge_places(
     shift_um = on_cells(np.hypot(*local_map(blocks).shifts_um.T), blocks, tissue.shape)
     agree = agreement_map(blocks, tissue.shape)
     given_up = _with_rim(given_up_cells(agree), tissue, np.isfinite(agree))
-    gone = given_up | (lands < 0.5)
-    confirmed = tissue & ~gone & (agree >= CONFIRMED_SUPPORT)
     # A mask at another resolution ends a pixel or two further out.
     adrift |= ndimage.binary_dilation(adrift, np.ones((3, 3)), RIM_PX) & ~f.tissue
     lost = as_multipolygon(shapely.union(outline_um(given_up, STRIDE_PX * mpp), outline_um(adrift, mpp)))
+    gone = given_up | (lands < 0.5)
+    confirmed = tissue & ~gone & (agree >= CONFIRMED_SUPPORT)
     error = np.where(tissue & ~gone, local_error_um(shift_um, agree, mpp), np.nan)
     return LocalBelief(STRIDE_PX * mpp, tissue, confirmed, lands, error), lost
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -24,7 +24,7 @@ from ki67.registration.belief import judge_places
 from ki67.registration.coarse import Coarse, Pose
 from ki67.registration.images import Section
 from ki67.registration.pieces import Piece, PiecewiseTransform
-from ki67.registration.quality import Judged, RegistrationQuality, assess
+from ki67.registration.quality import InPieces, Judged, RegistrationQuality, assess
 from ki67.registration.transform import DisplacementField, Points, Transform, apply_matrix, map_region
 from ki67.registration.warp import Matrix
 
@@ -115,12 +115,12 @@ def reach(fixed: Section, moving: Section, section: int, through: tuple[int, ...
     belief, adrift = judge_places(fixed, moving, main.transform, judged.blocks)
     lost = adrift if main.he is None else as_multipolygon(adrift & main.he)
     pose = Pose(main.transform.matrix, judged.coherence.sigma, "through others")
-    qualities = [pairs[min(a, b), max(a, b)][1] for a, b in steps]
-    quality = assess(judged, Coarse(pose, None, (pose,)), "through others", (), belief, lost)
-    error_um = math.sqrt(sum((one.estimated_error_um or 0.0) ** 2 for one in qualities))
-    # What two sections share too little to show, each step of the way has shown.
-    quality = replace(quality, accepted=True, reasons=(), estimated_error_um=error_um)
-    return Reached(PiecewiseTransform(tuple(pieces), lost), quality, through)
+    errors_um = [pairs[min(a, b), max(a, b)][1].estimated_error_um or 0.0 for a, b in steps]
+    transform = PiecewiseTransform(tuple(pieces), lost)
+    # Like the pieces of a section each step was believed on its own: only folds and stretch are left to be refused.
+    steps_believed = InPieces(fixed, moving, transform, (), math.hypot(*errors_um))
+    quality = assess(judged, Coarse(pose, None, (pose,)), "through others", (), belief, lost, steps_believed)
+    return Reached(transform, quality, through)
 
 
 @dataclass(frozen=True)

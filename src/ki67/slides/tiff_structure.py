@@ -145,15 +145,13 @@ def _directory(path: Path, stream: BinaryIO, form: _Form, offset: int, size: int
     following, below = _number(path, stream, form.offset, size), []
     tile = {TILE_WIDTH: 0, TILE_LENGTH: 0}
     for tag, kind, items, value in struct.iter_unpack(form.entry, raw):
+        needed = items * ITEM_BYTES.get(kind, 1)
+        inline = needed <= form.inline_bytes
+        place = 0 if inline else struct.unpack(form.order + ("Q" if len(value) == 8 else "I"), value)[0]
         if tag in tile and kind in OFFSET_FORMATS and items == 1:
-            number = form.order + OFFSET_FORMATS[kind]
-            # Eight bytes do not fit into a classic entry: it then says where they are.
-            where = value if struct.calcsize(number) <= len(value) else struct.unpack(form.order + "I", value)[0]
-            tile[tag] = next(iter(_offsets(stream, number, 1, where)), 0)
+            sizes = _offsets(stream, form.order + OFFSET_FORMATS[kind], items, value if inline else place)
+            tile[tag] = next(iter(sizes), 0)
         if tag in STRUCTURAL_TAGS:
-            needed = items * ITEM_BYTES.get(kind, 1)
-            inline = needed <= form.inline_bytes
-            place = 0 if inline else struct.unpack(form.offset[0] + ("Q" if len(value) == 8 else "I"), value)[0]
             if place + needed > max(size, form.inline_bytes):
                 found = f"is cut short or damaged: tag {tag} lies beyond its end at byte {size}"
                 raise SlideError(path, found, REPAIR)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class CaseSlide:
     """File of the regions that a person drew on it: where no tissue can be told from glass, they are the tissue."""
     outlined: Regions | None = None
     """Those regions, where they are in no file."""
-    _read: tuple[str, Regions] | None = None
+    _read: tuple[str, Regions] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def tissue(self) -> TissueMask:
