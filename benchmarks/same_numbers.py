@@ -39,6 +39,27 @@ REGISTRATION = {
         "case001/HE__Ki67_ki67.csv",
         "7.5",
     ),
+    "case001_cytokeratin": (
+        "case001/Case001_HE.jpg",
+        "case001/Case001_Cytokeratin.jpg",
+        "case001/HE__Cytokeratin_he.csv",
+        "case001/HE__Cytokeratin_ck.csv",
+        "7.5",
+    ),
+    "les1_10pc": (
+        "les1_10pc/He-les1.jpg",
+        "les1_10pc/CD31-3-les1.jpg",
+        "les1_10pc/He-les1.csv",
+        "les1_10pc/CD31-3-les1.csv",
+        "1.7",
+    ),
+    "les1_10pc_prospc": (
+        "les1_10pc/He-les1.jpg",
+        "les1_10pc/proSPC-4-les1.jpg",
+        "les1_10pc/He-les1.csv",
+        "les1_10pc/proSPC-4-les1.csv",
+        "1.7",
+    ),
 }
 """Fixed and moving image, their landmarks, and the pixel size of both in µm."""
 

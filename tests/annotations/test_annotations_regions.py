@@ -123,3 +123,39 @@ def test_a_region_wholly_or_mostly_outside_is_refused_with_numbers_and_a_hint(ge
     assert "pixels of the slide's level 0" in text
     assert "pixel size" in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("geometry", "mpp", "told"),
+    [
+        (box(900, 700, 1900, 1500), 0.25, "Divided by 2 all coordinates would lie on the slide"),
+        (box(1900, 700, 3900, 1500), 0.25, "Divided by 4 all coordinates"),
+        (box(900, 700, 2900, 1500), 3.0, "Divided by 3, the pixel size, all coordinates would lie on the slide"),
+    ],
+)
+def test_coordinates_that_would_fit_divided_by_a_factor_are_told(geometry: Polygon, mpp: float, told: str) -> None:
+    with pytest.raises(RegionError, match="lies outside the slide") as caught:
+        check_inside(Regions([region(geometry)]), SLIDE, mpp)
+
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_factor_counts_from_where_the_files_pixels_do() -> None:
+    shown = RectUm(500, 0, 1000, 800)
+
+    with pytest.raises(RegionError, match="Divided by 2 all"):
+        check_inside(Regions([region(box(1400, 0, 2500, 800))]), shown, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "mpp"),
+    [(box(-500, 0, -1, 9), 0.25), (box(1e5, 0, 1e5 + 50, 50), 0.25), (box(1500, 0, 1900, 800), None)],
+)
+def test_nothing_is_told_of_a_factor_where_none_fits_or_no_file_was_read(
+    geometry: Polygon, mpp: float | None
+) -> None:
+    with pytest.raises(RegionError, match="lies outside the slide") as caught:
+        check_inside(Regions([region(geometry)]), SLIDE, mpp)
+
+    assert "Divided" not in str(caught.value)

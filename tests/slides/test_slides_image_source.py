@@ -81,6 +81,14 @@ def test_pictures_are_limited_by_what_would_be_held(tmp_path, colour, depth):
         open_slide(tmp_path / "a.png", 0.25)
 
 
+@pytest.mark.parametrize(("width", "height"), [(100_000_000, 1), (1, 100_000_000)])
+def test_a_picture_longer_than_any_slide_is_told_as_such_and_not_as_damaged(tmp_path, width, height):
+    (tmp_path / "a.png").write_bytes(png(width, height, colour=0))
+    with pytest.raises(SlideError, match=r"a side has at most 1,000,000 px") as refused:
+        open_slide(tmp_path / "a.png", 0.5)
+    assert "damaged" not in str(refused.value)
+
+
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
 def test_a_picture_with_a_bomb_in_a_chunk_ends_in_one_line(tmp_path, kind):
     bomb = b"name\0\0" + zlib.compress(bytes(100 * 2**20), 9)

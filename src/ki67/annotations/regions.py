@@ -52,6 +52,9 @@ NEGLIGIBLE_OUTSIDE_SHARE: Final = 1e-6
 """Below this the share outside is rounding of coordinates, not a region that sticks out."""
 
 
+SCALES: Final = (2.0, 4.0, 8.0, 16.0, 32.0)
+"""By how much a scan or a level of a pyramid may be finer than the slide: tried on coordinates beyond it."""
+
 LONGEST_SHOWN: Final = 60
 """Characters of a name from a file that a message shows."""
 
@@ -222,7 +225,7 @@ def tumour_label(regions: Regions) -> str | None:
     return UNCLASSIFIED if set(regions.labels) == {UNCLASSIFIED} else None
 
 
-def check_inside(regions: Regions, slide_bounds: RectUm) -> tuple[Regions, list[str]]:
+def check_inside(regions: Regions, slide_bounds: RectUm, file_mpp: float | None = None) -> tuple[Regions, list[str]]:
     """Clip regions to the slide and refuse those that cannot belong to it.
 
     Parameters
@@ -231,6 +234,9 @@ def check_inside(regions: Regions, slide_bounds: RectUm) -> tuple[Regions, list[
         Regions in µm.
     slide_bounds
         The slide's extent in µm (``Slide.bounds_um``).
+    file_mpp
+        µm per pixel by which coordinates of a file were read, for a word on how they would fit; None for regions that
+        come from elsewhere.
 
     Returns
     -------
@@ -255,7 +261,8 @@ def check_inside(regions: Regions, slide_bounds: RectUm) -> tuple[Regions, list[
         if share_outside > MOSTLY_OUTSIDE_SHARE:
             astray += float(region.geometry.area)
             if astray > STRAY_SHARE * whole:
-                raise RegionError(_outside_message(region, share_outside, slide_bounds, regions.source))
+                hint = _scale_hint(regions, slide_bounds, file_mpp) if file_mpp else ""
+                raise RegionError(_outside_message(region, share_outside, slide_bounds, regions.source) + hint)
             notes.append(f"{region.describe()}: {100 * share_outside:.0f} % of it lies outside the slide; left out")
             continue
         if share_outside <= NEGLIGIBLE_OUTSIDE_SHARE:
@@ -277,4 +284,24 @@ def _outside_message(region: Region, share_outside: float, slide: RectUm, source
         f"{slide.right_um:.0f} µm and y {slide.y_um:.0f} to {slide.bottom_um:.0f} µm. Coordinates in the file must "
         "be pixels of the slide's level 0 as QuPath counts them, not µm and not pixels of a smaller level; check "
         "that the file belongs to this slide and that the pixel size is right"
+    )
+
+
+def _scale_hint(regions: Regions, slide: RectUm, file_mpp: float) -> str:
+    """How all regions would lie on the slide with coordinates divided by a factor; empty where they would not."""
+    left, top, right, bottom = regions.bounds_um.bounds_um
+    if left < slide.x_um or top < slide.y_um:
+        return ""
+    least = max((right - slide.x_um) / slide.width_um, (bottom - slide.y_um) / slide.height_um)
+    if 1 < least <= file_mpp:
+        return (
+            f". Divided by {file_mpp:g}, the pixel size, all coordinates would lie on the slide: they may be µm, not "
+            "pixels"
+        )
+    scale = next((scale for scale in SCALES if least <= scale), None)
+    if scale is None:
+        return ""
+    return (
+        f". Divided by {scale:g} all coordinates would lie on the slide: they may be pixels of a scan, or a level, "
+        f"{scale:g} times as fine as this slide"
     )

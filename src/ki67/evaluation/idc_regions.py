@@ -85,7 +85,7 @@ def _read(path: Path, slide: Slide, label: str | None, *, may_be_empty: bool = F
     if may_be_empty and not regions:
         return regions, [f"{path.name}: holds no region"]
     chosen, notes = choose_regions(regions, label, path)
-    inside, clipped = check_inside(chosen, slide.shown_um)
+    inside, clipped = check_inside(chosen, slide.shown_um, slide.mpp)
     return inside, [*notes, *clipped]
 
 

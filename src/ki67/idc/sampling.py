@@ -193,7 +193,7 @@ def _plan(entry: SlideEntry, options: SampleOptions) -> _Plan:
         if options.mpp < FINEST_SHARE * slide.mpp:
             found = f"has pixels of {slide.mpp:g} µm, the patches are to have {options.mpp:g} µm"
             raise SlideError(entry.slide, found, f"Take --mpp {slide.mpp:g} or more, or leave the slide out.")
-        regions, notes = check_inside(read_regions(entry.regions, slide.frame), slide.shown_um)
+        regions, notes = check_inside(read_regions(entry.regions, slide.frame), slide.shown_um, slide.mpp)
         if not regions:
             way_out = "Outline its tissue (normal tissue, too, where there is no tumour), or leave the slide out."
             raise AnnotationError(entry.regions, "holds no region", way_out)

@@ -18,6 +18,8 @@ from ki67.slides.pixel_size import Found
 # more than any camera field or stitched field seen) come to this.
 LARGEST_FIELD_BYTES: Final = 2 * 2**30
 RGB_BYTES: Final = 3
+# A side of a plain picture: at 0.1 µm per pixel longer than the glass of a slide (76 mm). Beyond, decoders fail.
+LONGEST_FIELD_PX: Final = 1_000_000
 REPAIR: Final = "The file is damaged or incomplete: copy it again from the scanner"
 CONVERT: Final = "Save it as a tiled pyramidal TIFF (for example with 'vips tiffsave --tile --pyramid')"
 
@@ -96,7 +98,7 @@ class ArraySource:
 
 
 def check_field_size(path: Path, width_px: int, height_px: int, decoder_bytes_px: int = 0) -> None:
-    """Refuse a picture that is too large to be held in memory.
+    """Refuse a picture that is too large to be held in memory, or longer than any slide.
 
     Parameters
     ----------
@@ -108,8 +110,14 @@ def check_field_size(path: Path, width_px: int, height_px: int, decoder_bytes_px
     Raises
     ------
     SlideError
-        Above ``LARGEST_FIELD_BYTES``.
+        Above ``LARGEST_FIELD_BYTES``, or with a side above ``LONGEST_FIELD_PX``.
     """
+    if max(width_px, height_px) > LONGEST_FIELD_PX:
+        found = (
+            f"is a plain picture of {width_px:,} x {height_px:,} px: a side has at most {LONGEST_FIELD_PX:,} px, "
+            "more than a whole glass slide at any magnification"
+        )
+        raise SlideError(path, found, "Check what it is: no camera or scanner writes such a picture")
     needed = width_px * height_px * (RGB_BYTES + decoder_bytes_px)
     if needed > LARGEST_FIELD_BYTES:
         found = (

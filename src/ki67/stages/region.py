@@ -95,7 +95,7 @@ def take_regions(case: Case, section: CaseSlide, options: Options, target: str) 
 
     def work() -> Summary:
         chosen, warnings = choose_regions(regions, options.label, path)
-        inside, clipped = check_inside(chosen, section.slide.shown_um)
+        inside, clipped = check_inside(chosen, section.slide.shown_um, section.slide.mpp)
         write_regions(case.path(target), inside, section.slide.frame)
         return {
             "area_mm2": inside.area_mm2,
