@@ -179,6 +179,18 @@ def test_a_bow_tie_is_repaired_and_said_so(tmp_path: Path) -> None:
     assert regions.notes[0].startswith("feature 2 of regions.geojson: self-intersection, repaired")
 
 
+@pytest.mark.parametrize(
+    ("loop", "told"), [(20, "(area +4.1 %)"), (100, "(what all its loops enclose is taken: 15,000 px²)")]
+)
+def test_a_loop_that_took_area_away_is_not_told_as_an_increase(tmp_path: Path, loop: int, told: str) -> None:
+    outline = [[0, 0], [100, 0], [100, 100 + loop], [100 + loop, 100], [0, 100], [0, 0]]
+
+    regions = read(tmp_path, feature([outline]))
+
+    assert regions[0].geometry.area == pytest.approx((100**2 + loop**2 / 2) * MPP**2)
+    assert regions.notes[0].endswith(f"repaired {told}")
+
+
 def test_a_hole_that_crosses_the_outline_stays_a_hole(tmp_path: Path) -> None:
     hole = [[5, 5], [15, 5], [15, 8], [5, 8], [5, 5]]
 

@@ -29,6 +29,9 @@ NOT_AREAS: Final = frozenset({"Point", "MultiPoint", "LineString", "MultiLineStr
 _NOTEWORTHY_CHANGE: Final = 1e-9
 """Relative change of area that a repair is reported with as "unchanged"."""
 
+_LARGE_CHANGE: Final = 0.05
+"""Relative change from which a per cent says nothing: loops in opposite senses took each other's area away before."""
+
 
 LEAST_CORNERS: Final = 3
 """Different points of a ring that can have an area."""
@@ -304,8 +307,10 @@ def short(value: Any) -> str:
 
 
 def _area_change(before: Polygon, after: MultiPolygon) -> str:
-    """Area before the repair is the shoelace sum, in which the lobes of a bow-tie cancel."""
-    if not before.area > 0:
-        return f" (area now {after.area:.0f} px²)"
-    change = float(after.area / before.area) - 1.0
-    return " (area unchanged)" if abs(change) < _NOTEWORTHY_CHANGE else f" (area {100 * change:+.1f} %)"
+    """What a repair did to the area; before it that is the shoelace sum, in which the lobes of a bow-tie cancel."""
+    change = float(after.area / before.area) - 1.0 if before.area > 0 else float("inf")
+    if abs(change) < _NOTEWORTHY_CHANGE:
+        return " (area unchanged)"
+    if abs(change) < _LARGE_CHANGE:
+        return f" (area {100 * change:+.1f} %)"
+    return f" (what all its loops enclose is taken: {after.area:,.0f} px²)"
