@@ -5,6 +5,7 @@ The parent has everything imported and no thread running, so that a child costs 
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import resource
@@ -26,8 +27,11 @@ LIMIT_S: Final = 60.0
 LIMIT_BYTES: Final = 4 * 2**30
 # Addresses that threads and libraries reserve without using them are no memory: the hard wall stands above the limit.
 WALL_BYTES: Final = 9 * 2**30
-STALLED_S: Final = 25.0
-"""From here on the child says where it is, every time this passes, so that what hangs can be told apart."""
+WHERE: Final = signal.SIGUSR1
+"""Upon this a child says where it is, so that what hangs can be told apart. It is asked once, before it is killed: a
+watchdog that looks by itself (``faulthandler.dump_traceback_later``) reads frames while they change, and crashes."""
+
+TOLD_S: Final = 0.5
 
 STEP_S: Final = 0.5
 
@@ -110,7 +114,7 @@ def _child(work: Callable[[], int | None], out: int, err: int, where: int, cwd: 
         resource.setrlimit(resource.RLIMIT_AS, (WALL_BYTES, WALL_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         faulthandler.enable(file=where)
-        faulthandler.dump_traceback_later(STALLED_S, repeat=True, file=where)
+        faulthandler.register(WHERE, file=where)
         if cwd is not None:
             os.chdir(cwd)
         code = int(work() or 0)
@@ -134,12 +138,20 @@ def _wait(pid: int, limit_s: float) -> tuple[int, resource.struct_rusage, bool]:
     finally:
         os.close(handle)
     if not ready:
+        ask_where(pid)
         try:
             os.killpg(pid, signal.SIGKILL)
         except ProcessLookupError:
             os.kill(pid, signal.SIGKILL)
     _, status, usage = os.wait4(pid, 0)
     return status, usage, not ready
+
+
+def ask_where(pid: int) -> None:
+    """Have a child write where it is, and give it the time to."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, WHERE)
+    time.sleep(TOLD_S)
 
 
 def wait_for(handle: int, pid: int, limit_s: float) -> bool:

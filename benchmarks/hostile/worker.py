@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
 
-from hostile.isolate import DEFECT, LIMIT_S, STALLED_S, WALL_BYTES, Outcome, places, wait_for
+from hostile.isolate import DEFECT, LIMIT_S, WALL_BYTES, WHERE, Outcome, ask_where, places, wait_for
 
 MOST_INPUTS: Final = 300
 """After so many a worker is replaced: what libraries keep must not add up."""
@@ -83,6 +83,7 @@ class Worker:
 
     def _ended(self, seconds: float, *, timed_out: bool) -> Outcome:
         if timed_out:
+            ask_where(self._pid)
             os.kill(self._pid, signal.SIGKILL)
         _, status, usage = os.wait4(self._pid, 0)
         self._forget()
@@ -118,10 +119,10 @@ class Worker:
         logging.disable(logging.CRITICAL)
         sys.stdout = sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         faulthandler.enable(file=sys.stderr)
+        faulthandler.register(WHERE, file=sys.stderr)
         with os.fdopen(word_in) as words, os.fdopen(answer_out, "w") as answers:
             for line in words:
                 target, path = json.loads(line)
-                faulthandler.dump_traceback_later(STALLED_S, repeat=True, file=sys.stderr)
                 start, code, out, err = time.process_time(), 0, "", ""
                 try:
                     code = self._attempt(target, path)
@@ -129,7 +130,6 @@ class Worker:
                     code, out = 1, str(refusal)
                 except BaseException:  # noqa: BLE001 - all of it is a finding
                     code, err = DEFECT, traceback.format_exc()
-                faulthandler.cancel_dump_traceback_later()
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
                 facts = {"code": code, "out": out, "err": err, "cpu": time.process_time() - start, "peak": peak}
                 answers.write(json.dumps(facts) + "\n")
