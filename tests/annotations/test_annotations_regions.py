@@ -128,12 +128,20 @@ def test_a_region_wholly_or_mostly_outside_is_refused_with_numbers_and_a_hint(ge
 @pytest.mark.parametrize(
     ("geometry", "mpp", "told"),
     [
-        (box(900, 700, 1900, 1500), 0.25, "Divided by 2 all coordinates would lie on the slide"),
-        (box(1900, 700, 3900, 1500), 0.25, "Divided by 4 all coordinates"),
-        (box(900, 700, 2900, 1500), 3.0, "Divided by 3, the pixel size, all coordinates would lie on the slide"),
+        (
+            box(900, 700, 1900, 1500),
+            0.25,
+            "at 0.5 times the size all would lie on the slide: the numbers look like pixels 2 times finer",
+        ),
+        (box(1900, 700, 3900, 1500), 0.25, "at 0.25 times the size all"),
+        (
+            box(900, 700, 2900, 1500),
+            3.0,
+            "at 0.333 times the size all would lie on the slide: the numbers look like micrometres",
+        ),
     ],
 )
-def test_coordinates_that_would_fit_divided_by_a_factor_are_told(geometry: Polygon, mpp: float, told: str) -> None:
+def test_the_scale_at_which_regions_would_fit_is_told(geometry: Polygon, mpp: float, told: str) -> None:
     with pytest.raises(RegionError, match="lies outside the slide") as caught:
         check_inside(Regions([region(geometry)]), SLIDE, mpp)
 
@@ -141,10 +149,10 @@ def test_coordinates_that_would_fit_divided_by_a_factor_are_told(geometry: Polyg
     assert "\n" not in str(caught.value)
 
 
-def test_a_factor_counts_from_where_the_files_pixels_do() -> None:
+def test_that_scale_counts_from_where_the_files_pixels_do() -> None:
     shown = RectUm(500, 0, 1000, 800)
 
-    with pytest.raises(RegionError, match="Divided by 2 all"):
+    with pytest.raises(RegionError, match=r"at 0\.5 times the size all"):
         check_inside(Regions([region(box(1400, 0, 2500, 800))]), shown, 0.25)
 
 
@@ -152,10 +160,8 @@ def test_a_factor_counts_from_where_the_files_pixels_do() -> None:
     ("geometry", "mpp"),
     [(box(-500, 0, -1, 9), 0.25), (box(1e5, 0, 1e5 + 50, 50), 0.25), (box(1500, 0, 1900, 800), None)],
 )
-def test_nothing_is_told_of_a_factor_where_none_fits_or_no_file_was_read(
-    geometry: Polygon, mpp: float | None
-) -> None:
+def test_no_scale_is_told_where_none_fits_or_no_file_was_read(geometry: Polygon, mpp: float | None) -> None:
     with pytest.raises(RegionError, match="lies outside the slide") as caught:
         check_inside(Regions([region(geometry)]), SLIDE, mpp)
 
-    assert "Divided" not in str(caught.value)
+    assert "times the size" not in str(caught.value)

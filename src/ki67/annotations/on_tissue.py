@@ -111,7 +111,7 @@ def _share_of_pieces(region: BaseGeometry, places: NDArray[np.float64], tissue: 
 def likely_scale(places: NDArray[np.float64], tissue: TissueMask, frame: PixelFrame) -> str:
     """Clause that names the scale at which a region would lie on tissue; empty where there is none such."""
     origin_um = frame.to_um((0.0, 0.0))
-    scales = _scales(frame.mpp)
+    scales = file_scales(frame.mpp)
     moved = {scale: origin_um + scale * (places - origin_um) for scale in scales}
     shares = {scale: float(on_tissue(own, tissue).mean()) for scale, own in moved.items()}
     least = max(FITTING_SHARE, float(on_tissue(places, tissue).mean()) + _BETTER_BY)
@@ -123,7 +123,7 @@ def likely_scale(places: NDArray[np.float64], tissue: TissueMask, frame: PixelFr
     return f" (at {best:.3g} times the size {shares[best]:.0%} would lie on it: its numbers look like {scales[best]})"
 
 
-def _scales(mpp: float) -> dict[float, str]:
+def file_scales(mpp: float) -> dict[float, str]:
     """Factors between level-0 pixels and what else a file's numbers may be, and what that is."""
     scales = {
         scale: f"pixels of a level {scale:g} times smaller" if scale > 1 else f"pixels {1 / scale:g} times finer"

@@ -11,6 +11,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
+from ki67.annotations.on_tissue import file_scales
 from ki67.errors import RegionError
 from ki67.geometry import RectUm, area_mm2, as_multipolygon, union_of
 from ki67.vocabulary import EXCLUSION_KINDS
@@ -51,9 +52,6 @@ STRAY_SHARE: Final = 0.05
 NEGLIGIBLE_OUTSIDE_SHARE: Final = 1e-6
 """Below this the share outside is rounding of coordinates, not a region that sticks out."""
 
-
-SCALES: Final = (2.0, 4.0, 8.0, 16.0, 32.0)
-"""By how much a scan or a level of a pyramid may be finer than the slide: tried on coordinates beyond it."""
 
 LONGEST_SHOWN: Final = 60
 """Characters of a name from a file that a message shows."""
@@ -288,20 +286,13 @@ def _outside_message(region: Region, share_outside: float, slide: RectUm, source
 
 
 def _scale_hint(regions: Regions, slide: RectUm, file_mpp: float) -> str:
-    """How all regions would lie on the slide with coordinates divided by a factor; empty where they would not."""
+    """The largest scale at which all regions would lie on the slide; empty where they do at none."""
     left, top, right, bottom = regions.bounds_um.bounds_um
     if left < slide.x_um or top < slide.y_um:
         return ""
-    least = max((right - slide.x_um) / slide.width_um, (bottom - slide.y_um) / slide.height_um)
-    if 1 < least <= file_mpp:
-        return (
-            f". Divided by {file_mpp:g}, the pixel size, all coordinates would lie on the slide: they may be µm, not "
-            "pixels"
-        )
-    scale = next((scale for scale in SCALES if least <= scale), None)
-    if scale is None:
+    reach = max((right - slide.x_um) / slide.width_um, (bottom - slide.y_um) / slide.height_um)
+    fitting = {scale: what for scale, what in file_scales(file_mpp).items() if scale < 1 and scale * reach <= 1}
+    if not fitting:
         return ""
-    return (
-        f". Divided by {scale:g} all coordinates would lie on the slide: they may be pixels of a scan, or a level, "
-        f"{scale:g} times as fine as this slide"
-    )
+    scale = max(fitting)
+    return f" (at {scale:.3g} times the size all would lie on the slide: the numbers look like {fitting[scale]})"
