@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -15,29 +16,93 @@ from shapely.geometry.base import BaseGeometry
 from ki67 import cells, registration, scoring
 from ki67.annotations import read_regions
 from ki67.case import CaseView, read_case
-from ki67.case.artefacts import REGION_CARRIED, SCORED
+from ki67.case.artefacts import REGION_CARRIED, SCORE, SCORED
 from ki67.case.corrections import (
     CORRECTIONS,
+    CorrectedIndex,
     Correction,
+    CorrectionLog,
     Counted,
     Redo,
+    Reopen,
+    SignOut,
     Undo,
     What,
     effective,
     holding,
-    log_of,
     read_corrections,
+    signed_out,
+    version_of,
 )
 from ki67.case.folder import locked
+from ki67.case.manifest import MANIFEST
 from ki67.domain import checks_of
-from ki67.errors import CorrectionError
-from ki67.files import write_json
+from ki67.errors import CorrectionError, SignedOutError, StaleError
+from ki67.files import sha256_of, write_json
 from ki67.geometry import area_mm2
 from ki67.scoring import Score
 from ki67.vocabulary import UNREGISTERED
 
 COLUMNS = ("cell_id", *scoring.TABLE_COLUMNS)
 """What is read of the cell table."""
+
+
+@dataclass(frozen=True)
+class FinishedCase:
+    """A finished case as correcting it needs it: read once, however many corrections follow.
+
+    Parameters
+    ----------
+    view
+        The case.
+    manifest_sha256
+        Of the manifest that the view was made of.
+    """
+
+    view: CaseView
+    manifest_sha256: str
+
+    @classmethod
+    def read(cls, folder: str | Path) -> FinishedCase:
+        """Read a case.
+
+        Raises
+        ------
+        CaseError
+            Where the folder holds no case.
+        """
+        view = read_case(folder)
+        return cls(view, sha256_of(view.folder / MANIFEST))
+
+    def is_current(self) -> bool:
+        """Whether the case is still the one that was read: a run changes its manifest."""
+        path = self.view.folder / MANIFEST
+        return path.is_file() and sha256_of(path) == self.manifest_sha256
+
+    @cached_property
+    def counted(self) -> Counted:
+        """The automatic count.
+
+        Raises
+        ------
+        CaseError
+            Where the case is not finished, or damaged.
+        CorrectionError
+            Where it was counted before cells had lasting names.
+        """
+        view = self.view
+        view.require_finished()
+        table = view.read_cells(COLUMNS)
+        ids = cells.cell_ids(table["x_um"].to_numpy(), table["y_um"].to_numpy())
+        if not pc.all(pc.equal(table["cell_id"], ids)).as_py():
+            msg = f"{view.folder}: was counted before cells had lasting names. Run the command that made it again"
+            raise CorrectionError(msg)
+        return Counted(table, _region(view), {one.region_id: one.geometry for one in view.excluded or ()})
+
+    @property
+    def score_sha256(self) -> str:
+        """SHA-256 of the automatic score."""
+        return self.view.stages[SCORED].outputs[SCORE]
 
 
 @dataclass(frozen=True)
@@ -54,6 +119,8 @@ class CorrectedCase:
         Those that hold.
     unattached
         Those of them whose cell a recount did not find again.
+    counted
+        The cells with the corrections that hold; None where none does.
     """
 
     automatic: Score
@@ -61,10 +128,18 @@ class CorrectedCase:
     log: tuple[Correction, ...]
     holding: tuple[Correction, ...]
     unattached: tuple[Correction, ...]
+    counted: Counted | None = None
+
+    @property
+    def version(self) -> str:
+        """Name of this state of the corrections."""
+        return version_of(self.log)
 
 
-def corrected(folder: str | Path) -> CorrectedCase:
+def corrected(folder: str | Path, known: FinishedCase | None = None) -> CorrectedCase:
     """Score a case with its corrections; nothing is written.
+
+    ``known`` is the case where it was read before; it is read again where a run has changed it.
 
     Raises
     ------
@@ -75,11 +150,19 @@ def corrected(folder: str | Path) -> CorrectedCase:
     ScoreError
         Where too few cells are left.
     """
-    view = read_case(folder)
-    return _corrected(view, read_corrections(view.folder))
+    case = known if known is not None and known.is_current() else FinishedCase.read(folder)
+    return _corrected(case, read_corrections(case.view.folder))
 
 
-def correct(folder: str | Path, what: What, *, by: str, why: str) -> CorrectedCase:
+def correct(
+    folder: str | Path,
+    what: What,
+    *,
+    by: str,
+    why: str,
+    version: str | None = None,
+    known: FinishedCase | None = None,
+) -> CorrectedCase:
     """Add one entry to a case's corrections, and score it with them.
 
     Parameters
@@ -90,12 +173,20 @@ def correct(folder: str | Path, what: What, *, by: str, why: str) -> CorrectedCa
         What to correct; :class:`~ki67.case.corrections.Undo` takes the last one back.
     by, why
         Who corrects, and the reason.
+    version
+        State of the corrections that the person saw (:attr:`CorrectedCase.version`); None takes the last one.
+    known
+        The case where it was read before; it is read again where a run has changed it.
 
     Raises
     ------
     CorrectionError
         Where nothing can be undone or redone, no one is named, or a region reaches beyond what was counted: then
         nothing is written.
+    StaleError
+        Where somebody has corrected since.
+    SignedOutError
+        Where the case is signed out.
     BusyError
         Where a run is in the folder.
     CaseError, ScoreError
@@ -104,18 +195,54 @@ def correct(folder: str | Path, what: What, *, by: str, why: str) -> CorrectedCa
     if not by.strip() or not why.strip():
         raise CorrectionError("a correction needs who makes it and why; give --by NAME and --why TEXT")
     with locked(Path(folder)):
-        view = read_case(folder)
-        log = read_corrections(view.folder)
-        hold, undone = holding(log)
-        if isinstance(what, Undo) and not hold:
-            raise CorrectionError(f"{folder}: holds no correction to undo")
-        if isinstance(what, Redo) and not undone:
-            raise CorrectionError(f"{folder}: holds no undone correction to make again")
+        case = known if known is not None and known.is_current() else FinishedCase.read(folder)
+        log = read_corrections(case.view.folder)
+        if version not in {None, version_of(log)}:
+            msg = f"{folder}: was corrected by {log[-1].by if log else 'somebody'} since; look at it again first"
+            raise StaleError(msg)
+        _refuse_impossible(folder, what, log)
+        if isinstance(what, SignOut):
+            index = _corrected(case, log).score.index_percent
+            what = SignOut(index_percent=index, score_sha256=case.score_sha256)
         when = datetime.now(tz=UTC).isoformat(timespec="seconds")
         entry = Correction(number=len(log) + 1, by=by.strip(), when=when, why=why.strip(), what=what)
-        result = _corrected(view, (*log, entry))
-        write_json(view.folder / CORRECTIONS, log_of(result.log))
+        result = _corrected(case, (*log, entry))
+        kept = CorrectionLog(corrections=result.log, result=_in_short(case, result.score))
+        write_json(case.view.folder / CORRECTIONS, kept.model_dump(mode="json"))
     return result
+
+
+def sign_out(
+    folder: str | Path, *, by: str, version: str | None = None, known: FinishedCase | None = None
+) -> CorrectedCase:
+    """Sign a case out: its index stands, and nothing is corrected before it is opened again; as :func:`correct`."""
+    # What it is signed out with is found out under the lock.
+    unknown = SignOut(index_percent=None, score_sha256="")
+    return correct(folder, unknown, by=by, why="signed out", version=version, known=known)
+
+
+def _refuse_impossible(folder: str | Path, what: What, log: Sequence[Correction]) -> None:
+    hold, undone = holding(log)
+    signed = signed_out(log)
+    if signed is not None and not isinstance(what, Reopen):
+        msg = f"{folder}: was signed out by {signed.by} ({signed.when}); open it again first: ki67 correct … reopen"
+        raise SignedOutError(msg)
+    if signed is None and isinstance(what, Reopen):
+        raise CorrectionError(f"{folder}: is not signed out")
+    if isinstance(what, Undo) and not hold:
+        raise CorrectionError(f"{folder}: holds no correction to undo")
+    if isinstance(what, Redo) and not undone:
+        raise CorrectionError(f"{folder}: holds no undone correction to make again")
+
+
+def _in_short(case: FinishedCase, score: Score) -> CorrectedIndex:
+    return CorrectedIndex(
+        index_percent=score.index_percent,
+        ci95_percent=score.ci95_percent,
+        positive=score.positive,
+        negative=score.negative,
+        score_sha256=case.score_sha256,
+    )
 
 
 def place_of(folder: str | Path, cell: int) -> tuple[float, float]:
@@ -126,9 +253,9 @@ def place_of(folder: str | Path, cell: int) -> tuple[float, float]:
     CorrectionError
         Where there is no such cell.
     """
-    view = read_case(folder)
-    hold, _ = holding(read_corrections(view.folder))
-    table = effective(_automatic(view), hold).table
+    case = FinishedCase.read(folder)
+    hold, _ = holding(read_corrections(case.view.folder))
+    table = effective(case.counted, hold).table
     found = table.filter(pc.equal(table["cell_id"], cell))
     if not len(found):
         raise CorrectionError(f"{folder}: holds no cell {cell}; cell_id of 'ki67 export CASE cells.csv' names them")
@@ -151,22 +278,13 @@ def area_in(folder: str | Path, file: str | Path) -> dict[str, object]:
     return dict(mapping(geometry))
 
 
-def _corrected(view: CaseView, log: Sequence[Correction]) -> CorrectedCase:
-    hold, _ = holding(log)
+def _corrected(case: FinishedCase, log: Sequence[Correction]) -> CorrectedCase:
+    view, (hold, _) = case.view, holding(log)
     if not hold:
         return CorrectedCase(view.score, view.score, tuple(log), (), ())
-    counted = effective(_automatic(view), hold)
-    return CorrectedCase(view.score, _score(view, counted, len(hold)), tuple(log), tuple(hold), counted.unattached)
-
-
-def _automatic(view: CaseView) -> Counted:
-    view.require_finished()
-    table = view.read_cells(COLUMNS)
-    ids = cells.cell_ids(table["x_um"].to_numpy(), table["y_um"].to_numpy())
-    if not pc.all(pc.equal(table["cell_id"], ids)).as_py():
-        msg = f"{view.folder}: was counted before cells had lasting names. Run the command that made it again"
-        raise CorrectionError(msg)
-    return Counted(table, _region(view), {one.region_id: one.geometry for one in view.excluded or ()})
+    counted = effective(case.counted, hold)
+    score = _score(view, counted, len(hold))
+    return CorrectedCase(view.score, score, tuple(log), tuple(hold), counted.unattached, counted)
 
 
 def _region(view: CaseView) -> BaseGeometry:

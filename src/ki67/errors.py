@@ -96,6 +96,18 @@ class CorrectionError(Ki67Error):
     """A correction of a case that cannot be made."""
 
 
+class StaleError(CorrectionError):
+    """A correction made to a state of the case that is no longer the last one."""
+
+
+class SignedOutError(CorrectionError):
+    """A correction of a case that somebody has signed out."""
+
+
+class BeyondCountedError(CorrectionError):
+    """A region that reaches beyond where cells were counted: it needs a count of its own."""
+
+
 class DataSetError(FileError):
     """A data set whose layout or labels are not as documented."""
 

@@ -113,7 +113,7 @@ def test_each_tile_is_decoded_once_by_many_threads(blobs, monkeypatch):
     with open_slide(path, mpp=MPP) as slide:
         decoded = []
         original = slide._source._decoded
-        slide._source._cache.clear()
+        slide._source._cache.forget(slide._source._owner)
         monkeypatch.setattr(slide._source, "_decoded", lambda *key: (decoded.append(key), original(*key))[1])
         threads = [threading.Thread(target=slide.read, args=(slide.bounds_um, MPP)) for _ in range(4)]
         for thread in threads:

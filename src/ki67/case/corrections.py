@@ -7,8 +7,10 @@ holds the place besides: after a recount it finds its cell again where there is 
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -23,8 +25,8 @@ from shapely.geometry import MultiPolygon, shape
 from shapely.geometry.base import BaseGeometry
 
 from ki67.cells import MARGIN_UM, cell_ids
-from ki67.errors import CaseError, CorrectionError
-from ki67.files import read_json
+from ki67.errors import BeyondCountedError, CaseError, CorrectionError
+from ki67.files import json_text, read_json
 from ki67.geometry import as_multipolygon
 from ki67.vocabulary import BY_HAND, CLASSES
 
@@ -32,6 +34,9 @@ CORRECTIONS: Final = "corrections.json"
 FORMAT: Final = 1
 ATTACH_UM: Final = 2.0
 """A cell found this near to where one was corrected is that cell: half the radius of a small nucleus."""
+
+MOST_AT_ONCE: Final = 5000
+"""Cells that one entry may correct: more than a brush covers, and its text stays below a megabyte."""
 
 WAY_OUT: Final = "Restore the file from a copy, or remove it to be left with the automatic count."
 
@@ -70,6 +75,15 @@ class Add(_What):
     x_um: float
     y_um: float
     label: Label
+
+
+class Several(_What):
+    """Several cells are corrected at once, as with a brush; undone at once too."""
+
+    kind: Literal["several"] = "several"
+    of: tuple[Annotated[Relabel | Remove | Add, Field(discriminator="kind")], ...] = Field(
+        min_length=1, max_length=MOST_AT_ONCE
+    )
 
 
 class _OfArea(_What):
@@ -121,9 +135,24 @@ class Redo(_What):
     kind: Literal["redo"] = "redo"
 
 
-What = Annotated[
-    Relabel | Remove | Add | Exclude | Include | ReplaceRegion | Nudge | Undo | Redo, Field(discriminator="kind")
-]
+class SignOut(_What):
+    """The case is signed out with this index: nothing is corrected before it is opened again."""
+
+    kind: Literal["sign_out"] = "sign_out"
+    index_percent: float | None
+    score_sha256: str
+
+
+class Reopen(_What):
+    """The case is opened again for corrections."""
+
+    kind: Literal["reopen"] = "reopen"
+
+
+OfCells = Relabel | Remove | Add | Several
+OfAreas = Exclude | Include | ReplaceRegion | Nudge
+OfLog = Undo | Redo | SignOut | Reopen
+What = Annotated[OfCells | OfAreas | OfLog, Field(discriminator="kind")]
 
 
 class Correction(BaseModel):
@@ -138,12 +167,34 @@ class Correction(BaseModel):
     what: What
 
 
-class _Log(BaseModel):
-    format: Literal[1]
-    corrections: tuple[Correction, ...]
+class CorrectedIndex(BaseModel):
+    """What the corrections that hold make of the index; ``score_sha256`` tells of which automatic score."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index_percent: float | None
+    ci95_percent: tuple[float, float] | None
+    positive: int
+    negative: int
+    score_sha256: str
+
+
+class CorrectionLog(BaseModel):
+    """Content of ``corrections.json``: all entries, and the index with them for those who do not score anew."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = FORMAT
+    corrections: tuple[Correction, ...] = ()
+    result: CorrectedIndex | None = None
 
 
 def read_corrections(folder: Path) -> tuple[Correction, ...]:
+    """Entries of :func:`read_log`."""
+    return read_log(folder).corrections
+
+
+def read_log(folder: Path) -> CorrectionLog:
     """Read the corrections of a case, undone ones and undoing included; none where there is no file.
 
     Raises
@@ -153,18 +204,30 @@ def read_corrections(folder: Path) -> tuple[Correction, ...]:
     """
     path = folder / CORRECTIONS
     if not path.exists():
-        return ()
+        return CorrectionLog()
     try:
-        return _Log.model_validate(read_json(path, CaseError, WAY_OUT, "the corrections of a case")).corrections
+        return CorrectionLog.model_validate(read_json(path, CaseError, WAY_OUT, "the corrections of a case"))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise CaseError(path, f"is damaged ({place}: {first['msg']})", WAY_OUT) from error
 
 
-def log_of(corrections: Iterable[Correction]) -> dict[str, Any]:
-    """Content of ``corrections.json``."""
-    return {"format": FORMAT, "corrections": [one.model_dump(mode="json") for one in corrections]}
+def version_of(corrections: Sequence[Correction]) -> str:
+    """Name of the state that a log is in; another for any other log."""
+    text = json_text([one.model_dump(mode="json") for one in corrections], sort_keys=True)
+    return f"{len(corrections)}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def signed_out(corrections: Iterable[Correction]) -> Correction | None:
+    """Return the entry that signed a case out, where it was not opened again."""
+    last = None
+    for one in corrections:
+        if isinstance(one.what, SignOut):
+            last = one
+        elif isinstance(one.what, Reopen):
+            last = None
+    return last
 
 
 def holding(corrections: Iterable[Correction]) -> tuple[list[Correction], list[Correction]]:
@@ -182,7 +245,7 @@ def holding(corrections: Iterable[Correction]) -> tuple[list[Correction], list[C
         elif isinstance(one.what, Redo):
             if undone:
                 hold.append(undone.pop())
-        else:
+        elif not isinstance(one.what, SignOut | Reopen):
             hold.append(one)
             undone = []
     return hold, undone
@@ -204,6 +267,8 @@ class Counted:
         Corrections whose cell is not there any more.
     moved
         Whether the area is another than the automatic count's.
+    motion
+        How the region was nudged, float64 (3, 3), µm to µm.
     """
 
     table: pa.Table
@@ -211,6 +276,7 @@ class Counted:
     left_out: Mapping[str, BaseGeometry]
     unattached: tuple[Correction, ...] = ()
     moved: bool = False
+    motion: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
 
     @property
     def where(self) -> BaseGeometry:
@@ -256,21 +322,20 @@ class _Work:
         self._kept = np.ones(len(self._ids), bool)
         self._reach = counted.region.buffer(MARGIN_UM)
         self._region, self._left_out = counted.region, dict(counted.left_out)
-        self._moved = False
+        self._moved, self._motion = False, np.eye(3)
         self._unattached: list[Correction] = []
+        self._order = np.argsort(self._ids, kind="stable")
+        self._sorted = self._ids[self._order]
 
     def apply(self, one: Correction) -> None:
         what = one.what
-        if isinstance(what, Relabel | Remove):
-            row = self._find(what)
-            if row is None:
+        if isinstance(what, Several):
+            missing = [part for part in what.of if not self._of_cell(part)]
+            if missing:
                 self._unattached.append(one)
-            elif isinstance(what, Relabel):
-                self._label[row] = what.to
-            else:
-                self._kept[row] = False
-        elif isinstance(what, Add):
-            self._add(what)
+        elif isinstance(what, Relabel | Remove | Add):
+            if not self._of_cell(what):
+                self._unattached.append(one)
         elif isinstance(what, Exclude):
             self._exclude(what.geometry)
         elif isinstance(what, Include):
@@ -278,9 +343,10 @@ class _Work:
         elif isinstance(what, ReplaceRegion):
             self._move(what.geometry)
         elif isinstance(what, Nudge):
-            middle = self._region.centroid
-            turned = affinity.rotate(self._region, what.rotate_deg, origin=middle)
-            self._move(as_multipolygon(affinity.translate(turned, *what.shift_um)))
+            motion = _motion(self._region, what)
+            (a, b, x_um), (d, e, y_um) = motion[:2].tolist()
+            self._move(as_multipolygon(affinity.affine_transform(self._region, (a, b, d, e, x_um, y_um))))
+            self._motion = motion @ self._motion
 
     def result(self) -> Counted:
         kept = self._kept
@@ -300,12 +366,30 @@ class _Work:
             left_out=self._left_out,
             unattached=tuple(self._unattached),
             moved=self._moved,
+            motion=self._motion,
         )
 
+    def _of_cell(self, what: Relabel | Remove | Add) -> bool:
+        """Correct one cell; False where it is not there any more."""
+        if isinstance(what, Add):
+            self._add(what)
+            return True
+        row = self._find(what)
+        if row is None:
+            return False
+        if isinstance(what, Relabel):
+            self._label[row] = what.to
+        else:
+            self._kept[row] = False
+        return True
+
     def _find(self, what: _OfCell) -> int | None:
-        rows = np.flatnonzero((self._ids == what.cell) & self._kept)
-        if len(rows):
-            return int(rows[0])
+        first, last = np.searchsorted(self._sorted, [what.cell, what.cell + 1])
+        counted = len(self._sorted)
+        added = counted + np.flatnonzero(self._ids[counted:] == what.cell)
+        for row in (*self._order[first:last], *added):
+            if self._kept[row]:
+                return int(row)
         there = np.flatnonzero(self._kept)
         if not len(there):
             return None
@@ -348,7 +432,7 @@ class _Work:
                 f"{beyond_mm2:.3f} mm² of the region lie more than {MARGIN_UM:.0f} µm beside what was counted. Count "
                 "it anew into another folder: ki67 count KI67 --regions FILE --out CASE"
             )
-            raise CorrectionError(msg)
+            raise BeyondCountedError(msg)
         # What was left out was known in the old region only; beyond it the cells' own column says it.
         self._region = region
         self._left_out = {name: as_multipolygon(old.intersection(region)) for name, old in self._left_out.items()}
@@ -358,6 +442,15 @@ class _Work:
     def _within(self, area: BaseGeometry) -> NDArray[np.bool_]:
         shapely.prepare(area)
         return np.asarray(shapely.contains_xy(area, self._x, self._y), np.bool_)
+
+
+def _motion(region: BaseGeometry, nudge: Nudge) -> NDArray[np.float64]:
+    """Matrix (3, 3) of a nudge: a turn about the region's middle, then a shift."""
+    turn = math.radians(nudge.rotate_deg)
+    matrix = np.array([[math.cos(turn), -math.sin(turn), 0.0], [math.sin(turn), math.cos(turn), 0.0], [0, 0, 1]])
+    middle = np.array([region.centroid.x, region.centroid.y])
+    matrix[:2, 2] = middle - matrix[:2, :2] @ middle + np.array(nudge.shift_um)
+    return matrix
 
 
 def check_label(label: str) -> str:

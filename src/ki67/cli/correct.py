@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from ki67.case.corrections import What
     from ki67.correcting import CorrectedCase
 
+OF_THE_LOG = ("undo", "redo", "sign_out", "reopen")
+"""Entries that correct nothing themselves."""
+
 app = App(help="Correct the cells or the region of a case; the count itself stays.", no_args_is_help=True)
 
 By = Annotated[str, typer.Option("--by", help="Who corrects.")]
@@ -160,6 +163,24 @@ def redo(context: typer.Context, by: By, why: Why, as_json: Json = False, quiet:
     _made(context, Redo(), by, why, as_json)
 
 
+@app.command("sign-out")
+def sign_out(context: typer.Context, by: By, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Sign the case out: nothing is corrected before it is opened again."""
+    from ki67 import correcting
+
+    begin(quiet=quiet)
+    _tell(correcting.sign_out(context.obj, by=by), as_json=as_json)
+
+
+@app.command()
+def reopen(context: typer.Context, by: By, why: Why, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Open a case again that was signed out."""
+    from ki67.case.corrections import Reopen
+
+    begin(quiet=quiet)
+    _made(context, Reopen(), by, why, as_json)
+
+
 @app.command("list")
 def list_all(context: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
     """Tell all corrections, and the index without and with them."""
@@ -190,7 +211,7 @@ def _tell(found: CorrectedCase, *, as_json: bool) -> None:
     }
     lines = [
         f"{one.number}. {one.what.kind} by {one.by}, {one.when}: {one.why}"
-        + ("" if one.number in hold or one.what.kind in ("undo", "redo") else " (does not hold)")
+        + ("" if one.number in hold or one.what.kind in OF_THE_LOG else " (does not hold)")
         + (" (its cell was not found again)" if one.number in lost else "")
         for one in found.log
     ]

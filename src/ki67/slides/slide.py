@@ -21,6 +21,7 @@ from ki67.slides.frame import PixelFrame
 from ki67.slides.pixel_size import PixelSize
 from ki67.slides.resampling import Axis, resample
 from ki67.slides.sources import Source
+from ki67.slides.tile_budget import SharesTiles, TileBudget
 
 if TYPE_CHECKING:
     from ki67.slides.tissue import TissueMask
@@ -232,6 +233,11 @@ class Slide:
                     stream.seek(offset)
                     digest.update(stream.read(FINGERPRINT_SAMPLE_BYTES))
         return {"bytes": total, "sampled_sha256": digest.hexdigest()}
+
+    def share(self, budget: TileBudget) -> None:
+        """Keep decoded tiles within a budget that several slides share, not within the slide's own."""
+        if isinstance(self._source, SharesTiles):
+            self._source.share(budget)
 
     def close(self) -> None:
         """Release the file."""

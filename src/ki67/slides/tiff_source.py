@@ -18,6 +18,7 @@ from ki67.slides.codestream import JPEG2000_CODES, JPEG_CODES, READABLE_CODES, j
 from ki67.slides.openslide_source import one_line
 from ki67.slides.sources import CONVERT, REPAIR, ArraySource, check_field_size
 from ki67.slides.tiff_colour import RGB, YCBCR, to_rgb
+from ki67.slides.tile_budget import TileBudget
 from ki67.slides.tile_cache import TileCache
 
 PLANAR_CONTIG: Final = 1
@@ -178,7 +179,7 @@ class TiffSource:
         self._levels = tuple(_Level(pages) for pages in levels)
         self.level_sizes_px = tuple(level.size_px for level in self._levels)
         self._bytes = ByteSource(path)
-        self._cache = TileCache()
+        self._owner, self._cache = object(), TileCache()
 
     def read(self, level: int, left_px: int, top_px: int, width_px: int, height_px: int) -> RgbImage:
         """Read a rectangle that lies inside the level.
@@ -240,7 +241,7 @@ class TiffSource:
             whole = tile[: height * factor, : width * factor]
             return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
-        return self._cache.get((level, factor, row, column), shrunk)
+        return self._cache.get((self._owner, level, factor, row, column), shrunk)
 
     def _decoded(self, level: int, row: int, column: int) -> RgbImage:
         grid = self._levels[level]
@@ -287,11 +288,16 @@ class TiffSource:
         """Forget a level; coarser ones move up."""
         self._levels = tuple(grid for index, grid in enumerate(self._levels) if index != level)
         self.level_sizes_px = tuple(grid.size_px for grid in self._levels)
-        self._cache.clear()
+        self._cache.forget(self._owner)
+
+    def share(self, budget: TileBudget) -> None:
+        """Keep decoded tiles within a budget that several slides share."""
+        self._cache.forget(self._owner)
+        self._cache = budget.decoded
 
     def close(self) -> None:
         """Release the file and the cached tiles."""
-        self._cache.clear()
+        self._cache.forget(self._owner)
         self._bytes.close()
         self._tiff.close()
 

@@ -1,4 +1,4 @@
-"""A bounded cache in which each tile is decoded once, however many threads ask for it."""
+"""A bounded cache in which each tile is decoded once, however many threads ask for it; slides may share one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ EVICTED_AT_ONCE: Final = 64  # looked at for each tile that comes, the oldest fi
 ENTRY_BYTES: Final = 2048
 CACHE_BYTES: Final = 96 * 2**20  # two rows of 512 px tiles across a section 30,000 px wide
 
+Key = tuple[Hashable, ...]
+"""Whose tile it is, and which."""
+
 
 class TileCache:
     """Least recently used tiles make room; memory stays below ``limit_bytes`` plus the tiles in work."""
@@ -22,10 +25,10 @@ class TileCache:
     def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
         self._limit_bytes = limit_bytes
         self._lock = threading.Lock()
-        self._tiles: OrderedDict[Hashable, Future[RgbImage]] = OrderedDict()
+        self._tiles: OrderedDict[Key, Future[RgbImage]] = OrderedDict()
         self._bytes = 0
 
-    def get(self, key: Hashable, decode: Callable[[], RgbImage]) -> RgbImage:
+    def get(self, key: Key, decode: Callable[[], RgbImage]) -> RgbImage:
         """Return the tile; the first to ask decodes it, the others wait. An error is not kept."""
         with self._lock:
             future = self._tiles.get(key)
@@ -38,13 +41,15 @@ class TileCache:
             self._decode(key, decode, future)
         return future.result()
 
-    def clear(self) -> None:
-        """Forget every tile."""
+    def forget(self, owner: Hashable) -> None:
+        """Forget the tiles whose key begins with an owner: those of one slide, where several share a cache."""
         with self._lock:
-            self._tiles.clear()
-            self._bytes = 0
+            for key in [key for key in self._tiles if key[0] == owner]:
+                future = self._tiles.pop(key)
+                if future.done():
+                    self._bytes -= _cost(future.result())
 
-    def _decode(self, key: Hashable, decode: Callable[[], RgbImage], future: Future[RgbImage]) -> None:
+    def _decode(self, key: Key, decode: Callable[[], RgbImage], future: Future[RgbImage]) -> None:
         try:
             tile = decode()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting threads must hear of it
@@ -52,8 +57,8 @@ class TileCache:
                 self._tiles.pop(key, None)
             future.set_exception(error)
             return
-        future.set_result(tile)
         with self._lock:
+            future.set_result(tile)
             if self._tiles.get(key) is future:
                 self._bytes += _cost(tile)
             self._evict()
