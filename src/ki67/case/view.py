@@ -170,6 +170,27 @@ class CaseView:
         except pa.ArrowInvalid as error:
             raise CaseError(path, "is damaged", AGAIN) from error
 
+    def read_cell(self, row: int) -> dict[str, Any]:
+        """Read one row of the cell table, and no more of the file than the group of rows that holds it.
+
+        Raises
+        ------
+        CaseError
+            Where there is no such row, no cells were counted, or the table is damaged.
+        """
+        path, before = self.cells_file(), 0
+        try:
+            with parquet_file(path) as stream, pq.ParquetFile(stream) as table:
+                for group in range(table.num_row_groups):
+                    rows = table.metadata.row_group(group).num_rows
+                    if before <= row < before + rows:
+                        found: dict[str, Any] = table.read_row_group(group).slice(row - before, 1).to_pylist()[0]
+                        return found
+                    before += rows
+        except pa.ArrowInvalid as error:
+            raise CaseError(path, "is damaged", AGAIN) from error
+        raise CaseError(path, f"has no row {row}", "Name one of its rows.")
+
     def cells_file(self) -> Path:
         """Place of the cell table.
 

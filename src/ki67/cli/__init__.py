@@ -23,6 +23,7 @@ from ki67.cli import (
     idc,
     register,
     score,
+    serve,
     simulate,
     validate,
 )
@@ -69,6 +70,7 @@ app.command("export")(export.export)
 app.command("register")(register.register)
 app.command("validate")(validate.validate)
 app.command("simulate")(simulate.simulate)
+app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.add_typer(correct.app, name="correct")
 app.add_typer(idc.app, name="idc")

@@ -1,0 +1,142 @@
+"""The application: routes, the page, and how errors are told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import anyio.to_thread
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from ki67 import __version__
+from ki67.case.corrections import read_corrections, version_of
+from ki67.errors import BeyondCountedError, BusyError, Ki67Error, SignedOutError, StaleError
+from ki67.files import printable
+from ki67.server.guard import Guard
+from ki67.server.routes import cases, cells, corrections, downloads, fields, jobs, session, tiles
+from ki67.server.routes.common import FOR_EVER, PROBLEMS
+from ki67.server.state import State
+
+log = logging.getLogger("ki67.server")
+
+STATIC: Final = Path(__file__).parent / "static"
+"""The built page."""
+
+WORKERS: Final = 8
+"""Threads for all that is no tile; each may hold a case's numbers."""
+
+NO_PAGE: Final = (
+    "<!doctype html><html lang='en'><meta charset='utf-8'><title>ki67</title><h1>The page is not installed</h1>"
+    "<p>The server answers, and scripts can use it (<code>/api/openapi.json</code> describes it). The page itself is "
+    "built from <code>frontend/</code>: in a checkout run <code>npm ci</code> and <code>npm run build</code> there. "
+    "Then load this page again.</p></html>"
+)
+
+
+def create_app(state: State, port: int, static: Path = STATIC) -> ASGIApp:
+    """Make the application.
+
+    Parameters
+    ----------
+    state
+        What is served, and to whom.
+    port
+        Of the server.
+    static
+        Folder of the built page.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = WORKERS
+        yield
+        await anyio.to_thread.run_sync(state.close)
+
+    app = FastAPI(
+        title="ki67",
+        version=__version__,
+        description="Cases of ki67: slides as tiles, cells, regions, corrections, runs. Positions are µm in the "
+        "slide's own frame. For research use only; not a medical device.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        responses=PROBLEMS,
+    )
+    app.state.shared = state
+    for module in (session, cases, tiles, cells, corrections, fields, downloads, jobs):
+        app.include_router(module.router)
+    _tell_errors(app)
+    _serve_page(app, static)
+    return Guard(app, state.keys, port)
+
+
+def _tell_errors(app: FastAPI) -> None:
+    @app.exception_handler(HTTPException)
+    def refused(_: Request, error: HTTPException) -> Response:
+        return JSONResponse({"error": printable(str(error.detail))}, error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return JSONResponse({"error": printable(f"{place}: {first['msg']}")}, 422)
+
+    @app.exception_handler(StaleError)
+    def stale(request: Request, error: StaleError) -> Response:
+        folder = request.app.state.shared.places.case_folder(request.path_params["case_id"])
+        return JSONResponse({"error": printable(str(error)), "version": version_of(read_corrections(folder))}, 409)
+
+    @app.exception_handler(SignedOutError)
+    def signed_out(request: Request, error: SignedOutError) -> Response:
+        return stale(request, StaleError(str(error)))
+
+    @app.exception_handler(BeyondCountedError)
+    def beyond(_: Request, error: BeyondCountedError) -> Response:
+        text = printable(str(error))
+        return JSONResponse({"error": text, "needs_recount": text}, 422)
+
+    @app.exception_handler(BusyError)
+    def busy(_: Request, error: BusyError) -> Response:
+        return JSONResponse({"error": printable(str(error))}, 503, {"retry-after": "5"})
+
+    @app.exception_handler(Ki67Error)
+    def known(_: Request, error: Ki67Error) -> Response:
+        return JSONResponse({"error": printable(str(error))}, 422)
+
+    @app.exception_handler(Exception)
+    def unknown(request: Request, error: Exception) -> Response:
+        log.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error, exc_info=error)
+        return JSONResponse({"error": f"this is a defect of the program: {type(error).__name__}"}, 500)
+
+
+def _serve_page(app: FastAPI, static: Path) -> None:
+    @app.get("/", include_in_schema=False)
+    def page() -> Response:
+        index = static / "index.html"
+        if not index.is_file():
+            return HTMLResponse(NO_PAGE)
+        return FileResponse(index, media_type="text/html; charset=utf-8")
+
+    if static.is_dir():
+        app.mount("/", _Files(directory=static), name="static")
+
+
+class _Files(StaticFiles):
+    """Files of the page; those under ``assets/`` have their content's digest in their names."""
+
+    def file_response(self, *args: object, **named: object) -> Response:
+        """Answer with a file."""
+        answer = super().file_response(*args, **named)  # type: ignore[arg-type]
+        asset = str(args[0] if args else named["full_path"]).startswith(str(self.directory) + "/assets/")
+        answer.headers["cache-control"] = FOR_EVER if asset else "no-cache"
+        return answer

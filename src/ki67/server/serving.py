@@ -1,0 +1,101 @@
+"""Running the server on this machine's own address until it is stopped."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from ki67.errors import FileError, UsageError
+from ki67.server.app import create_app
+from ki67.server.state import State
+
+HOST: Final = "127.0.0.1"
+"""Only this machine: to others a server needs accounts and encryption, which this one has not."""
+
+STOP_WITHIN_S: Final = 10
+
+
+def serve(
+    root: Path, port: int, ready: Callable[[str, State], None], slides: tuple[Path, ...] = (), log: Path | None = None
+) -> None:
+    """Serve the cases below a folder, and return when the server was stopped.
+
+    Parameters
+    ----------
+    root
+        Folder of the cases.
+    port
+        Port to listen at; 0 for any that is free.
+    ready
+        Called with the address, its secret included, as soon as the server answers.
+    slides
+        Further folders from which slides may be read.
+    log
+        File that gets one line of JSON for each request.
+
+    Raises
+    ------
+    FileError
+        Where there is no such folder.
+    UsageError
+        Where the port is in use.
+    """
+    for folder in (root, *slides):
+        if not folder.is_dir():
+            raise FileError(folder, "is no folder", "Name the folder that holds the cases.")
+    if log is not None:
+        _log_to(log)
+    state = State.of(root, slides)
+    with _listening(port) as listener:
+        port = int(listener.getsockname()[1])
+        config = uvicorn.Config(
+            create_app(state, port),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            timeout_graceful_shutdown=STOP_WITHIN_S,
+        )
+        url = f"http://{HOST}:{port}/?token={state.keys.token}"
+        _Server(config, lambda: ready(url, state)).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def _listening(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        raise UsageError(f"port {port} {reason}; name another with --port, or none for any that is free") from error
+    return listener
+
+
+def _log_to(path: Path) -> None:
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise FileError(path, f"cannot be written ({error.strerror})", "Name another file with --log.") from error
+    handler.setFormatter(logging.Formatter('{"time": "%(asctime)s", "level": "%(levelname)s", "said": %(message)s}'))
+    logger = logging.getLogger("ki67.server")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
