@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -170,26 +171,30 @@ class CaseView:
         except pa.ArrowInvalid as error:
             raise CaseError(path, "is damaged", AGAIN) from error
 
-    def read_cell(self, row: int) -> dict[str, Any]:
-        """Read one row of the cell table, and no more of the file than the group of rows that holds it.
+    def read_rows(self, rows: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table:
+        """Read some rows of the cell table, in rising order, and no more of the file than their groups of rows.
 
         Raises
         ------
         CaseError
             Where there is no such row, no cells were counted, or the table is damaged.
         """
-        path, before = self.cells_file(), 0
+        path, wanted, before = self.cells_file(), np.unique(np.asarray(rows, np.int64)), 0
+        parts: list[pa.Table] = []
         try:
             with parquet_file(path) as stream, pq.ParquetFile(stream) as table:
+                if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < table.metadata.num_rows:
+                    raise CaseError(path, f"has no row {wanted[-1]}", "Name one of its rows.")
+                named = None if columns is None else [*columns]
                 for group in range(table.num_row_groups):
-                    rows = table.metadata.row_group(group).num_rows
-                    if before <= row < before + rows:
-                        found: dict[str, Any] = table.read_row_group(group).slice(row - before, 1).to_pylist()[0]
-                        return found
-                    before += rows
+                    count = table.metadata.row_group(group).num_rows
+                    own = wanted[(wanted >= before) & (wanted < before + count)] - before
+                    if len(own) or (group == 0 and not len(wanted)):
+                        parts.append(table.read_row_group(group, columns=named).take(pa.array(own)))
+                    before += count
         except pa.ArrowInvalid as error:
             raise CaseError(path, "is damaged", AGAIN) from error
-        raise CaseError(path, f"has no row {row}", "Name one of its rows.")
+        return pa.concat_tables(parts)
 
     def cells_file(self) -> Path:
         """Place of the cell table.

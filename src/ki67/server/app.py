@@ -34,10 +34,10 @@ WORKERS: Final = 8
 """Threads for all that is no tile; each may hold a case's numbers."""
 
 NO_PAGE: Final = (
-    "<!doctype html><html lang='en'><meta charset='utf-8'><title>ki67</title><h1>The page is not installed</h1>"
-    "<p>The server answers, and scripts can use it (<code>/api/openapi.json</code> describes it). The page itself is "
-    "built from <code>frontend/</code>: in a checkout run <code>npm ci</code> and <code>npm run build</code> there. "
-    "Then load this page again.</p></html>"
+    "<!doctype html><html lang='en'><meta charset='utf-8'><title>ki67</title><h1>The page is not there</h1>"
+    "<p>The server answers, and scripts can use it (<code>/api/openapi.json</code> describes it), but the page was "
+    "not built when ki67 was installed. In the checkout run <code>KI67_PAGE=build pip install --force-reinstall "
+    "--no-deps .</code>, then load this page again.</p></html>"
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from ki67.files import json_text
 from ki67.vocabulary import CLASSES, NEGATIVE, POSITIVE
 
 Rows = NDArray[np.intp]
+
+NOT_COUNTED: Final = 128
+"""Bit of a class's number: the cell lies outside the region, or where cells do not count."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,10 @@ class CellArrays:
         found = np.flatnonzero(self.cell_id == name)
         return int(found[0]) if len(found) else None
 
-    def within(self, x0: float, y0: float, x1: float, y1: float, *, counted_only: bool) -> Rows:
-        """Places of the cells in a rectangle in µm."""
+    def within(self, x0: float, y0: float, x1: float, y1: float) -> Rows:
+        """Places of the cells in a rectangle in µm, those that do not count included."""
         inside = (self.x_um >= x0) & (self.x_um <= x1) & (self.y_um >= y0) & (self.y_um <= y1)
-        return np.flatnonzero(inside & self.in_region if counted_only else inside)
+        return np.flatnonzero(inside)
 
     def gallery(self, order: str, label: int | None) -> Rows:
         """Places of the counted cells, ``uncertain`` or by falling ``probability``, or by ``class`` and then so.
@@ -120,13 +124,15 @@ class CellArrays:
     def packed(self, chosen: Rows) -> bytes:
         """Binary of the chosen cells, little-endian: their number as uint32, then one array after the other.
 
-        ``x_um`` float32, ``y_um`` float32, class uint8, probability float32, row uint32.
+        ``x_um`` float32, ``y_um`` float32, class uint8 (:data:`NOT_COUNTED` added where it does not count),
+        probability float32, row uint32.
         """
+        label = np.where(self.in_region[chosen], self.label[chosen], self.label[chosen] | NOT_COUNTED)
         parts = (
             np.array([len(chosen)], "<u4"),
             self.x_um[chosen].astype("<f4"),
             self.y_um[chosen].astype("<f4"),
-            self.label[chosen].astype("u1"),
+            label.astype("u1"),
             self.probability[chosen].astype("<f4"),
             self.row[chosen].astype("<u4"),
         )

@@ -22,6 +22,11 @@ from ki67.server.tiles import TilePlace, digest_of
 HEATMAP: Final = "heatmap"
 INDEX: Final = "index"
 AGREEMENT: Final = "agreement"
+LABELS: Final = {
+    HEATMAP: "Probability of invasive carcinoma",
+    INDEX: "Ki-67 index in hexagons",
+    AGREEMENT: "Estimated error of the registration",
+}
 
 LARGEST_ERROR_UM: Final = 50.0
 """Upper end of the colour scale of the registration's error: the width around the region that is counted too."""
@@ -84,20 +89,15 @@ class Hexagons:
 
 
 def layer_facts(case: OpenCase) -> list[dict[str, Any]]:
-    """Layers of a case: ``id``, the ``slide`` they lie on, ``digest``, and a legend from ``low`` to ``high``."""
+    """Layers of a case: ``id``, ``label``, the ``slide`` they lie on, ``digest``, and the ends of their colours."""
     found: list[dict[str, Any]] = []
-    for name, slide, low, high in (
-        (HEATMAP, "he", "0", "1"),
-        (INDEX, "ki67", "0 %", None),
-        (AGREEMENT, "he", "0 µm", f"{LARGEST_ERROR_UM:.0f} µm"),
-    ):
+    for name, label in LABELS.items():
         digest = layer_digest(case, name)
         if digest is not None:
-            if name == INDEX:
-                high = f"{_percent_end(case):.0f} %"
-            found.append(
-                {"id": name, "slide": slide, "digest": digest, "low": low, "high": high, "colours": "viridis"}
-            )
+            low, high = _ends(case, name)
+            legend = f"{low} (dark) to {high} (yellow)" + (", orange: no place found" if name == AGREEMENT else "")
+            facts = {"id": name, "label": label, "slide": layer_slide(name), "digest": digest}
+            found.append(facts | {"low": low, "high": high, "legend": legend})
     return found
 
 
@@ -143,9 +143,13 @@ def _hexagons(case: OpenCase) -> HexagonMap:
     return hexagon_map(TumourCells.of(counted.table), counted.where).judged(HEXAGON_CELLS)
 
 
-def _percent_end(case: OpenCase) -> float:
+def _ends(case: OpenCase, name: str) -> tuple[str, str]:
+    if name == HEATMAP:
+        return "0", "1"
+    if name == AGREEMENT:
+        return "0 µm", f"{LARGEST_ERROR_UM:.0f} µm"
     hexagons = _hexagons(case)
-    return scale_end(hexagons) if len(hexagons.cells) else 100.0
+    return "0 %", f"{scale_end(hexagons):.0f} %" if len(hexagons.cells) else "100 %"
 
 
 def _coloured(values: NDArray[Any], known: NDArray[np.bool_]) -> Rgba:

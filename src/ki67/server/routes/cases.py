@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
 
 import numpy as np
 from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field
 
 from ki67.case.corrections import signed_out
+from ki67.case.field_counts import program_fields
 from ki67.case.view import Role
 from ki67.correcting import CorrectedCase
 from ki67.errors import CaseError
@@ -25,7 +27,8 @@ from ki67.server.tiles import TILE_PX, digest_of
 
 router = APIRouter(prefix="/api/cases", tags=["cases"])
 
-_IN_NUMBERS = (
+_TILE: Final = "{level}/{col}_{row}"
+_IN_NUMBERS: Final = (
     *("index_percent", "index_corrected_percent", "ci95_percent", "positive", "negative", "other", "cells"),
     *(
         "area_mm2",
@@ -61,23 +64,11 @@ def case(case: Case, state: Shared) -> dict[str, Any]:
     facts |= in_short(view) | {"path": str(case.folder)}
     facts["slides"] = {role: _slide(case, role) for role in ("he", "ki67")}
     facts["registration"] = _registration(case)
-    facts["map_digest"] = map_digest(case)
+    facts |= _pictures(case)
     if not case.has_score:
-        return facts | {
-            "score": None,
-            "automatic": None,
-            "corrected": None,
-            "version": None,
-            "layers": layer_facts(case),
-        }
+        return facts | {"score": None, "automatic": None, "corrected": None, "version": None, "places": []}
     found = case.corrected()
-    return (
-        facts
-        | {"score": found.automatic.to_dict(), "layers": layer_facts(case)}
-        | numbers(found)
-        | {"cut_offs": found.score.to_dict()["cut_offs"], "hot_spots": found.score.to_dict()["hot_spots"]}
-        | {"guideline": found.automatic.to_dict()["guideline"]}
-    )
+    return facts | {"score": found.automatic.to_dict(), "places": _places(case, found)} | numbers(found)
 
 
 def numbers(found: CorrectedCase) -> dict[str, Any]:
@@ -96,7 +87,54 @@ def numbers(found: CorrectedCase) -> dict[str, Any]:
 
 def _in_numbers(score: Score) -> dict[str, Any]:
     told = score.to_dict()
-    return {name: told.get(name) for name in _IN_NUMBERS}
+    named = [
+        one | {"name": f"{one['source']} {one['year']}", "value": one["values_percent"][0]}
+        for one in told["cut_offs"] or ()
+    ]
+    return {name: told.get(name) for name in _IN_NUMBERS} | {"cut_offs": named}
+
+
+def _places(case: OpenCase, found: CorrectedCase) -> list[dict[str, Any]]:
+    """Places on the Ki-67 slide that are worth a look: hot spots, with corrections, and the guideline's fields."""
+    spots = [
+        {
+            "id": f"hot-spot-{number}",
+            "kind": "hot_spot",
+            "name": f"Hot spot {number}",
+            "circle_um": [spot.x_um, spot.y_um, spot.radius_um],
+            "positive": spot.positive,
+            "negative": spot.cells - spot.positive,
+            "index_percent": spot.index_percent,
+        }
+        for number, spot in enumerate(found.score.hot_spots or (), start=1)
+    ]
+    fields = [
+        {
+            "id": field.field_id,
+            "kind": "guideline",
+            "name": f"Field, {field.name}",
+            "circle_um": [field.x_um, field.y_um, field.radius_um],
+            "positive": field.positive,
+            "negative": field.cells - field.positive,
+            "index_percent": 100 * field.positive / field.cells,
+        }
+        for field in program_fields(case.view)
+    ]
+    return [*spots, *fields]
+
+
+def _pictures(case: OpenCase) -> dict[str, Any]:
+    """Where the tiles of the H&E in the Ki-67 frame and of the maps are."""
+    here, digest = f"/api/cases/{quote(case.case_id, safe='~')}", map_digest(case)
+    layers = []
+    for layer in layer_facts(case):
+        grid = case.grid(layer["slide"])
+        width, height = grid.size_px
+        size = {"width_px": width, "height_px": height, "width_um": width * grid.mpp, "height_um": height * grid.mpp}
+        tiles = f"{here}/layers/{layer['id']}/{layer['digest']}/{_TILE}.png"
+        layers.append(layer | size | {"tiles": tiles, "max_level": grid.last_level})
+    warped = None if digest is None else f"{here}/warped/{digest}/{_TILE}.jpg"
+    return {"layers": layers, "warped": warped, "map_digest": digest}
 
 
 def _slide(case: OpenCase, role: Role) -> dict[str, Any] | None:
@@ -105,7 +143,7 @@ def _slide(case: OpenCase, role: Role) -> dict[str, Any] | None:
         return None
     width, height = record.size_px
     digest, why_not = case.digest(role), case.why_not(role)
-    place = f"/api/cases/{{case}}/slides/{role}/{digest}"
+    here = f"/api/cases/{quote(case.case_id, safe='~')}/slides/{role}"
     return {
         "file": Path(record.path).name,
         "width_px": width,
@@ -116,7 +154,8 @@ def _slide(case: OpenCase, role: Role) -> dict[str, Any] | None:
         "tile_px": TILE_PX,
         "max_level": case.grid(role).last_level,
         "digest": digest,
-        "dzi": f"{place}/{{level}}/{{column}}_{{row}}.jpg",
+        "tiles": f"{here}/{digest}/{_TILE}.jpg",
+        "thumbnail": f"{here}/thumbnail.jpg",
         "available": why_not is None,
         "why_not": why_not,
         "warnings": list(record.warnings),

@@ -20,6 +20,7 @@ from ki67.vocabulary import CLASSES
 router = APIRouter(prefix="/api/cases/{case_id}", tags=["cells"])
 
 MOST_AT_ONCE: Final = 400_000
+MOST_OUTLINES: Final = 5000
 LARGEST_CROP_PX: Final = 512
 Label = Literal["other", "positive", "negative"]
 Edge = Annotated[float, Query(ge=-1e6, le=1e6, allow_inf_nan=False)]
@@ -34,17 +35,16 @@ def cells(
     x1: Edge = 1e6,
     y1: Edge = 1e6,
     limit: Annotated[int, Query(ge=1, le=MOST_AT_ONCE)] = MOST_AT_ONCE,
-    everywhere: Annotated[bool, Query(description="Cells that do not count where they lie, too.")] = False,
 ) -> Response:
     """Answer with the cells in a rectangle in µm, little-endian, one array after the other.
 
     ``uint32`` their number n, then ``float32 x_um[n]``, ``float32 y_um[n]``, ``uint8 class[n]`` (0 other, 1 positive,
-    2 negative), ``float32 probability[n]`` (NaN where there is none), ``uint32 row[n]``. ``X-Total`` tells how many
-    lie there; where that is more than ``limit``, some spread evenly are given. ``X-Version`` is the state of the
-    corrections.
+    2 negative; 128 more where the cell does not count), ``float32 probability[n]`` (NaN where there is none),
+    ``uint32 row[n]``. ``X-Total`` tells how many lie there; where that is more than ``limit``, some spread evenly are
+    given. ``X-Version`` is the state of the corrections, ``X-Classes`` names the classes.
     """
     found = case.cells()
-    chosen = found.within(x0, y0, x1, y1, counted_only=not everywhere)
+    chosen = found.within(x0, y0, x1, y1)
     total = len(chosen)
     if total > limit:
         chosen = chosen[np.linspace(0, total - 1, limit).astype(np.intp)]
@@ -60,6 +60,38 @@ def raster(case: Case, cell_um: Annotated[float, Query(ge=4, le=1000, allow_inf_
     """
     headers = {"x-version": case.corrected().version}
     return Response(case.cells().raster(cell_um), media_type="application/octet-stream", headers=headers)
+
+
+@router.get("/cells/outlines", response_class=Response, responses=BINARY)
+def outlines(
+    case: Case,
+    x0: Edge,
+    y0: Edge,
+    x1: Edge,
+    y1: Edge,
+    limit: Annotated[int, Query(ge=1, le=MOST_OUTLINES)] = MOST_OUTLINES,
+) -> Response:
+    """Answer with outlines of the nuclei whose middles lie in a rectangle in µm, little-endian.
+
+    ``uint32`` their number n, ``uint32 row[n]``, ``uint32 corners[n]``, then ``float32`` x, y, x, y, … in µm of one
+    after the other. Cells that were added have none. Where more lie there than ``limit``, the first are given.
+    """
+    found = case.cells()
+    chosen = found.within(x0, y0, x1, y1)
+    rows = found.row[chosen]
+    rows = rows[rows < found.automatic_rows][:limit]
+    shapes = case.view.read_rows(rows.tolist(), ("outline_um",))["outline_um"].combine_chunks()
+    corners = np.asarray(shapes.value_lengths(), np.int64) // 2
+    parts = (
+        np.array([len(rows)], "<u4"),
+        rows.astype("<u4"),
+        corners.astype("<u4"),
+        np.asarray(shapes.flatten(), np.float32).astype("<f4"),
+    )
+    headers = {"x-version": case.corrected().version}
+    return Response(
+        b"".join(part.tobytes() for part in parts), media_type="application/octet-stream", headers=headers
+    )
 
 
 @router.get("/cells/{row}")
@@ -79,7 +111,7 @@ def cell(case: Case, row: Number) -> dict[str, Any]:
     }
     if row >= found.automatic_rows:
         return told | {"automatic_label": None}
-    known = case.view.read_cell(row)
+    known = case.view.read_rows([row]).to_pylist()[0]
     return (
         told
         | {"automatic_label": known.pop("label")}

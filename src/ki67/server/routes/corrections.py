@@ -78,13 +78,13 @@ class _OfCells(Because):
 
     row: Row | None = None
     rows: Annotated[list[Row], Field(min_length=1, max_length=MOST_AT_ONCE)] | None = None
-    cell: Key | None = None
-    cells: Annotated[list[Key], Field(min_length=1, max_length=MOST_AT_ONCE)] | None = None
+    key: Key | None = None
+    keys: Annotated[list[Key], Field(min_length=1, max_length=MOST_AT_ONCE)] | None = None
 
     @model_validator(mode="after")
     def _one_of_four(self) -> _OfCells:
-        if sum(one is not None for one in (self.row, self.rows, self.cell, self.cells)) != 1:
-            raise ValueError("give one of row, rows, cell and cells")
+        if sum(one is not None for one in (self.row, self.rows, self.key, self.keys)) != 1:
+            raise ValueError("give one of row, rows, key and keys")
         return self
 
 
@@ -105,7 +105,8 @@ class AddBody(Because):
     """Add a cell that was missed, at a place in µm of the Ki-67 slide."""
 
     kind: Literal["add"]
-    at_um: tuple[Micrometres, Micrometres]
+    x_um: Micrometres
+    y_um: Micrometres
     label: Label
 
 
@@ -209,10 +210,9 @@ def _what(case: OpenCase, body: CorrectionBody) -> What:
         parts = [_of_cell(body, cell, x_um, y_um) for cell, x_um, y_um in _cells(case.cells(), body)]
         return parts[0] if len(parts) == 1 else Several(of=tuple(parts))
     if isinstance(body, AddBody):
-        x_um, y_um = body.at_um
-        if not _bounds(case, "ki67").polygon.covers(Point(x_um, y_um)):
+        if not _bounds(case, "ki67").polygon.covers(Point(body.x_um, body.y_um)):
             raise CorrectionError("the place lies beside the slide")
-        return Add(x_um=x_um, y_um=y_um, label=body.label)
+        return Add(x_um=body.x_um, y_um=body.y_um, label=body.label)
     if isinstance(body, NudgeBody):
         if max(map(abs, body.shift_um)) > FARTHEST_NUDGE_UM:
             raise CorrectionError(f"a nudge goes to {FARTHEST_NUDGE_UM:.0f} µm either way; register anew instead")
@@ -239,7 +239,7 @@ def _cells(found: CellArrays, body: RelabelBody | RemoveBody) -> list[tuple[int,
         Where there is no such cell.
     """
     rows = body.rows if body.rows is not None else [] if body.row is None else [body.row]
-    keys = body.cells if body.cells is not None else [] if body.cell is None else [body.cell]
+    keys = body.keys if body.keys is not None else [] if body.key is None else [body.key]
     places = [found.index_of(row) for row in dict.fromkeys(rows)]
     places += [found.index_of_name(key) for key in dict.fromkeys(keys)]
     if any(place is None for place in places):
