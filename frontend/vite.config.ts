@@ -1,0 +1,25 @@
+import { readFileSync } from "node:fs";
+import { defineConfig, type Plugin } from "vite";
+
+/** The licence of what is bundled goes with it. */
+function licences(): Plugin {
+  return {
+    name: "licences",
+    apply: "build",
+    generateBundle() {
+      const source = readFileSync("node_modules/openseadragon/LICENSE.txt");
+      this.emitFile({ type: "asset", fileName: "assets/openseadragon-LICENSE.txt", source });
+    },
+  };
+}
+
+export default defineConfig({
+  plugins: [licences()],
+  build: {
+    target: "es2022",
+    modulePreload: { polyfill: false },
+    assetsInlineLimit: 0,
+    chunkSizeWarningLimit: 700,
+  },
+  server: { proxy: { "/api": "http://127.0.0.1:8067" } },
+});
