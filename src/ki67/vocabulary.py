@@ -83,6 +83,13 @@ class RegistrationMode(StrEnum):
     deformable = "deformable"
 
 
+class IdcArchitecture(StrEnum):
+    """Networks that tell carcinoma on H&E patches."""
+
+    inception_v1 = "inception_v1"
+    efficientnet_lite0 = "efficientnet_lite0"
+
+
 class AdaptMethod(StrEnum):
     """Ways to adapt a model to another laboratory's slides."""
 
@@ -90,11 +97,29 @@ class AdaptMethod(StrEnum):
     dann = "dann"
 
 
+class Language(StrEnum):
+    """Languages of the report; their wording is in ``ki67/report/wording``."""
+
+    en = "en"
+    de = "de"
+
+
 class Layer(StrEnum):
     """Maps of a case: the index in hexagons on the Ki-67 slide, the probability of carcinoma on the H&E slide."""
 
     INDEX = "index"
     HEATMAP = "heatmap"
+
+
+class RegionFormat(StrEnum):
+    """Formats of labelled regions, by the programs that draw them."""
+
+    qupath = "qupath"
+    dsa = "dsa"
+    asap = "asap"
+    imagescope = "imagescope"
+    halo = "halo"
+    ndpa = "ndpa"
 
 
 class Layout(StrEnum):

@@ -450,8 +450,9 @@ def test_missing_files_folders_and_other_formats_are_refused(tmp_path: Path) -> 
         read_regions(tmp_path / "absent.geojson", PixelFrame(MPP))
     with pytest.raises(AnnotationError, match="cannot be read"):
         read_regions(tmp_path / "folder.json", PixelFrame(MPP))
-    with pytest.raises(AnnotationError, match=r"\.xml; readable: \.geojson \(QuPath GeoJSON\)"):
-        read_regions(tmp_path / "regions.xml", PixelFrame(MPP))
+    (tmp_path / "regions.txt").write_text("IDC")
+    with pytest.raises(AnnotationError, match=r"\.txt; known: \.geojson \.json \(QuPath GeoJSON\)"):
+        read_regions(tmp_path / "regions.txt", PixelFrame(MPP))
     with pytest.raises(AnnotationError, match="no suffix"):
         write_regions(tmp_path / "regions", Regions(), PixelFrame(MPP))
 

@@ -20,6 +20,9 @@ from ki67.slides import PixelFrame
 MAX_COORDINATE_PX: Final = 1e8
 """Fifty times the longest edge of any whole slide (about 2 million px); beyond, areas lose their precision."""
 
+PIXELS_AS_UM: Final = 1.0
+"""Pixel size of a frame where no slide is known: what is read in it is in pixels, and said of µm is nothing."""
+
 COORDINATE_DECIMALS: Final = 3
 """Decimals of a pixel written to files: a thousandth of a pixel is below anything a scanner resolves."""
 

@@ -31,14 +31,12 @@ from ki67.annotations.qupath_objects import (
     read_objects,
 )
 from ki67.annotations.regions import UNCLASSIFIED, Region, Regions
+from ki67.annotations.shapes import LARGEST_NUCLEUS_UM2
 from ki67.errors import AnnotationError
 from ki67.files import atomic_path
 from ki67.slides import PixelFrame
 
 _CELLS: Final = CELL_TYPES - {"tile"}
-_LARGEST_NUCLEUS_UM2: Final = 400.0
-"""A larger annotation is a region; QuPath's own cell detection takes nothing larger for a nucleus by default."""
-
 _ID_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_OID, "ki67 region")
 
 _NAMED: Final = 3
@@ -114,7 +112,7 @@ def read_cells(path: Path, frame: PixelFrame) -> dict[str, NDArray[np.float64]]:
     if features and not found:
         raise AnnotationError(
             path,
-            f"holds no cells: its {len(features)} features are lines, or areas above {_LARGEST_NUCLEUS_UM2:g} µm²",
+            f"holds no cells: its {len(features)} features are lines, or areas above {LARGEST_NUCLEUS_UM2:g} µm²",
             "Label cells by points or detections; check the pixel size.",
         )
     return {label: np.concatenate(parts) for label, parts in found.items()}
@@ -130,14 +128,15 @@ def _cell_centres(
         outline, _ = polygons_px(feature.nucleus or feature.geometry or {})
     except GeometryFault as reason:
         raise fault(path, feature.number, str(reason)) from reason
-    small = outline.area * frame.mpp**2 <= _LARGEST_NUCLEUS_UM2
+    small = outline.area * frame.mpp**2 <= LARGEST_NUCLEUS_UM2
     if feature.object_type in _CELLS or (outlined_by_hand and feature.object_type == "annotation" and small):
         return frame.to_um([[outline.centroid.x, outline.centroid.y]])
     return np.empty((0, 2))
 
 
-def write_regions(path: Path, regions: Regions, frame: PixelFrame) -> None:
+def write_regions(path: Path, regions: Regions, frame: PixelFrame) -> list[str]:
     """Write regions as a QuPath FeatureCollection of annotations; see :func:`ki67.annotations.write_regions`."""
+    vanished = 0
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write('{"type":"FeatureCollection","features":[')
         before = "\n"
@@ -145,12 +144,14 @@ def write_regions(path: Path, regions: Regions, frame: PixelFrame) -> None:
             geometry_px = rounded_px(region.geometry, frame)
             if geometry_px.is_empty:
                 # Less than a thousandth of a pixel across: as a region of the file it would be refused.
+                vanished += 1
                 continue
             feature = _feature_of(region, geometry_px)
             stream.write(before)
             stream.write(json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
             before = ",\n"
         stream.write("\n]}\n")
+    return [f"{vanished} region(s) less than a thousandth of a pixel across"] if vanished else []
 
 
 def _feature_of(region: Region, geometry_px: Polygon | MultiPolygon) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def _children(path: Path, number: int, element: Mapping[str, Any]) -> list[Any]:
 
 
 def _load(path: Path) -> Any:
-    data = _bytes(path)
+    data = read_bytes(path, WAY_OUT)
     encoding = json.detect_encoding(data)
     try:
         text = data.decode(encoding)
@@ -135,8 +135,14 @@ def _load(path: Path) -> Any:
     return parse_json(text, path, AnnotationError, WAY_OUT, strict=False)
 
 
-def _bytes(path: Path) -> bytes:
-    """Content of a file, unpacked where it is packed with gzip."""
+def read_bytes(path: Path, way_out: str) -> bytes:
+    """Content of a file, unpacked where it is packed with gzip.
+
+    Raises
+    ------
+    AnnotationError
+        Where it is missing, no regular file, damaged or larger than :data:`MAX_BYTES`.
+    """
     try:
         found = path.stat()
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
@@ -148,7 +154,7 @@ def _bytes(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise AnnotationError(path, "does not exist", "Check the path.") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise AnnotationError(path, f"is damaged ({error})", WAY_OUT) from error
+        raise AnnotationError(path, f"is damaged ({error})", way_out) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise AnnotationError(path, f"cannot be read ({reason})", "Check the path and permissions.") from error

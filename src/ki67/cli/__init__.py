@@ -12,6 +12,7 @@ from ki67.cli import (
     cells,
     check,
     compete,
+    convert,
     correct,
     count,
     demo,
@@ -22,6 +23,7 @@ from ki67.cli import (
     gold,
     idc,
     register,
+    report,
     score,
     serve,
     simulate,
@@ -68,10 +70,12 @@ app.command("count")(count.count)
 app.command("compete")(compete.compete)
 app.command("export")(export.export)
 app.command("register")(register.register)
+app.command("report")(report.report)
 app.command("validate")(validate.validate)
 app.command("simulate")(simulate.simulate)
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
+app.add_typer(convert.app, name="annotations")
 app.add_typer(correct.app, name="correct")
 app.add_typer(idc.app, name="idc")
 app.add_typer(cells.app, name="cells")

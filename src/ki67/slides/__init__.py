@@ -1,6 +1,6 @@
 """Whole slides and plain images: opening, reading any rectangle at any resolution, tissue, writing pyramids."""
 
-from ki67.slides.frame import PixelFrame
+from ki67.slides.frame import GlassPlace, PixelFrame
 from ki67.slides.opening import READING_VERSION, open_slide
 from ki67.slides.pyramid import write_pyramid
 from ki67.slides.sameness import same_picture
@@ -10,6 +10,7 @@ from ki67.slides.tissue import TissueMask, tissue_mask
 
 __all__ = [
     "READING_VERSION",
+    "GlassPlace",
     "Level",
     "PixelFrame",
     "Slide",

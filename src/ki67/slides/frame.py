@@ -7,6 +7,7 @@ from that part's corner. Every file that another program wrote, or shall read, g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,42 @@ _BOUNDS: Final = (
     openslide.PROPERTY_NAME_BOUNDS_HEIGHT,
 )
 
+_GLASS: Final = (
+    "hamamatsu.XOffsetFromSlideCentre",
+    "hamamatsu.YOffsetFromSlideCentre",
+    openslide.PROPERTY_NAME_MPP_X,
+    openslide.PROPERTY_NAME_MPP_Y,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GlassPlace:
+    """Where the picture of a Hamamatsu slide lies on its glass, by which NDP.view counts (its NDPA files).
+
+    Parameters
+    ----------
+    offset_nm
+        Of the picture's centre from the glass's, x right, y down.
+    mpp
+        µm per pixel of level 0 along x and y, as the file states it, whatever ``--mpp`` says.
+    size_px
+        Width and height of level 0.
+    """
+
+    offset_nm: Px
+    mpp: Px
+    size_px: Px
+
+    def to_px(self, xy_nm: ArrayLike) -> NDArray[np.float64]:
+        """Places (..., 2) in nm from the centre of the glass, in pixels from the top left of level 0."""
+        from_centre = np.asarray(xy_nm, np.float64) - self.offset_nm
+        return from_centre / (1000.0 * np.asarray(self.mpp)) + np.asarray(self.size_px) / 2.0
+
+    def to_nm(self, xy_px: ArrayLike) -> NDArray[np.float64]:
+        """Places (..., 2) in pixels from the top left of level 0, in nm from the centre of the glass."""
+        from_centre = np.asarray(xy_px, np.float64) - np.asarray(self.size_px) / 2.0
+        return from_centre * (1000.0 * np.asarray(self.mpp)) + self.offset_nm
+
 
 @dataclass(frozen=True, slots=True)
 class PixelFrame:
@@ -41,11 +78,19 @@ class PixelFrame:
         Where their (0, 0) lies, in pixels of level 0 from its top left.
     shown_px
         Width and height of what they show; None: all of level 0.
+    glass
+        Where the picture lies on the glass; None where the file does not say (all but Hamamatsu's).
     """
 
     mpp: float
     origin_px: Px = CORNER
     shown_px: Px | None = None
+    glass: GlassPlace | None = None
+
+    @property
+    def from_corner(self) -> PixelFrame:
+        """The same slide for programs that show all of it and count from the top left of level 0."""
+        return PixelFrame(self.mpp)
 
     def to_um(self, xy_px: ArrayLike) -> NDArray[np.float64]:
         """Places (..., 2) in another program's pixels, in µm in the slide's own frame."""
@@ -78,13 +123,26 @@ def foreign_frame(path: Path, size_px: tuple[int, int], mpp: float) -> PixelFram
         if openslide.OpenSlide.detect_format(path) is None:
             return whole
         with openslide.OpenSlide(path) as handle:
-            shown = shown_part(handle.properties)
-            if shown is None or tuple(handle.dimensions) != tuple(size_px):
+            if tuple(handle.dimensions) != tuple(size_px):
                 return whole
+            glass = glass_place(handle.properties, size_px)
+            shown = shown_part(handle.properties)
+            if shown is None:
+                return PixelFrame(mpp, glass=glass)
     except openslide.OpenSlideError:
         return whole
     left, top, width, height = shown
-    return PixelFrame(mpp, (left, top), (width, height))
+    return PixelFrame(mpp, (left, top), (width, height), glass)
+
+
+def glass_place(properties: Mapping[str, str], size_px: tuple[int, int]) -> GlassPlace | None:
+    """Where a picture lies on its glass by OpenSlide's properties; None where they do not say."""
+    try:
+        offset_x, offset_y, mpp_x, mpp_y = (float(properties[name]) for name in _GLASS)
+    except (KeyError, ValueError):
+        return None
+    sound = math.isfinite(offset_x + offset_y + mpp_x + mpp_y) and min(mpp_x, mpp_y) > 0
+    return GlassPlace((offset_x, offset_y), (mpp_x, mpp_y), size_px) if sound else None
 
 
 def shown_part(properties: Mapping[str, str]) -> tuple[float, float, float, float] | None:
