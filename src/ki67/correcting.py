@@ -15,8 +15,8 @@ from shapely.geometry.base import BaseGeometry
 
 from ki67 import cells, registration, scoring
 from ki67.annotations import read_regions
-from ki67.case import CaseView, read_case
-from ki67.case.artefacts import REGION_CARRIED, SCORE, SCORED
+from ki67.case import Case, CaseView, read_case
+from ki67.case.artefacts import REGION_CARRIED, REPORTED, SCORE, SCORED
 from ki67.case.corrections import (
     CORRECTIONS,
     CorrectedIndex,
@@ -35,7 +35,7 @@ from ki67.case.corrections import (
     version_of,
 )
 from ki67.case.folder import locked
-from ki67.case.manifest import MANIFEST
+from ki67.case.manifest import MANIFEST, read_manifest
 from ki67.domain import checks_of
 from ki67.errors import CorrectionError, SignedOutError, StaleError
 from ki67.files import sha256_of, write_json
@@ -208,6 +208,8 @@ def correct(
         entry = Correction(number=len(log) + 1, by=by.strip(), when=when, why=why.strip(), what=what)
         result = _corrected(case, (*log, entry))
         kept = CorrectionLog(corrections=result.log, result=_in_short(case, result.score))
+        # The report shows what held before; `ki67 report` writes it again.
+        Case(case.view.folder, read_manifest(case.view.folder)).take_away(REPORTED)
         write_json(case.view.folder / CORRECTIONS, kept.model_dump(mode="json"))
     return result
 

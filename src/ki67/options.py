@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ki67 import cells, registration
+from ki67 import cells, idc, registration
+from ki67.case.details import CaseDetails
 from ki67.files import sha256_of
 from ki67.slides import Slide
-from ki67.vocabulary import EngineName, RegistrationMode
+from ki67.vocabulary import EngineName, Language, RegistrationMode
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,20 @@ class Options:
     dab_threshold
         Mean DAB density of a tumour nucleus from which it is positive; None leaves that to the engine.
     use_doubtful_region
-        Go on with a region that lies beside the tissue, or where the tumour cells are not.
+        Go on with a region that lies beside the tissue, or where the tumour cells are not, or that was found on an
+        H&E unlike those that the model was trained on.
     use_unusable_stain
         Report an index where the stain or the colours are known to be unusable.
+    idc_model
+        Another model of the carcinoma (``ki67 idc train``, ``idc adapt``); None takes the shipped one.
+    outline
+        How the carcinoma is outlined on the heat map.
     keep_artefacts
         Count what lies under pen, in folds and out of focus like everything else.
+    language
+        Language of the report.
+    details
+        What the laboratory tells of the case; what is not told here stays as it was told before.
     """
 
     regions: Path | None = None
@@ -90,3 +100,7 @@ class Options:
     keep_artefacts: bool = False
     use_unusable_stain: bool = False
     use_doubtful_region: bool = False
+    idc_model: Path | None = None
+    outline: idc.OutlineOptions = idc.DEFAULT_OUTLINE
+    language: Language = Language.en
+    details: CaseDetails = field(default_factory=CaseDetails)

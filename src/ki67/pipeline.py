@@ -10,9 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from ki67 import cells, idc, registration, stages
-from ki67.case import Case, Summary, open_case
-from ki67.case.artefacts import FILES, HEATMAP, QUALITY, REGIONS_HE, REGIONS_KI67, REPORT, SCORE, TRANSFORM
+from ki67.case import Case, Summary, open_case, read_case, reopen_case
+from ki67.case.artefacts import (
+    FILES,
+    HEATMAP,
+    QUALITY,
+    REGIONS_HE,
+    REGIONS_KI67,
+    REPORT,
+    REPORT_PDF,
+    SCORE,
+    TRANSFORM,
+)
+from ki67.case.view import ROLES
 from ki67.checking import section
+from ki67.corrected import corrected_view
 from ki67.domain import domain_part, doubts
 from ki67.errors import CaseError
 from ki67.files import printable
@@ -56,7 +68,7 @@ def run_score(
             stages.judge(case, ki67, he)
             stages.require_usable(case, ki67, options)
             if options.regions is None:
-                stages.find_region(case, he)
+                stages.find_region(case, he, options)
             stages.register(case, he, ki67, options.mode, options.adjustment)
             stages.require_believable(case, options)
             stages.map_region(case, he, ki67, options)
@@ -105,6 +117,45 @@ def _count(case: Case, ki67: stages.CaseSlide, options: Options) -> Summary:
     return _result(case)
 
 
+def run_report(
+    folder: str | Path,
+    options: Options | None = None,
+    *,
+    he: str | Path | None = None,
+    ki67: str | Path | None = None,
+) -> Summary:
+    """Write the report of a finished case again: with its corrections, in another language, with more details.
+
+    Nothing is counted or scored anew. ``he`` and ``ki67`` are places of slides that were moved since; of ``options``
+    only ``language``, ``details``, and ``engine`` and ``cell_model`` for the model's card, are used.
+
+    Returns
+    -------
+    dict
+        ``report``, ``pdf``; ``index_percent``, with the corrections, and ``automatic_index_percent``; ``details``.
+
+    Raises
+    ------
+    CaseError
+        Where the case is not finished, or a slide is not where it was.
+    SlideError, CorrectionError, ScoreError
+        Where a slide cannot be read, or the corrections cannot be applied.
+    """
+    view = read_case(folder, he=he, ki67=ki67)
+    view.require_finished()
+    automatic = view.score
+    with reopen_case(folder, FILES) as case, ExitStack() as opened:
+        slides = {role: opened.enter_context(view.open_slide(role)) for role in ROLES if role in view.record.inputs}
+        stages.write_reports(case, slides.get("he"), slides["ki67"], options or Options())
+        return {
+            "index_percent": corrected_view(view).score.index_percent,
+            "automatic_index_percent": automatic.index_percent,
+            "details": case.manifest.get("details", {}),
+            "report": str(case.path(REPORT)),
+            "pdf": str(case.path(REPORT_PDF)),
+        }
+
+
 def run_idc(
     he_path: str | Path,
     out: str | Path,
@@ -113,10 +164,12 @@ def run_idc(
     mpp_overrides_file: bool = False,
     model: str | Path | None = None,
     stride_px: int | None = None,
+    outline: idc.OutlineOptions = idc.DEFAULT_OUTLINE,
 ) -> Summary:
     """Find the invasive region of one H&E slide: heat map and outline.
 
-    ``model`` takes the place of the shipped one; ``stride_px`` is the distance of patches (:func:`ki67.idc.predict`).
+    ``model`` takes the place of the shipped one; ``stride_px`` is the distance of patches (:func:`ki67.idc.predict`),
+    ``outline`` how the region is drawn.
 
     Returns
     -------
@@ -130,7 +183,7 @@ def run_idc(
         _case(out, "idc predict", {"he": he}, models) as case,
     ):
         stages.judge(case, None, he)
-        summary = stages.predict_idc(case, he, model, stride_px)
+        summary = stages.predict_idc(case, he, model, stride_px, outline)
         checks = stages.checks_so_far(case, Options())
         summary |= {"domain": domain_part(checks), "warnings": [*doubts(checks), *stages.warnings_of(case)]}
         return summary | {"regions": str(case.path(REGIONS_HE)), "heatmap": str(case.path(HEATMAP))}
@@ -213,7 +266,7 @@ def _case(
 
 
 def _model_hashes(options: Options, *, with_idc: bool = False) -> dict[str, str]:
-    hashes = {"idc": idc.load_model().sha256} if with_idc else {}
+    hashes = {"idc": idc.load_model(options.idc_model).sha256} if with_idc else {}
     return hashes | {"cells": cells.load_engine(options.engine, options.cell_model).card.sha256}
 
 
@@ -222,6 +275,7 @@ def _result(case: Case) -> Summary:
     if QUALITY in case.written():
         result["registration"] = _quality(case.read_json(QUALITY))
     result["report"] = str(case.path(REPORT))
+    result["pdf"] = str(case.path(REPORT_PDF))
     result["seconds"] = case.seconds()
     return result
 

@@ -78,6 +78,17 @@ def write_case(
         }
         for name, files in outputs.items()
     }
+    stages["score"]["parameters"] = {
+        "area_mm2": 2.34,
+        "area_lost_mm2": {},
+        "region_ids": [],
+        "allow_few_cells": True,
+        "zero_cells_allowed": False,
+        "unknown_share": 0.0,
+        "deviation": None,
+        "warnings": [],
+        "domain": {"checks": {}},
+    }
     size_px, fingerprint = SIZE_PX, {"bytes": 1, "sha256": "ab"}
     if slide is not None:
         with open_slide(slide) as opened:

@@ -2,6 +2,8 @@ import re
 from xml.etree import ElementTree as ET
 
 from ki67.report.fewer_cells_chart import fewer_cells_chart
+from ki67.report.words import words_of
+from ki67.vocabulary import Language
 
 
 def row(cells, low, high, first=None):
@@ -21,7 +23,7 @@ def heights(name, drawing):
 
 
 def test_ranges_stand_at_their_heights():
-    drawing = str(fewer_cells_chart([row(100, 10, 30, 40), row(500, 16, 24, 35)], 20.0))
+    drawing = str(fewer_cells_chart([row(100, 10, 30, 40), row(500, 16, 24, 35)], 20.0, words_of(Language.en)))
     (low, high), (narrow_low, narrow_high) = heights("random", drawing)
     assert high < narrow_high < narrow_low < low
     (first_low, first_high), _ = heights("hot-first", drawing)
@@ -30,6 +32,6 @@ def test_ranges_stand_at_their_heights():
 
 
 def test_an_index_of_nothing_is_drawn_too():
-    drawing = str(fewer_cells_chart([row(100, 0.0, 0.0)], 0.0))
+    drawing = str(fewer_cells_chart([row(100, 0.0, 0.0)], 0.0, words_of(Language.en)))
     assert heights("hot-first", drawing) == []
     assert len(heights("random", drawing)) == 1

@@ -17,6 +17,7 @@ UNREGISTERED: Final = "unregistered.geojson"
 EXCLUDED: Final = "excluded.geojson"
 SCORE: Final = "score.json"
 REPORT: Final = "report.html"
+REPORT_PDF: Final = "report.pdf"
 
 FILES: Final = (
     HEATMAP,
@@ -30,8 +31,12 @@ FILES: Final = (
     EXCLUDED,
     SCORE,
     REPORT,
+    REPORT_PDF,
 )
 """All that is written into a case's folder, beside its manifest."""
+
+IDC: Final = "idc"
+"""Stage that finds the carcinoma on the H&E slide."""
 
 JUDGED: Final = "domain"
 """Stage that judges the slides themselves."""
@@ -44,3 +49,6 @@ REGION_CARRIED: Final = "regions_ki67"
 
 COUNTED, SCORED = "cells", "score"
 """Stages that count, and score what was counted."""
+
+REPORTED: Final = "report"
+"""Stage that writes the report."""

@@ -161,6 +161,12 @@ class Case:
         self._record(stage.name, record | {"seal": _seal(record)})
         return dict(summary)
 
+    def take_away(self, name: str) -> None:
+        """Take away what a stage wrote, where it ran, and all that was made from it."""
+        if name in self._stages:
+            self._take_away([name])
+            self.update()
+
     def keep_only_used(self, *coming: str) -> None:
         """Take away what earlier runs left by stages that this run neither went through nor is coming to.
 
@@ -337,6 +343,29 @@ def _made(folder: str | Path) -> Path:
     if root.resolve().parent == root.resolve():
         raise CaseError(root, "is the root of the file system", _OTHER_FOLDER)
     return root
+
+
+@contextmanager
+def reopen_case(folder: str | Path, files: Iterable[str] = ()) -> Iterator[Case]:
+    """Open a case that a run has made, to add to it; all its stages that ended count as gone through.
+
+    Unlike :func:`open_case` it takes nothing away where the work fails.
+
+    Raises
+    ------
+    BusyError
+        Where another run holds the folder.
+    CaseError
+        Where the folder holds no case, or it cannot be read.
+    """
+    root = Path(folder)
+    if not (root / MANIFEST).is_file():
+        raise CaseError(root, f"is no case, it has no {MANIFEST}", "Run 'ki67 score' or 'ki67 count' with it first.")
+    with locked(root):
+        case = Case(root, read_manifest(root), files=frozenset(files))
+        stages = case.manifest["stages"]
+        case.used = [name for name, record in stages.items() if record["state"] == "done"]
+        yield case
 
 
 @contextmanager

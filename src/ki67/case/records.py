@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ki67.case.details import CaseDetails
 from ki67.errors import CaseError
 
 
@@ -62,7 +63,10 @@ class StageRecord(BaseModel):
 
 
 class CaseRecord(BaseModel):
-    """A whole manifest; ``state`` is ``running``, ``done`` or ``failed``, then with its ``error``."""
+    """A whole manifest; ``state`` is ``running``, ``done`` or ``failed``, then with its ``error``.
+
+    ``details`` is what the laboratory told of the case.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,6 +76,7 @@ class CaseRecord(BaseModel):
     inputs: dict[str, SlideRecord]
     models: dict[str, str]
     stages: dict[str, StageRecord]
+    details: CaseDetails = CaseDetails()
 
 
 def case_record(folder: Path, manifest: Mapping[str, Any], way_out: str) -> CaseRecord:

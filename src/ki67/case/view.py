@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ from ki67.case.artefacts import (
     TRANSFORM,
     UNREGISTERED,
 )
+from ki67.case.corrections import read_corrections
 from ki67.case.manifest import MANIFEST, read_manifest
 from ki67.case.records import CaseRecord, SlideRecord, StageRecord, case_record
 from ki67.errors import CaseError, Ki67Error
@@ -38,9 +40,22 @@ from ki67.parquet import parquet_file
 from ki67.slides import PixelFrame, Slide, open_slide
 
 Role = Literal["he", "ki67"]
+ROLES: Final[tuple[Role, ...]] = ("he", "ki67")
 
 AGAIN: Final = "Run 'ki67 score' or 'ki67 count' with this folder first."
 IN_USE: Final = "Run the command that made the case again; where it is running now, read the case again."
+
+
+@dataclass(frozen=True)
+class CellTable:
+    """The cell table of a case, open: its columns, its rows, and ``batches(rows, columns)`` that reads them in parts.
+
+    ``columns`` None reads all.
+    """
+
+    schema: pa.Schema
+    num_rows: int
+    batches: Callable[[int, Sequence[str] | None], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
@@ -171,6 +186,52 @@ class CaseView:
         except pa.ArrowInvalid as error:
             raise CaseError(path, "is damaged", AGAIN) from error
 
+    @contextmanager
+    def open_cells(self) -> Iterator[CellTable]:
+        """Open the cell table to read it a part at a time, so that memory does not grow with it.
+
+        Raises
+        ------
+        CaseError
+            Where no cells were counted, or the table is damaged.
+        """
+        path = self.cells_file()
+        try:
+            # What is read ahead stays in memory until the end.
+            with parquet_file(path) as stream, pq.ParquetFile(stream, pre_buffer=False) as table:
+
+                def batches(rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+                    named = None if columns is None else [*columns]
+                    yield from table.iter_batches(batch_size=rows, columns=named)
+
+                yield CellTable(table.schema_arrow, int(table.metadata.num_rows), batches)
+        except pa.ArrowInvalid as error:
+            raise CaseError(path, "is damaged", AGAIN) from error
+
+    @property
+    def cells_sha256(self) -> str:
+        """SHA-256 of the cell table.
+
+        Raises
+        ------
+        CaseError
+            As :meth:`cells_file`.
+        """
+        self.cells_file()
+        return self._outputs()[CELLS]
+
+    @property
+    def score_sha256(self) -> str:
+        """SHA-256 of ``score.json``.
+
+        Raises
+        ------
+        CaseError
+            As :attr:`score`.
+        """
+        self._needed(SCORE, "score")
+        return self._outputs()[SCORE]
+
     def read_rows(self, rows: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table:
         """Read some rows of the cell table, in rising order, and no more of the file than their groups of rows.
 
@@ -219,6 +280,11 @@ class CaseView:
         return scoring.Score.load(read_json(path, CaseError, AGAIN), path, AGAIN)
 
     @property
+    def is_corrected(self) -> bool:
+        """Whether people corrected the case or signed it out, what they took back included."""
+        return bool(read_corrections(self.folder))
+
+    @property
     def report(self) -> Path | None:
         """Place of ``report.html``."""
         return self.file(REPORT)
@@ -260,8 +326,7 @@ class CaseView:
         parts = [table_of({"Case": str(self.folder), "Command": self.record.command, "State": self.record.state})]
         if SCORE in self._outputs():
             parts.append(self.score._repr_html_())
-        roles: tuple[Role, ...] = ("he", "ki67")
-        for role in (one for one in roles if one in self.record.inputs):
+        for role in (one for one in ROLES if one in self.record.inputs):
             try:
                 with self.open_slide(role) as slide:
                     parts.append(slide._repr_html_())

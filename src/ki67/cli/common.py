@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -17,7 +17,10 @@ from ki67 import progress
 from ki67.domain import checks_of
 from ki67.errors import MissingExtraError
 from ki67.files import json_text, printable
-from ki67.vocabulary import EngineName
+from ki67.vocabulary import EngineName, Language
+
+if TYPE_CHECKING:
+    from ki67.case.details import CaseDetails
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no messages on stderr.")]
@@ -101,17 +104,54 @@ KeepArtefacts = Annotated[
     bool, typer.Option("--keep-artefacts", help="Count cells under pen, in folds and out of focus like all others.")
 ]
 
+LanguageOption = Annotated[Language, typer.Option("--language", help="Language of the report.")]
+Accession = Annotated[str | None, typer.Option("--accession", help="Accession number of the case, for the report.")]
+Block = Annotated[str | None, typer.Option("--block", help="Block that the sections are of, for the report.")]
+Stain = Annotated[str | None, typer.Option("--stain", help="What the counted slide is stained with, for the report.")]
+Antibody = Annotated[str | None, typer.Option("--antibody", help="Antibody clone, for the report.")]
+Scanner = Annotated[str | None, typer.Option("--scanner", help="Scanner of the counted slide, for the report.")]
+
 DoubtfulRegion = Annotated[
     bool,
     typer.Option(
         "--use-doubtful-region",
-        help="Go on with a region beside the tissue, or where the tumour cells are not, flagged.",
+        help="Go on with a region beside the tissue, where the tumour cells are not, or found on an H&E unlike those "
+        "that the model knows; flagged.",
     ),
+]
+OutlineThreshold = Annotated[
+    float | None,
+    typer.Option(
+        "--outline-threshold",
+        min=0.01,
+        max=0.99,
+        help="Probability from which a place is carcinoma; default: the model's.",
+    ),
+]
+OutlineSmoothing = Annotated[
+    float, typer.Option("--outline-smoothing", min=0, max=1000, help="Smoothing of the outline in µm (Gaussian).")
+]
+OutlineLeastArea = Annotated[
+    float, typer.Option("--outline-least-area", min=0, max=1000, help="Smaller regions are dropped, mm².")
+]
+OutlineLeastHole = Annotated[
+    float, typer.Option("--outline-least-hole", min=0, max=1000, help="Smaller holes are filled, mm².")
 ]
 UnusableStain = Annotated[
     bool,
     typer.Option("--use-unusable-stain", help="Report an index on a stain or colours known to be unusable, flagged."),
 ]
+
+
+def details_of(**told: str | None) -> CaseDetails:
+    """What was told of the case: accession, block, stain, antibody, scanner."""
+    from ki67.case.details import LONGEST_DETAIL, CaseDetails
+
+    for name, value in told.items():
+        if value is not None and (len(value) > LONGEST_DETAIL or not value.isprintable()):
+            msg = f"must be one line of at most {LONGEST_DETAIL} characters"
+            raise typer.BadParameter(msg, param_hint=f"--{name}")
+    return CaseDetails(**told)
 
 
 def begin(*, quiet: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 OF_THE_LOG = ("undo", "redo", "sign_out", "reopen")
 """Entries that correct nothing themselves."""
+
+_REPORT_GONE = "the report of before is taken away; `ki67 report CASE` writes it with the corrections"
 
 app = App(help="Correct the cells or the region of a case; the count itself stays.", no_args_is_help=True)
 
@@ -193,10 +196,10 @@ def list_all(context: typer.Context, as_json: Json = False, quiet: Quiet = False
 def _made(context: typer.Context, what: What, by: str, why: str, as_json: bool) -> None:
     from ki67.correcting import correct
 
-    _tell(correct(context.obj, what, by=by, why=why), as_json=as_json)
+    _tell(correct(context.obj, what, by=by, why=why), as_json=as_json, more=[_REPORT_GONE])
 
 
-def _tell(found: CorrectedCase, *, as_json: bool) -> None:
+def _tell(found: CorrectedCase, *, as_json: bool, more: Sequence[str] = ()) -> None:
     hold = {one.number for one in found.holding}
     lost = {one.number for one in found.unattached}
     entries = [one.model_dump(mode="json") | {"holds": one.number in hold} for one in found.log]
@@ -216,7 +219,7 @@ def _tell(found: CorrectedCase, *, as_json: bool) -> None:
         for one in found.log
     ]
     lines.append(f"index: {_percent(found.score.index_percent)}, automatic {_percent(found.automatic.index_percent)}")
-    emit(result, as_json=as_json, lines=lines)
+    emit(result, as_json=as_json, lines=[*lines, *more])
 
 
 def _percent(value: float | None) -> str:

@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from ki67.cli.common import (
+    Accession,
+    Antibody,
+    Block,
     CellModel,
     DabThreshold,
     DoubtfulRegion,
@@ -15,17 +18,21 @@ from ki67.cli.common import (
     Json,
     KeepArtefacts,
     Label,
+    LanguageOption,
     Mpp,
     MppOverridesFile,
     Out,
     Quiet,
+    Scanner,
+    Stain,
     UnusableStain,
     begin,
+    details_of,
     emit,
     index_line,
     warning_lines,
 )
-from ki67.vocabulary import EngineName
+from ki67.vocabulary import EngineName, Language
 
 
 def count(
@@ -43,6 +50,12 @@ def count(
     keep_artefacts: KeepArtefacts = False,
     use_unusable_stain: UnusableStain = False,
     use_doubtful_region: DoubtfulRegion = False,
+    language: LanguageOption = Language.en,
+    accession: Accession = None,
+    block: Block = None,
+    stain: Stain = None,
+    antibody: Antibody = None,
+    scanner: Scanner = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -60,6 +73,8 @@ def count(
         keep_artefacts=keep_artefacts,
         use_unusable_stain=use_unusable_stain,
         use_doubtful_region=use_doubtful_region,
+        language=language,
+        details=details_of(accession=accession, block=block, stain=stain, antibody=antibody, scanner=scanner),
     )
     result = run_count(ki67, out, options, mpp=mpp, mpp_overrides_file=mpp_overrides_file)
     lines = [index_line(result), *warning_lines(result), f"report: {result['report']}"]

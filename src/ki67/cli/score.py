@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ki67.cli.common import (
+    Accession,
+    Antibody,
+    Block,
     CellModel,
     DabThreshold,
     DoubtfulRegion,
@@ -18,16 +21,24 @@ from ki67.cli.common import (
     KeepArtefacts,
     Ki67Mpp,
     Label,
+    LanguageOption,
     MppOverridesFile,
     Out,
+    OutlineLeastArea,
+    OutlineLeastHole,
+    OutlineSmoothing,
+    OutlineThreshold,
     Quiet,
+    Scanner,
+    Stain,
     UnusableStain,
     begin,
+    details_of,
     emit,
     index_line,
     warning_lines,
 )
-from ki67.vocabulary import MINIMUM_CELLS, EngineName, RegistrationMode
+from ki67.vocabulary import MINIMUM_CELLS, EngineName, Language, RegistrationMode
 
 if TYPE_CHECKING:
     from ki67.options import Adjustment
@@ -105,14 +116,36 @@ def score(
     keep_artefacts: KeepArtefacts = False,
     use_unusable_stain: UnusableStain = False,
     use_doubtful_region: DoubtfulRegion = False,
+    idc_model: Annotated[
+        Path | None, typer.Option("--idc-model", help="Another model of the carcinoma (idc train, idc adapt).")
+    ] = None,
+    outline_threshold: OutlineThreshold = None,
+    outline_smoothing: OutlineSmoothing = 100.0,
+    outline_least_area: OutlineLeastArea = 0.1,
+    outline_least_hole: OutlineLeastHole = 0.05,
+    language: LanguageOption = Language.en,
+    accession: Accession = None,
+    block: Block = None,
+    stain: Stain = None,
+    antibody: Antibody = None,
+    scanner: Scanner = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Score a case: find the carcinoma on the H&E, carry it to the Ki-67 slide, count, report."""
+    from ki67.idc import OutlineOptions
     from ki67.options import Options
     from ki67.pipeline import run_score
 
     begin(quiet=quiet)
+    outline = OutlineOptions(
+        outline_threshold,
+        smoothing_um=outline_smoothing,
+        min_area_mm2=outline_least_area,
+        min_hole_mm2=outline_least_hole,
+    )
+    if regions is not None and (idc_model is not None or outline != OutlineOptions()):
+        raise typer.BadParameter("--idc-model and --outline-… draw the region; with --regions it is drawn already")
     options = Options(
         regions=regions,
         label=label,
@@ -126,6 +159,10 @@ def score(
         keep_artefacts=keep_artefacts,
         use_unusable_stain=use_unusable_stain,
         use_doubtful_region=use_doubtful_region,
+        idc_model=idc_model,
+        outline=outline,
+        language=language,
+        details=details_of(accession=accession, block=block, stain=stain, antibody=antibody, scanner=scanner),
     )
     result = run_score(
         he, ki67, out, options, he_mpp=he_mpp, ki67_mpp=ki67_mpp, mpp_overrides_file=mpp_overrides_file

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ki67.case import Summary, read_case
+from ki67.case import Summary
+from ki67.corrected import read_corrected
 from ki67.errors import WriteError
 from ki67.export.formats import FORMATS, Format, format_of
 from ki67.vocabulary import Layer
@@ -13,7 +14,7 @@ __all__ = ["FORMATS", "Format", "export_case", "format_of"]
 
 
 def export_case(folder: str | Path, out: str | Path, layer: Layer | None = None) -> Summary:
-    """Write what a case holds for another program; nothing is locked or changed in the case.
+    """Write what a case holds for another program, with its corrections; nothing is locked or changed in the case.
 
     Parameters
     ----------
@@ -33,6 +34,8 @@ def export_case(folder: str | Path, out: str | Path, layer: Layer | None = None)
     ------
     CaseError
         Where the folder does not hold what is asked for, its last run was refused or did not end, or it was changed.
+    CorrectionError, ScoreError
+        Where the case's corrections cannot be applied.
     WriteError
         Where the name ends otherwise, a layer is asked of a format without, or the file cannot be written.
     MissingExtraError
@@ -46,6 +49,6 @@ def export_case(folder: str | Path, out: str | Path, layer: Layer | None = None)
     if layer is not None and not chosen.layers:
         layered = " or ".join(suffix for one in FORMATS if one.layers for suffix in one.suffixes)
         raise WriteError(target, f"has no layers ({chosen.what})", f"Leave out --layer, or end it in {layered}.")
-    view = read_case(folder)
+    view = read_corrected(folder)
     told = chosen.write(view, target, layer or Layer.INDEX) if chosen.layers else chosen.write(view, target)
     return {"file": str(target), "format": chosen.what, **told}

@@ -10,13 +10,11 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ki67.case import CaseView
-from ki67.case.view import AGAIN
+from ki67.case.view import AGAIN, CellTable
 from ki67.errors import CaseError
-from ki67.parquet import parquet_file
 from ki67.vocabulary import CLASSES
 
 MEASUREMENTS: Final = ("cell_id", "probability", "area_um2", "dab_od_mean")
@@ -62,7 +60,7 @@ class CellPart:
 
 
 @contextmanager
-def cell_table(view: CaseView) -> Iterator[pq.ParquetFile]:
+def cell_table(view: CaseView) -> Iterator[CellTable]:
     """Open the cell table of a finished case.
 
     Raises
@@ -71,16 +69,11 @@ def cell_table(view: CaseView) -> Iterator[pq.ParquetFile]:
         Where the case has no counted cells, its last run was refused or did not end, or the table is damaged.
     """
     view.require_finished()
-    file = view.cells_file()
-    try:
-        # What is read ahead stays in memory until the end.
-        with parquet_file(file) as stream, pq.ParquetFile(stream, pre_buffer=False) as table:
-            missing = [name for name in _COLUMNS if name not in table.schema_arrow.names]
-            if missing:
-                raise CaseError(file, f"has no column '{missing[0]}'", AGAIN)
-            yield table
-    except pa.ArrowInvalid as error:
-        raise CaseError(file, "is damaged", AGAIN) from error
+    with view.open_cells() as table:
+        missing = [name for name in _COLUMNS if name not in table.schema.names]
+        if missing:
+            raise CaseError(view.cells_file(), f"has no column '{missing[0]}'", AGAIN)
+        yield table
 
 
 def counted_cells(view: CaseView) -> Iterator[CellPart]:
@@ -92,7 +85,7 @@ def counted_cells(view: CaseView) -> Iterator[CellPart]:
         As :func:`cell_table`, and where a cell has an unknown label or no finite place.
     """
     with cell_table(view) as table:
-        for batch in table.iter_batches(batch_size=_CELLS, columns=[*_COLUMNS]):
+        for batch in table.batches(_CELLS, [*_COLUMNS]):
             yield _part(batch.filter(batch["in_region"]), view)
 
 

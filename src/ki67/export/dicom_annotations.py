@@ -15,7 +15,7 @@ from ki67.errors import CaseError
 from ki67.export.cells import counted_cells
 from ki67.export.dicom_source import MANUFACTURER, MODEL, require_dicom, source_image, stable_uid
 from ki67.export.provenance import score_stage
-from ki67.files import atomic_path, sha256_of
+from ki67.files import atomic_path
 from ki67.slides import PixelFrame
 from ki67.vocabulary import CLASSES
 
@@ -60,7 +60,7 @@ def write_annotations(view: CaseView, target: Path) -> Summary:
     if not shapes:
         raise CaseError(view.folder, "has no cell in its region", "Count a region with cells.")
     image, version = source_image(view), stage.versions["ki67"]
-    content = f"{sha256_of(view.cells_file())} {image.SOPInstanceUID} {version}"
+    content = f"{view.cells_sha256} {image.SOPInstanceUID} {version}"
     groups = [
         _group(number, kind, shapes[kind], areas[kind], version, content)
         for number, kind in enumerate(sorted(shapes), start=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ki67.case import CaseView, Summary
-from ki67.case.artefacts import SCORE
+from ki67.corrected import CorrectedView
 from ki67.export.dicom_source import MANUFACTURER, MODEL, require_dicom, source_image, stable_uid
 from ki67.export.fhir import KI67_CODE
 from ki67.export.provenance import score_stage
@@ -55,7 +55,7 @@ def write_report(view: CaseView, target: Path) -> Summary:
 
     stage, score = score_stage(view), view.score
     image, version = source_image(view), stage.versions["ki67"]
-    content = f"{stage.outputs[SCORE]} {image.SOPInstanceUID} {version}"
+    content = f"{view.score_sha256} {image.SOPInstanceUID} {version}"
     algorithm = AlgorithmIdentification(MODEL, version)
     report = Comprehensive3DSR(
         [image],
@@ -86,7 +86,7 @@ def _measurement_report(view: CaseView, score: Score, image: Dataset, algorithm:
     section = sr.MeasurementsAndQualitativeEvaluations(
         sr.TrackingIdentifier(stable_uid("section", image.SOPInstanceUID), "section"),
         finding_type=codes.SCT.Tissue,
-        measurements=_measurements(score, algorithm),
+        measurements=_measurements(score, algorithm, _automatic_percent(view)),
         source_images=[sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)],
     )
     return sr.MeasurementReport(
@@ -96,7 +96,14 @@ def _measurement_report(view: CaseView, score: Score, image: Dataset, algorithm:
     )
 
 
-def _measurements(score: Score, algorithm: AlgorithmIdentification) -> list[Measurement]:
+def _automatic_percent(view: CaseView) -> float | None:
+    """The index without what people corrected; None where they did not."""
+    return view.corrections.automatic.index_percent if isinstance(view, CorrectedView) else None
+
+
+def _measurements(
+    score: Score, algorithm: AlgorithmIdentification, automatic_percent: float | None
+) -> list[Measurement]:
     from highdicom.sr import CodedConcept, Measurement
     from pydicom.sr.codedict import codes
 
@@ -107,6 +114,7 @@ def _measurements(score: Score, algorithm: AlgorithmIdentification) -> list[Meas
         ("ci95-high", SCHEME, "Upper limit of the 95 % interval of the Ki-67 index", high, "%"),
         ("positive", SCHEME, "Positive tumor cells", score.positive, "1"),
         ("negative", SCHEME, "Negative tumor cells", score.negative, "1"),
+        ("automatic", SCHEME, "Ki-67 index as counted, without corrections by hand", automatic_percent, "%"),
     ]
     units = {"%": codes.UCUM.Percent, "1": codes.UCUM.NoUnits}
     return [

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ki67.case import CaseView
+from ki67.case.details import CaseDetails
 from ki67.case.records import SlideRecord
 from ki67.errors import CaseError, MissingExtraError
 from ki67.slides.dicom import WHOLE_SLIDE_CLASS, read_head
@@ -25,6 +26,8 @@ _MAY_BE_EMPTY: Final = (
     *("StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
 )
 _MM_PER_UM: Final = 1e-3
+_LONGEST_ACCESSION: Final = 16
+"""Characters of a short string (SH) in DICOM."""
 
 
 def require_dicom() -> None:
@@ -65,7 +68,7 @@ def source_image(view: CaseView) -> Dataset:
     if path.suffix.lower() == ".dcm" or path.is_dir() or (path.is_file() and read_head(path) is not None):
         with view.open_slide("ki67") as slide:
             return _own_header(slide.path, record)
-    return _made_header(record)
+    return _made_header(record, view.record.details, view.folder)
 
 
 def _own_header(path: Path, record: SlideRecord) -> Dataset:
@@ -92,8 +95,12 @@ def _own_header(path: Path, record: SlideRecord) -> Dataset:
     return header
 
 
-def _made_header(record: SlideRecord) -> Dataset:
+def _made_header(record: SlideRecord, told: CaseDetails, folder: Path) -> Dataset:
     from pydicom import Dataset
+
+    if len(told.accession or "") > _LONGEST_ACCESSION:
+        found = f"has the accession number '{told.accession}', and DICOM holds {_LONGEST_ACCESSION} characters"
+        raise CaseError(folder, found, "Give a shorter one: ki67 report CASE --accession TEXT.")
 
     content = json.dumps(record.fingerprint, sort_keys=True)
     width, height = record.size_px
@@ -102,6 +109,7 @@ def _made_header(record: SlideRecord) -> Dataset:
     facts: dict[str, Any] = {
         **dict.fromkeys(_MAY_BE_EMPTY),
         **{name: stable_uid(name, content) for name in _NEEDED},
+        "AccessionNumber": told.accession,
         "SOPClassUID": WHOLE_SLIDE_CLASS,
         "Modality": "SM",
         "ImageType": ["DERIVED", "PRIMARY", "VOLUME", "NONE"],
@@ -122,7 +130,7 @@ def _made_header(record: SlideRecord) -> Dataset:
             CodeValue="433466003", CodingSchemeDesignator="SCT", CodeMeaning="Microscope slide"
         ),
         "SpecimenDescriptionSequence": _sequence(
-            SpecimenIdentifier="unknown",
+            SpecimenIdentifier=told.block or "unknown",
             SpecimenUID=stable_uid("SpecimenUID", content),
             IssuerOfTheSpecimenIdentifierSequence=[],
             SpecimenPreparationSequence=[],

@@ -13,6 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ki67.case import CaseView, Summary
+from ki67.case.view import CellTable
 from ki67.export.cells import ROWS, cell_table, outlines
 from ki67.files import atomic_path
 from ki67.parquet import parquet_file
@@ -41,28 +42,28 @@ def write_geoparquet(view: CaseView, target: Path) -> Summary:
         Where the file cannot be written.
     """
     with cell_table(view) as table:
-        place = table.schema_arrow.get_field_index(_OUTLINE)
+        place = table.schema.get_field_index(_OUTLINE)
         geometry = pa.field(GEOMETRY, pa.binary(), metadata={"unit": "um"})
         # Readers that use Arrow look for it in the schema, which is written first.
         geo = {"geo": json.dumps(_metadata(table))}
-        schema = table.schema_arrow.set(place, geometry)
+        schema = table.schema.set(place, geometry)
         schema = schema.with_metadata({**(schema.metadata or {}), **geo})
         with (
             atomic_path(target) as path,
             parquet_file(path, "wb") as out,
             pq.ParquetWriter(out, schema, compression="zstd") as writer,
         ):
-            for batch in table.iter_batches(ROWS):
+            for batch in table.batches(ROWS, None):
                 column = pa.array(shapely.to_wkb(_shapes(batch)), pa.binary())
                 writer.write_batch(batch.set_column(place, geometry, column))
-        return {"cells": int(table.metadata.num_rows)}
+        return {"cells": table.num_rows}
 
 
-def _metadata(table: pq.ParquetFile) -> dict[str, Any]:
+def _metadata(table: CellTable) -> dict[str, Any]:
     """What GeoParquet asks to be said of the geometry: which types, and their bounds."""
     kinds: set[str] = set()
     bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
-    for batch in table.iter_batches(ROWS, columns=["x_um", "y_um", _OUTLINE]):
+    for batch in table.batches(ROWS, ["x_um", "y_um", _OUTLINE]):
         corners, counts = outlines(batch[_OUTLINE])
         points = _centres(batch)[counts == 0]
         kinds |= {name for name, found in (("Polygon", corners), ("Point", points)) if len(found)}

@@ -34,16 +34,16 @@ def write_csv(view: CaseView, target: Path) -> Summary:
         Where the file cannot be written.
     """
     with cell_table(view) as table:
-        names = [name for name in table.schema_arrow.names if name != "outline_um"]
-        schema = pa.schema([table.schema_arrow.field(name) for name in names])
+        names = [name for name in table.schema.names if name != "outline_um"]
+        schema = pa.schema([table.schema.field(name) for name in names])
         with (
             atomic_path(target) as path,
             parquet_file(path, "wb") as out,
             pyarrow.csv.CSVWriter(out, schema) as writer,
         ):
-            for batch in table.iter_batches(ROWS, columns=names):
+            for batch in table.batches(ROWS, names):
                 writer.write_batch(_as_text(batch))
-        return {"cells": int(table.metadata.num_rows)}
+        return {"cells": table.num_rows}
 
 
 def _as_text(batch: pa.RecordBatch) -> pa.RecordBatch:

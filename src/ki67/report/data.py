@@ -12,7 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ki67.annotations import Regions
+from ki67.case.corrections import Correction
+from ki67.case.details import CaseDetails
 from ki67.geometry import RectUm
+from ki67.scoring import Score
+from ki67.vocabulary import Language
 
 
 class SlideLike(Protocol):
@@ -53,6 +57,30 @@ class TransformLike(Protocol):
         """Map (N, 2) µm on the Ki-67 slide to µm on the H&E slide."""
 
 
+class CorrectedLike(Protocol):
+    """What people corrected in a case."""
+
+    @property
+    def automatic(self) -> Score:
+        """The score as it was counted."""
+
+    @property
+    def score(self) -> Score:
+        """The score with the corrections that hold."""
+
+    @property
+    def log(self) -> tuple[Correction, ...]:
+        """All entries."""
+
+    @property
+    def holding(self) -> tuple[Correction, ...]:
+        """Those that hold."""
+
+    @property
+    def unattached(self) -> tuple[Correction, ...]:
+        """Those of them whose cell a recount did not find again."""
+
+
 @dataclass(frozen=True)
 class ReportData:
     """Everything a report shows; what a command does not make stays None and its section is left out.
@@ -83,6 +111,13 @@ class ReportData:
         The content of ``score.json``.
     model_cards
         Card of each model by the name it has in the manifest.
+    corrected
+        What people corrected, and the score without and with it; ``score``, ``cells`` and regions are then those with
+        it. None where nothing was corrected.
+    details
+        What the laboratory tells of the case.
+    language
+        Language of the report.
     """
 
     title: str
@@ -100,3 +135,6 @@ class ReportData:
     cells_within: Callable[[RectUm], pa.Table] | None = None
     score: Mapping[str, Any] | None = None
     model_cards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    corrected: CorrectedLike | None = None
+    details: CaseDetails = field(default_factory=CaseDetails)
+    language: Language = Language.en

@@ -1,4 +1,4 @@
-"""Rows of the report's tables, from the manifest, the quality and the model cards; plain text throughout."""
+"""Rows of the report's tables, from score, manifest, quality and model cards; plain text throughout."""
 
 from __future__ import annotations
 
@@ -8,60 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ki67.domain import Check
+from ki67.report.words import Words, words_of
+from ki67.vocabulary import Language
 
 _LONGEST_VALUE: Final = 400
 """Characters of one value in a table; the whole of it is in run.json."""
 
-_CHECK_NAMES: Final[dict[str, str]] = {
-    "two_slides": "Two different slides",
-    "colours": "Colours of the Ki-67 slide",
-    "stain": "Share that is pink, Ki-67 slide",
-    "haematoxylin": "Strength of haematoxylin",
-    "dab": "Strength of DAB",
-    "background": "Brown of the background",
-    "focus": "Sharpness of edges",
-    "cell_certainty": "Mean probability of the tumour cells",
-    "nuclear_size": "Radius of nuclei, Ki-67 slide",
-    "region_on_tissue": "Share of the region on tissue",
-    "region_density": "Tumour cells in the region",
-    "region_edge": "Cells outside the region against inside",
-    "region_unregistered": "Share of the region not registered",
-    "he_colours": "Colours of the H&E slide",
-    "he_stain": "Share that is pink, H&E slide",
-    "he_nuclear_size": "Radius of nuclei, H&E slide",
-}
-
-_QUALITY_NAMES: Final[dict[str, str]] = {
-    "ncc_before": "Normalised cross-correlation (NCC) before",
-    "ncc": "Normalised cross-correlation (NCC) after",
-    "ncc_definition": "NCC is the",
-    "ncc_mpp": "NCC measured at (µm per pixel)",
-    "ncc_blur_um": "NCC measured after a blur of (µm, Gaussian sigma)",
-    "ncc_density": "Correlation of the plain densities after, same pixels",
-    "mutual_information": "Mutual information, same pixels (nats)",
-    "tissue_dice": "Overlap of the two tissues (Dice)",
-    "local_error_um": "Remaining local shift, median (µm)",
-    "estimated_error_um": "Estimated error of the map, median (µm)",
-    "unregistered_mm2": "Tissue of the H&E without a believable place (mm²)",
-    "unregistered_share": "… as a share of the tissue",
-    "agreement": "Agreement of structures that the map was not fitted to (1: the same)",
-    "agreement_sigma": "… above chance (standard deviations)",
-    "blocks": "Places compared for it",
-    "sure_share": "Share of those places where the map is sure",
-    "distinctness": "Distinctness from the next best pose (0 to 1)",
-    "mode": "Kind of map",
-    "way": "Found by",
-    "rotation_deg": "Rotation (degrees, clockwise)",
-    "mirrored": "Mirrored",
-    "stretch_min": "Smallest stretch",
-    "stretch_max": "Largest stretch",
-    "jacobian_min": "Smallest local change of area",
-    "jacobian_max": "Largest local change of area",
-}
-"""What the registration's figures are called in the report; others keep their key."""
-
 _SHOWN_APART: Final = frozenset({"accepted", "reasons", "warnings", "local", "places"})
 """Verdict and warnings have their own places; block by block, the local map is for programs."""
+
+_RECORDED: Final = words_of(Language.en)
+"""What files hold is shown as they hold it."""
 
 _CARD_FIRST: Final = ("name", "version", "task", "trained_on", "data", "license", "licence", "intended_use", "use")
 """Entries of a model card shown first, in this order."""
@@ -112,101 +69,117 @@ def _by_stage(versions: Mapping[str, Sequence[str]]) -> str:
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One check of the inputs, in words."""
+    """One check of the inputs: ``verdict`` as the program has it, ``told`` in words."""
 
     name: str
     value: str
     usual: str
     verdict: str
+    told: str
     text: str
 
 
-def check_rows(checks: Iterable[Check]) -> list[CheckRow]:
+def check_rows(checks: Iterable[Check], words: Words) -> list[CheckRow]:
     """Return checks as rows, the known ones first and by name."""
-    order = {name: place for place, name in enumerate(_CHECK_NAMES)}
-    return [check_row(check) for check in sorted(checks, key=lambda check: order.get(check.name, len(order)))]
+    order = {name: place for place, name in enumerate(words.names("check"))}
+    return [_check_row(check, words) for check in sorted(checks, key=lambda check: order.get(check.name, len(order)))]
 
 
-def check_row(check: Check) -> CheckRow:
-    """Return a check as a row: its name, value, usual range and verdict, and what to think of it."""
-    unit = f" {check.unit}" if check.unit else ""
-    value = "–" if check.value is None else f"{_short(check.value)}{unit}"
-    verdict = f"{check.verdict.value}, insisted upon" if check.insisted else check.verdict.value
-    name = _CHECK_NAMES.get(check.name, check.name.replace("_", " ").capitalize())
-    return CheckRow(name, value, _range(check.usual, unit), verdict, check.text)
+def _check_row(check: Check, words: Words) -> CheckRow:
+    unit = f" {words.known(check.unit)}" if check.unit else ""
+    value = "–" if check.value is None else f"{_short(check.value, words)}{unit}"
+    verdict = words(f"verdict.{check.verdict.value}")
+    told = words("verdict.insisted", verdict=verdict) if check.insisted else verdict
+    name = words.names("check").get(check.name, check.name.replace("_", " ").capitalize())
+    return CheckRow(name, value, _range(check.usual, unit, words), check.verdict.value, told, check.text)
 
 
-def _range(usual: tuple[float | None, float | None] | None, unit: str) -> str:
+def _range(usual: tuple[float | None, float | None] | None, unit: str, words: Words) -> str:
     low, high = usual or (None, None)
     if low is None and high is None:
         return "–"
     if low is None:
-        return f"up to {_short(high)}{unit}"
-    return f"{_short(low)} to {_short(high)}{unit}" if high is not None else f"from {_short(low)}{unit}"
+        return words("range.up_to", high=f"{_short(high, words)}{unit}")
+    if high is None:
+        return words("range.from", low=f"{_short(low, words)}{unit}")
+    return words("range.between", low=_short(low, words), high=f"{_short(high, words)}{unit}")
 
 
-def _short(value: float | None) -> str:
+def _short(value: float | None, words: Words) -> str:
     """Return three digits of a number, and whole thousands as people write them."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return words.number(value, ",.0f" if abs(value) >= 1000 else ".3g")
 
 
-def quality_rows(quality: Mapping[str, Any]) -> list[tuple[str, str]]:
+def quality_rows(quality: Mapping[str, Any], words: Words) -> list[tuple[str, str]]:
     """Figures of the registration, the known ones first and by name."""
-    known = [(name, quality[key]) for key, name in _QUALITY_NAMES.items() if key in quality]
-    others = {key: value for key, value in quality.items() if key not in _QUALITY_NAMES and key not in _SHOWN_APART}
-    return [(name, text_of(value)) for name, value in known] + list(flat(others))
+    names = words.names("quality")
+    known = [(name, quality[key]) for key, name in names.items() if key in quality]
+    others = {key: value for key, value in quality.items() if key not in names and key not in _SHOWN_APART}
+    return [(name, text_of(value, words)) for name, value in known] + list(flat(others))
 
 
 def guideline_rows(
-    guideline: Mapping[str, Any], hot_spots: Sequence[Mapping[str, Any]]
+    guideline: Mapping[str, Any], hot_spots: Sequence[Mapping[str, Any]], words: Words
 ) -> list[tuple[str, str, str]]:
     """Guideline scores: what, its value, and how it came about."""
-    fields, diameter = guideline["fields"], guideline["field_diameter_um"] / 1000
-    counted = f"{len(fields)} fields of {guideline['field_cells']} tumour cells, high-power field {diameter:g} mm"
+    counted = words(
+        "guideline.fields",
+        fields=len(guideline["fields"]),
+        cells=guideline["field_cells"],
+        diameter=words.number(guideline["field_diameter_um"] / 1000, "g"),
+    )
     shares = ", ".join(
-        f"{name} {kind['area_share_percent']:.0f} % (from {kind['from_percent']:.1f} %)"
+        words(
+            "guideline.share",
+            type=words(f"type.{name}"),
+            share=words.number(kind["area_share_percent"], ".0f"),
+            from_percent=words.number(kind["from_percent"], ".1f"),
+        )
         for name, kind in sorted(guideline["types"].items(), key=lambda entry: entry[1]["from_percent"])
     )
-    spot = f"{hot_spots[0]['cells']} tumour cells" if hot_spots else "too few tumour cells"
+    spot = words("guideline.cells", cells=hot_spots[0]["cells"]) if hot_spots else words("guideline.few")
     weighted = guideline["weighted_global"]
-    own, counter = (percent(weighted[key]) for key in ("index_percent", "counter_index_percent"))
-    how = shares if own == counter else f"{shares}; by the group's counter {counter}"
+    own, counter = (words.percent(weighted[key]) for key in ("index_percent", "counter_index_percent"))
+    how = shares if own == counter else words("guideline.counter", shares=shares, counter=counter)
     return [
-        ("Unweighted global", percent(guideline["unweighted_global"]["index_percent"]), counted),
-        ("Weighted global", own, how),
-        ("Hot spot", percent(guideline["hot_spot"]["index_percent"]), spot),
+        (words("guideline.unweighted"), words.percent(guideline["unweighted_global"]["index_percent"]), counted),
+        (words("guideline.weighted"), own, how),
+        (words("guideline.hot_spot"), words.percent(guideline["hot_spot"]["index_percent"]), spot),
     ]
 
 
-def edge_rows(edge: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def edge_rows(edge: Mapping[str, Any], words: Words) -> list[tuple[str, str, str]]:
     """Index at the invasive edge and further in."""
-    width = f"{edge['width_um']:g} µm along the outline"
-    return [
-        (f"Invasive edge ({width})", percent(edge["edge_index_percent"]), f"{edge['edge_cells']:,} tumour cells"),
-        ("Centre", percent(edge["centre_index_percent"]), f"{edge['centre_cells']:,} tumour cells"),
-    ]
+    width = words("edge.width", width=words.number(edge["width_um"], "g"))
+
+    def row(name: str, part: str) -> tuple[str, str, str]:
+        cells = words("guideline.cells", cells=words.number(edge[f"{part}_cells"], ","))
+        return name, words.percent(edge[f"{part}_index_percent"]), cells
+
+    return [row(words("edge.edge", width=width), "edge"), row(words("edge.centre"), "centre")]
 
 
-def heterogeneity_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+def heterogeneity_rows(found: Mapping[str, Any], words: Words) -> list[tuple[str, str]]:
     """Measures of how uneven the index is."""
     quartiles = found["index_quartiles_percent"]
-    spread = "–" if quartiles is None else "{:.1f}, {:.1f}, {:.1f} %".format(*quartiles)
-    hexagons = f"{found['hexagons']:,} of {found['hexagon_side_um']:g} µm, {found['minimum_cells']} cells or more"
+    joint = "; " if words.language is not Language.en else ", "
+    spread = "–" if quartiles is None else f"{joint.join(words.number(one, '.1f') for one in quartiles)} %"
+    hexagons = words(
+        "heterogeneity.hexagons_value",
+        count=words.number(found["hexagons"], ","),
+        side=words.number(found["hexagon_side_um"], "g"),
+        cells=found["minimum_cells"],
+    )
+    measured = (
+        ("entropy", "entropy"), ("haralick", "haralick_entropy"), ("moran", "moran_i"), ("ashman", "ashman_d")
+    )  # fmt: skip
     return [
-        ("Hexagons", hexagons),
-        ("Quartiles of their index", spread),
-        ("Entropy of their levels (bits)", text_of(found["entropy"])),
-        ("Haralick entropy of neighbours (bits)", text_of(found["haralick_entropy"])),
-        ("Moran's I (0 chance, 1 high and low apart)", text_of(found["moran_i"])),
-        ("Ashman's D (above 2: two populations)", text_of(found["ashman_d"])),
+        (words("heterogeneity.hexagons"), hexagons),
+        (words("heterogeneity.quartiles"), spread),
+        *((words(f"heterogeneity.{name}"), text_of(found[key], words)) for name, key in measured),
     ]
-
-
-def percent(value: float | None) -> str:
-    """Return a percentage to one decimal, a dash for none."""
-    return "–" if value is None else f"{value:.1f} %"
 
 
 def card_rows(card: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -234,42 +207,42 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield f"{prefix}{key}", text_of(entry)
 
 
-def text_of(value: Any) -> str:
+def text_of(value: Any, words: Words = _RECORDED) -> str:
     """Show a value: numbers to four significant digits, yes and no, lists with commas; long ones cut."""
     if value is None:
         return "–"
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return words("text.yes" if value else "text.no")
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return words.number(value, ".4g")
     if isinstance(value, str | int):
         text = str(value)
     elif isinstance(value, list | tuple) and all(isinstance(entry, str | int | float) for entry in value):
-        text = ", ".join(text_of(entry) for entry in value) or "none"
+        text = ", ".join(text_of(entry) for entry in value) or words("text.none")
     else:
         text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 
-_CAUSES = {
-    "wilson": ("Chance in counting", "Wilson’s interval: cells as independent draws"),
-    "clustered": ("Positive cells lie together", "hexagons of the section as draws; holds chance in counting too"),
-    "registration": (
-        "The region may be carried over wrongly",
-        "the region moved as far as the registration’s estimated error; what is not registered may hold any index",
-    ),
-    "model": (
-        "The model may count wrongly",
-        "as far as it was off on patients it had not seen, around the index without its bias",
-    ),
-}
+_CAUSES: Final = ("wilson", "clustered", "registration", "model")
 
 
-def cause_rows(intervals: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
+def cause_rows(intervals: Mapping[str, Any] | None, words: Words) -> list[tuple[str, str, str]]:
     """What the interval of the index is made of: cause, its 95 % interval alone, how it is known."""
     known = intervals or {}
     return [
-        (name, "not known" if known[key] is None else f"{known[key][0]:.1f}–{known[key][1]:.1f} %", how)
-        for key, (name, how) in _CAUSES.items()
+        (
+            words(f"cause.{key}"),
+            words("causes.unknown") if known[key] is None else interval(known[key], words),
+            words(f"cause.{key}.how"),
+        )
+        for key in _CAUSES
         if key in known and (known[key] is not None or key != "registration")
     ]
+
+
+def interval(ends: Sequence[float] | None, words: Words) -> str:
+    """Return both ends of an interval in percent, a dash for none."""
+    if ends is None:
+        return "–"
+    return f"{words.number(ends[0], '.1f')}–{words.number(ends[1], '.1f')} %"

@@ -1,21 +1,60 @@
-"""Chart of what fewer cells would have given, as SVG within the page: sharp at any size, in its own colours."""
+"""Chart of what fewer cells would have given: its marks, and those as SVG within the page, sharp at any size."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Final, Literal
 
 from markupsafe import Markup
 
-_WIDTH, _HEIGHT = 640, 260
+from ki67.report.words import Words
+
+WIDTH, HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 12, 44
 _STEPS_PERCENT: Final = (1, 2, 5, 10, 20, 50)
 _SHIFT_PX = 7
+CAP_PX = 4
+DOT_PX = 3.5
 
 
-def fewer_cells_chart(rows: Sequence[Mapping[str, Any]], index_percent: float) -> Markup:
-    """Draw ranges over the number of cells.
+@dataclass(frozen=True)
+class Line:
+    """A line across, of a kind that has its colour."""
+
+    kind: Literal["grid-line", "all-cells"]
+    left: float
+    right: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Range:
+    """An upright line with caps, and a dot where it has a middle."""
+
+    kind: Literal["random", "hot-first"]
+    x: float
+    low: float
+    high: float
+    middle: float | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words at the left of, in the middle of or before a place."""
+
+    x: float
+    y: float
+    text: str
+    anchor: Literal["middle", "end"]
+
+
+def chart_marks(
+    rows: Sequence[Mapping[str, Any]], index_percent: float, words: Words
+) -> Iterator[Line | Range | Text]:
+    """Marks of the chart, in :data:`WIDTH` by :data:`HEIGHT` with y down.
 
     Parameters
     ----------
@@ -23,6 +62,8 @@ def fewer_cells_chart(rows: Sequence[Mapping[str, Any]], index_percent: float) -
         ``fewer_cells`` of ``score.json``, at least one.
     index_percent
         The index on all cells, a line across.
+    words
+        The language.
     """
     ends = [end for row in rows for end in row["random_percent"]] + [index_percent]
     ends += [end for row in rows for end in (row["hot_spot_first_ci95_percent"] or ())]
@@ -32,38 +73,40 @@ def fewer_cells_chart(rows: Sequence[Mapping[str, Any]], index_percent: float) -
 
     def y(percent: float) -> float:
         share: float = (high - percent) / (high - low)
-        return _TOP + share * (_HEIGHT - _TOP - _BOTTOM)
+        return _TOP + share * (HEIGHT - _TOP - _BOTTOM)
 
     def x(place: int) -> float:
-        return _LEFT + (place + 0.5) / len(rows) * (_WIDTH - _LEFT - _RIGHT)
+        return _LEFT + (place + 0.5) / len(rows) * (WIDTH - _LEFT - _RIGHT)
 
-    label = "Index and its range by the number of tumour cells counted"
-    parts = [f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">']
     for percent in range(low, high + step, step):
-        parts.append(f'<path class="grid-line" d="M{_LEFT} {y(percent):.1f}H{_WIDTH - _RIGHT}"/>')
-        parts.append(_text(_LEFT - 8, y(percent) + 4, f"{percent} %", "end"))
-    parts.append(f'<path class="all-cells" d="M{_LEFT} {y(index_percent):.1f}H{_WIDTH - _RIGHT}"/>')
+        yield Line("grid-line", _LEFT, WIDTH - _RIGHT, y(percent))
+        yield Text(_LEFT - 8, y(percent) + 4, f"{percent} %", "end")
+    yield Line("all-cells", _LEFT, WIDTH - _RIGHT, y(index_percent))
     for place, row in enumerate(rows):
-        parts.append(_text(x(place), _HEIGHT - _BOTTOM + 18, f"{row['cells']:,}", "middle"))
-        low_px, high_px = (y(end) for end in row["random_percent"])
-        parts.append(_range("random", x(place) - _SHIFT_PX, low_px, high_px))
+        yield Text(x(place), HEIGHT - _BOTTOM + 18, words.number(row["cells"], ","), "middle")
+        yield Range("random", x(place) - _SHIFT_PX, *(y(end) for end in row["random_percent"]))
         if row["hot_spot_first_percent"] is not None:
-            low_px, high_px = (y(end) for end in row["hot_spot_first_ci95_percent"])
-            middle_px = y(row["hot_spot_first_percent"])
-            parts.append(_range("hot-first", x(place) + _SHIFT_PX, low_px, high_px, middle_px))
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(_text(middle, _HEIGHT - 6, "tumour cells counted", "middle"))
-    parts.append("</svg>")
-    return Markup("".join(parts))  # noqa: S704 - numbers and words of this module only
+            bottom, top = (y(end) for end in row["hot_spot_first_ci95_percent"])
+            yield Range("hot-first", x(place) + _SHIFT_PX, bottom, top, y(row["hot_spot_first_percent"]))
+    yield Text((_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 6, words("fewer.axis"), "middle")
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'
+def fewer_cells_chart(rows: Sequence[Mapping[str, Any]], index_percent: float, words: Words) -> Markup:
+    """Draw :func:`chart_marks` as SVG."""
+    label = escape(words("fewer.alt"))
+    parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">']
+    parts += [_svg(mark) for mark in chart_marks(rows, index_percent, words)]
+    return Markup("".join([*parts, "</svg>"]))  # noqa: S704 - numbers and escaped words only
 
 
-def _range(name: str, x: float, low: float, high: float, middle: float | None = None) -> str:
-    line = (
-        f'<path class="{name}" d="M{x:.1f} {low:.1f}V{high:.1f}M{x - 4:.1f} {low:.1f}h8M{x - 4:.1f} {high:.1f}h8"/>'
-    )
-    dot = "" if middle is None else f'<circle class="{name}" cx="{x:.1f}" cy="{middle:.1f}" r="3.5"/>'
-    return line + dot
+def _svg(mark: Line | Range | Text) -> str:
+    if isinstance(mark, Line):
+        return f'<path class="{mark.kind}" d="M{mark.left} {mark.y:.1f}H{mark.right}"/>'
+    if isinstance(mark, Text):
+        return f'<text x="{mark.x:.1f}" y="{mark.y:.1f}" text-anchor="{mark.anchor}">{escape(mark.text)}</text>'
+    x, low, high = mark.x, mark.low, mark.high
+    caps = "".join(f"M{x - CAP_PX:.1f} {end:.1f}h{2 * CAP_PX}" for end in (low, high))
+    line = f'<path class="{mark.kind}" d="M{x:.1f} {low:.1f}V{high:.1f}{caps}"/>'
+    if mark.middle is None:
+        return line
+    return line + f'<circle class="{mark.kind}" cx="{x:.1f}" cy="{mark.middle:.1f}" r="{DOT_PX}"/>'

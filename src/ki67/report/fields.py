@@ -34,6 +34,11 @@ _ENOUGH_CELLS: Final = 50
 
 _OTHER_RADIUS_PX: Final = 5.0
 
+_BARE_RADIUS_UM: Final = 6.0
+"""Radius of the ring around a cell without an outline, such as one added by hand: wider than a nucleus."""
+
+_CIRCLE: Final = np.column_stack([trig(np.linspace(0, 2 * np.pi, 24, endpoint=False)) for trig in (np.cos, np.sin)])
+
 OUTLINE_COLORS: Final = {label: color for label, (_, color) in CELL_CLASSES.items()} | {OTHER.label: (70, 70, 70)}
 """Colours of the outlines; other cells are darker than in region files, for a grey dot drowns in haematoxylin."""
 
@@ -129,7 +134,9 @@ def field_pictures(
         frame.to_px(held.xy_um), held.positive, held.tumour, shown[OUTLINE].to_pylist(), strict=True
     ):
         if tumour:
-            corners_px = frame.to_px(np.reshape(np.asarray(outline_um, np.float64), (-1, 2)))
+            corners_px = xy_px + _BARE_RADIUS_UM / frame.mpp * _CIRCLE
+            if outline_um:
+                corners_px = frame.to_px(np.reshape(np.asarray(outline_um, np.float64), (-1, 2)))
             color = OUTLINE_COLORS[POSITIVE.label if positive else NEGATIVE.label]
             draw_outline(outlined, corners_px, color, dashed=not positive)
         else:

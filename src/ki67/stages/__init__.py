@@ -3,9 +3,17 @@
 from ki67.stages.counting import count, excluded_regions, model_deviation, score
 from ki67.stages.judging import checks_so_far, judge, require_fitting_region, require_usable, warnings_of
 from ki67.stages.opened import CaseSlide, judge_region, judge_slides, misfit, refusal
-from ki67.stages.region import find_region, judge_region_density, map_region, no_carcinoma, predict_idc, take_regions
+from ki67.stages.region import (
+    find_region,
+    judge_region_density,
+    look_for_carcinoma,
+    map_region,
+    predict_idc,
+    require_carcinoma,
+    take_regions,
+)
 from ki67.stages.registering import block_files, register, register_block, require_believable
-from ki67.stages.reporting import report_case
+from ki67.stages.reporting import report_case, write_reports
 
 __all__ = [
     "CaseSlide",
@@ -18,19 +26,21 @@ __all__ = [
     "judge_region",
     "judge_region_density",
     "judge_slides",
+    "look_for_carcinoma",
     "map_region",
     "misfit",
     "model_deviation",
-    "no_carcinoma",
     "predict_idc",
     "refusal",
     "register",
     "register_block",
     "report_case",
     "require_believable",
+    "require_carcinoma",
     "require_fitting_region",
     "require_usable",
     "score",
     "take_regions",
     "warnings_of",
+    "write_reports",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,25 +11,39 @@ import pyarrow.compute as pc
 
 from ki67 import cells, idc, report
 from ki67.case import Case, CaseView, Stage, Summary
-from ki67.case.artefacts import REPORT
+from ki67.case.artefacts import REPORT, REPORT_PDF, REPORTED
+from ki67.case.corrections import CORRECTIONS
+from ki67.case.details import CaseDetails
+from ki67.corrected import corrected_view, corrections_of, finished
 from ki67.geometry import RectUm
 from ki67.options import Options
 from ki67.progress import message
+from ki67.slides import Slide
 from ki67.stages.opened import CaseSlide
+from ki67.vocabulary import EngineName
 
 
 def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Options) -> None:
     """Write the report of what is there; what earlier runs left and this one does not use goes before."""
-    report_stage = Stage("report", 6, (REPORT,), result=True)
-    case.keep_only_used(report_stage.name)
+    case.keep_only_used(REPORTED)
+    write_reports(case, he.slide if he else None, ki67.slide, options)
+
+
+def write_reports(case: Case, he: Slide | None, ki67: Slide, options: Options) -> None:
+    """Write the report, corrections included, as a page and as a PDF, and note what the laboratory tells."""
+    details = options.details.over(CaseDetails.model_validate(case.manifest.get("details", {})))
+    if details.told():
+        case.update(details=details.model_dump(exclude_none=True))
 
     def work() -> Summary:
         message("writing the report")
-        view = case.view()
+        plain = finished(case.view())
+        found = corrections_of(plain) if plain.is_corrected else None
+        view = corrected_view(plain)
         data = report.ReportData(
-            title=ki67.slide.path.name if he is None else f"{he.slide.path.name} + {ki67.slide.path.name}",
-            he=he.slide if he else None,
-            ki67=ki67.slide,
+            title=ki67.path.name if he is None else f"{he.path.name} + {ki67.path.name}",
+            he=he,
+            ki67=ki67,
             regions_he=view.regions_he,
             regions_ki67=view.regions_ki67,
             heatmap=view.heatmap,
@@ -42,11 +56,18 @@ def report_case(case: Case, he: CaseSlide | None, ki67: CaseSlide, options: Opti
             score=view.score.to_dict(),
             run=case.manifest,
             model_cards=_model_cards(case.manifest["models"], options),
+            corrected=found,
+            details=details,
+            language=options.language,
         )
-        report.write_report(case.path(REPORT), data)
+        report.write_reports(case.path(REPORT), case.path(REPORT_PDF), data)
         return {"warnings": []}
 
-    case.run_stage(report_stage, {}, tuple(case.written()), work)
+    reads = [name for name in case.written() if name not in {REPORT, REPORT_PDF}]
+    if case.path(CORRECTIONS).exists():
+        reads.append(CORRECTIONS)
+    parameters = {"language": options.language.value, "details": dict(details.told())}
+    case.run_stage(Stage(REPORTED, 7, (REPORT, REPORT_PDF), result=True), parameters, tuple(reads), work)
 
 
 def _cells_within(case: CaseView, rect_um: RectUm) -> pa.Table:
@@ -57,8 +78,15 @@ def _cells_within(case: CaseView, rect_um: RectUm) -> pa.Table:
 
 
 def _model_cards(models: Mapping[str, str], options: Options) -> dict[str, Mapping[str, Any]]:
-    cards: dict[str, Callable[[], Any]] = {
-        "idc": lambda: idc.load_model().card.details,
-        "cells": lambda: cells.load_engine(options.engine, options.cell_model).card.details,
-    }
-    return {name: cards[name]() for name in models}
+    """Cards of the models by their hashes; none of a model that is neither shipped nor named among the options."""
+    known = {card.sha256: card.details for card in _cards(models, options)}
+    return {name: known[sha256] for name, sha256 in models.items() if sha256 in known}
+
+
+def _cards(models: Iterable[str], options: Options) -> Iterable[Any]:
+    if "idc" in models:
+        yield idc.load_model().card
+        yield idc.load_model(options.idc_model).card
+    if "cells" in models:
+        yield cells.load_engine(options.engine, options.cell_model).card
+        yield from (cells.load_engine(engine).card for engine in EngineName if engine is not options.engine)
