@@ -1,0 +1,396 @@
+"""The page in a real browser: both sections move together, cells are corrected, and the index follows."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ki67.case import read_case
+from ki67.case.corrections import read_corrections
+from ki67.server.app import STATIC
+
+pytest.importorskip("playwright", reason="no Playwright: pip install '.[dev]'")
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+CHROMIUM = os.environ.get("KI67_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+SIZE = {"width": 1280, "height": 720}
+BIG_ENOUGH = 20_000
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (name it in KI67_CHROMIUM)"),
+    pytest.mark.skipif(not (STATIC / "index.html").is_file(), reason="the page was not built (KI67_PAGE=build)"),
+]
+
+
+@dataclass
+class Served:
+    """A folder that is served, and what the browser complained of."""
+
+    base: str
+    link: str
+    complaints: list[str]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def served(root: Path, finished: Path) -> Iterator[Served]:
+    words = ["-m", "ki67", "serve", str(root), "--slides", str(finished / "slides"), "--json", "--no-browser"]
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        link = json.loads(process.stdout.readline())["url"]
+        yield Served(link.partition("/?")[0], link, [])
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def context(chromium: Browser, served: Served) -> Iterator[BrowserContext]:
+    context = chromium.new_context(viewport=SIZE, reduced_motion="reduce")  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(served.link)
+    page.close()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, served: Served) -> Iterator[Page]:
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.on("pageerror", lambda error: served.complaints.append(str(error)))
+    page.on("console", lambda said: served.complaints.append(said.text) if said.type == "error" else None)
+    yield page
+    assert served.complaints == []
+
+
+def view(served: Served, query: str) -> str:
+    return f"{served.base}/#/case/case/view?{query}"
+
+
+def state_of(page: Page, slide: str) -> dict[str, float]:
+    """What a pane shows, as it says itself."""
+    told = page.locator(f".pane[data-slide={slide}]").evaluate("pane => ({...pane.dataset})")
+    return {name: float(told[name]) for name in ("x", "y", "umPerPx", "deg", "flip")}
+
+
+def settled(page: Page, slide: str = "ki67") -> dict[str, float]:
+    """What a pane shows once it moves no more."""
+    pane = page.locator(f".pane[data-slide={slide}][data-um-per-px]")
+    pane.wait_for()
+    before, same = state_of(page, slide), 0
+    while same < 4:
+        page.wait_for_timeout(60)
+        now = state_of(page, slide)
+        same = same + 1 if now == before else 0
+        before = now
+    return before
+
+
+def on_screen(state: dict[str, float], box: Any, x_um: float, y_um: float) -> tuple[float, float]:
+    """Where a place of a slide is on the screen: turned about the pane's middle, then mirrored."""
+    turn = math.radians(state["deg"])
+    dx, dy = (x_um - state["x"]) / state["umPerPx"], (y_um - state["y"]) / state["umPerPx"]
+    x, y = math.cos(turn) * dx - math.sin(turn) * dy, math.sin(turn) * dx + math.cos(turn) * dy
+    side = -1 if state["flip"] else 1
+    return box["x"] + box["width"] / 2 + side * x, box["y"] + box["height"] / 2 + y
+
+
+def slide_of(state: dict[str, float], box: Any, x_px: float, y_px: float) -> tuple[float, float]:
+    """Which place of a slide is at a point of the screen."""
+    turn, side = math.radians(state["deg"]), -1 if state["flip"] else 1
+    x, y = side * (x_px - box["x"] - box["width"] / 2), y_px - box["y"] - box["height"] / 2
+    dx, dy = math.cos(turn) * x + math.sin(turn) * y, -math.sin(turn) * x + math.cos(turn) * y
+    return state["x"] + dx * state["umPerPx"], state["y"] + dy * state["umPerPx"]
+
+
+def pane_box(page: Page, slide: str) -> Any:
+    return page.locator(f".pane[data-slide={slide}] .slide").bounding_box()
+
+
+def index_of(page: Page) -> str:
+    return page.locator("[data-test=index]").inner_text()
+
+
+def a_cell(root: Path, label: str = "positive") -> tuple[float, float]:
+    """A counted cell of a class with no other within 12 µm."""
+    cells = read_case(root / "case").cells
+    places = np.column_stack([np.asarray(cells[name], float) for name in ("x_um", "y_um")])
+    wanted = np.array([one == label for one in cells["label"].to_pylist()]) & np.asarray(cells["in_region"], bool)
+    for x, y in places[wanted]:
+        away = np.hypot(*(places - (x, y)).T)
+        if np.sort(away)[1] > 12 and 150 < x < 450 and 150 < y < 450:
+            return float(x), float(y)
+    raise AssertionError("no such cell")
+
+
+def name_me(page: Page) -> None:
+    page.locator("input[name=by]").fill("Dr. Ruiz")
+    page.locator("input[name=by]").blur()
+
+
+def test_a_cell_is_switched_and_the_index_follows_and_comes_back(page: Page, served: Served, root: Path) -> None:
+    page.goto(served.base)
+    expect(page.locator("table.cases tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="case", exact=True).click()
+    page.locator(".pane[data-slide=ki67]").wait_for()
+    automatic = index_of(page)
+    name_me(page)
+    x, y = a_cell(root)
+    page.goto(view(served, f"x={x}&y={y}&s=0.3&r=0&m=side"))
+    now = settled(page)
+    assert (now["x"], now["y"], now["umPerPx"]) == pytest.approx((x, y, 0.3), abs=0.01)
+    box = pane_box(page, "ki67")
+    page.wait_for_timeout(700)
+    page.mouse.click(*on_screen(now, box, x, y))
+    cell = page.get_by_role("region", name="Cell")
+    expect(cell).to_contain_text("positive")
+    page.keyboard.press("n")
+    expect(page.locator("[data-test=index]")).not_to_have_text(automatic)
+    changed = index_of(page)
+    assert float(changed.split()[0]) < float(automatic.split()[0]) + 0.05
+    expect(page.locator(".history li").first).to_contain_text("Dr. Ruiz")
+    assert [one.what.kind for one in read_corrections(root / "case")] == ["relabel"]
+    page.reload()
+    expect(page.locator("[data-test=index]")).to_have_text(changed)
+    again = settled(page)
+    assert (again["x"], again["y"], again["umPerPx"]) == pytest.approx((x, y, 0.3), abs=0.01)
+    page.keyboard.press("Control+z")
+    expect(page.locator("[data-test=index]")).to_have_text(automatic)
+    page.keyboard.press("Control+y")
+    expect(page.locator("[data-test=index]")).to_have_text(changed)
+    assert [one.what.kind for one in read_corrections(root / "case")] == ["relabel", "undo", "redo"]
+
+
+def test_the_crosshair_lies_on_the_mapped_place_at_five_zooms(page: Page, served: Served, reader: Any) -> None:
+    for um_per_px in (0.2, 0.35, 0.5, 0.7, 1.0):
+        page.goto(view(served, f"x=300&y=310&s={um_per_px}&r=17&m=side"))
+        settled(page)
+        for slide, other, direction in (("ki67", "he", "ki67_to_he"), ("he", "ki67", "he_to_ki67")):
+            box = pane_box(page, slide)
+            pointer = (box["x"] + 0.5 * box["width"] + 61, box["y"] + 0.5 * box["height"] - 47)
+            page.mouse.move(*pointer)
+            settled(page, slide)
+            page.wait_for_timeout(250)
+            there = slide_of(state_of(page, slide), box, *pointer)
+            body = {"direction": direction, "points_um": [there]}
+            mapped = reader.post("/api/cases/case/map", json=body).json()["points_um"][0]
+            expected = on_screen(state_of(page, other), pane_box(page, other), *mapped)
+            cross = page.locator(f".pane[data-slide={other}] .crosshair")
+            seen = cross.evaluate("e => { const b = e.getBoundingClientRect(); return [b.x, b.y]; }")
+            assert math.dist(seen, expected) < 1, (um_per_px, slide)
+            # And the middles show the same tissue, in the same attitude, mirrored sections too.
+            middle = {"direction": direction, "points_um": [(state_of(page, slide)["x"], state_of(page, slide)["y"])]}
+            there = reader.post("/api/cases/case/map", json=middle).json()["points_um"][0]
+            found = state_of(page, other)
+            assert math.dist(there, (found["x"], found["y"])) / found["umPerPx"] < 1, (um_per_px, slide)
+            assert {state_of(page, "he")["flip"], state_of(page, "ki67")["flip"]} == {0.0, 1.0}
+
+
+def test_moving_one_section_moves_the_other_and_neither_drifts(page: Page, served: Served) -> None:
+    page.goto(view(served, "x=300&y=300&s=0.5&r=0&m=side"))
+    before = settled(page), settled(page, "he")
+    box = pane_box(page, "he")
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 260, box["y"] + 230, steps=6)
+    page.mouse.up()
+    after = settled(page), settled(page, "he")
+    assert math.dist((before[0]["x"], before[0]["y"]), (after[0]["x"], after[0]["y"])) > 20
+    page.wait_for_timeout(600)
+    assert (state_of(page, "ki67"), state_of(page, "he")) == after
+    page.keyboard.press("v")
+    expect(page.locator(".panes")).to_have_attribute("data-mode", "over")
+    page.keyboard.press("v")
+    assert settled(page)["umPerPx"] == pytest.approx(after[0]["umPerPx"], rel=1e-3)
+
+
+def test_an_area_is_left_out_and_counted_again_and_the_case_signed_out(
+    page: Page, served: Served, root: Path
+) -> None:
+    page.goto(view(served, "x=300&y=300&s=1.2&r=0&m=ki67"))
+    now = settled(page)
+    name_me(page)
+    box = pane_box(page, "ki67")
+    cells = page.locator(".numbers tr", has_text="tumour cells").locator("td").last
+    before = cells.inner_text()
+    page.keyboard.press("x")
+    corners = [(200, 200), (300, 200), (300, 300), (200, 300)]
+    for corner in corners:
+        page.mouse.click(*on_screen(now, box, *corner))
+        page.wait_for_timeout(350)
+    page.keyboard.press("Enter")
+    expect(cells).not_to_have_text(before)
+    log = read_corrections(root / "case")
+    assert [one.what.kind for one in log] == ["exclude"]
+    assert log[0].what.geometry.area == pytest.approx(100 * 100, rel=0.05)  # type: ignore[union-attr]
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Sign out…").click()
+    page.get_by_role("button", name="Sign out as Dr. Ruiz").click()
+    expect(page.locator(".signed")).to_contain_text("Signed out by Dr. Ruiz")
+    expect(page.get_by_role("button", name="Add a cell")).to_be_disabled()
+    page.reload()
+    expect(page.locator(".signed")).to_contain_text("Signed out by Dr. Ruiz")
+    page.get_by_role("button", name="Open again…").click()
+    page.get_by_role("textbox", name="Reason").fill("second look")
+    page.get_by_role("dialog").get_by_role("button", name="Open again").click()
+    expect(page.locator(".signed")).to_have_count(0)
+    page.keyboard.press("Control+z")
+    expect(cells).to_have_text(before)
+
+
+def test_cells_are_added_removed_brushed_and_the_region_moved(page: Page, served: Served, root: Path) -> None:
+    x, y = a_cell(root, "negative")
+    page.goto(view(served, f"x={x}&y={y}&s=0.5&r=0&m=ki67"))
+    now = settled(page)
+    name_me(page)
+    box = pane_box(page, "ki67")
+    done = page.locator(".history li .what")
+    page.wait_for_timeout(600)
+    page.keyboard.press("a")
+    page.mouse.click(*on_screen(now, box, x + 8, y))
+    expect(done).to_have_count(1)
+    page.keyboard.press("d")
+    page.mouse.click(*on_screen(now, box, x, y))
+    expect(done).to_have_count(2)
+    page.keyboard.press("b")
+    page.mouse.move(*on_screen(now, box, x - 60, y - 40))
+    page.mouse.down()
+    page.mouse.move(*on_screen(now, box, x + 60, y - 40), steps=8)
+    page.mouse.up()
+    expect(done).to_have_count(3)
+    page.keyboard.press("m")
+    for key in ("ArrowRight", "ArrowRight", "Shift+ArrowDown", "e"):
+        page.keyboard.press(key)
+    expect(page.locator(".moved")).to_have_text("20 µm right, 1 µm down, 0.5°")
+    page.keyboard.press("Enter")
+    expect(done).to_have_count(4)
+    log = read_corrections(root / "case")
+    assert [one.what.kind for one in log] == ["add", "remove", "several", "nudge"]
+    assert {part.to for part in log[2].what.of} == {"positive"}  # type: ignore[union-attr]
+    assert log[3].what.shift_um == (20, 1)  # type: ignore[union-attr]
+
+
+def test_two_browsers_on_one_case_lose_nothing(
+    page: Page, context: BrowserContext, served: Served, root: Path
+) -> None:
+    page.goto(view(served, "x=300&y=300&s=0.5&m=ki67"))
+    settled(page)
+    name_me(page)
+    other = context.new_page()
+    other.goto(view(served, "x=300&y=300&s=0.5&m=ki67"))
+    settled(other)
+    for one in (page, other):
+        one.keyboard.press("m")
+        one.keyboard.press("ArrowRight")
+        one.keyboard.press("Enter")
+        one.wait_for_timeout(400)
+    # Whoever was second is told, sees the first one's correction, and makes it once more if it is still right.
+    expect(other.locator(".told.error")).to_be_visible()
+    expect(other.locator(".history li .what")).to_have_count(1)
+    other.keyboard.press("ArrowRight")
+    other.keyboard.press("Enter")
+    expect(other.locator(".history li .what")).to_have_count(2)
+    assert len(read_corrections(root / "case")) == 2
+    served.complaints[:] = [one for one in served.complaints if "409" not in one]
+
+
+def test_the_gallery_is_gone_through_by_keyboard(page: Page, served: Served, root: Path) -> None:
+    page.goto(view(served, "x=300&y=300&s=0.5&m=ki67"))
+    settled(page)
+    name_me(page)
+    page.get_by_role("link", name="Gallery").click()
+    tiles = page.locator(".gallery li")
+    expect(tiles.first).to_be_visible()
+    first = tiles.first.get_attribute("class") or ""
+    page.locator(".gallery button").first.focus()
+    page.keyboard.press(" ")
+    expect(tiles.first).to_have_class(f"{first} seen")
+    page.keyboard.press("ArrowLeft")
+    label = "negative" if first == "positive" else "positive"
+    page.keyboard.press(label[0])
+    expect(tiles.first).to_have_class(f"{label} seen")
+    expect(page.locator(".gallery button").nth(1)).to_be_focused()
+    page.wait_for_timeout(300)
+    assert [one.what.kind for one in read_corrections(root / "case")] == ["relabel"]
+
+
+def test_fields_are_counted_blind_and_then_compared(page: Page, served: Served, root: Path) -> None:
+    page.goto(view(served, "x=300&y=300&s=0.5&m=ki67"))
+    settled(page)
+    name_me(page)
+    page.get_by_role("link", name="Count", exact=True).click()
+    fields = page.locator(".fields li")
+    if fields.first.inner_text().startswith("This case has no"):
+        pytest.skip("the case has no guideline fields")
+    expect(fields.first).to_contain_text("not counted yet")
+    expect(page.locator(".top-index")).to_have_count(0)
+    settled(page)
+    box = pane_box(page, "ki67")
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(350)
+    page.keyboard.press("n")
+    page.mouse.click(box["x"] + box["width"] / 2 + 40, box["y"] + box["height"] / 2)
+    expect(page.locator(".tally b")).to_have_text(["1", "1"])
+    page.get_by_role("button", name="Enter this count").click()
+    expect(page.locator(".difference")).to_contain_text("points from the program")
+    expect(fields.first).to_contain_text("points")
+
+
+def test_report_and_exports_are_there(page: Page, served: Served) -> None:
+    page.goto(f"{served.base}/#/case/case/files")
+    expect(page.frame_locator("iframe.report").locator("p")).to_have_text("index")
+    with page.expect_download() as download:
+        page.locator(".exports a", has_text=".csv").click()
+    assert Path(download.value.path()).stat().st_size > BIG_ENOUGH
+
+
+def test_whoever_is_not_let_in_is_told_how(chromium: Browser, served: Served) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    answer = page.goto(served.base)
+    assert answer is not None
+    assert answer.status == 401
+    assert "ki67 serve" in page.content()
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 720), (820, 1180)])
+def test_nothing_is_wider_than_the_screen_and_all_that_acts_has_a_name(
+    chromium: Browser, context: BrowserContext, served: Served, scheme: Any, size: tuple[int, int]
+) -> None:
+    shape: Any = {"width": size[0], "height": size[1]}
+    other = chromium.new_context(
+        viewport=shape, color_scheme=scheme, has_touch=True, storage_state=context.storage_state()
+    )
+    page = other.new_page()
+    for where in ("", "/case/case/view", "/case/case/gallery", "/case/case/count", "/case/case/files"):
+        page.goto(f"{served.base}/#{where}")
+        page.locator("main > *:not(.waiting)").first.wait_for()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), where
+        nameless = page.locator("button, a, input, select").evaluate_all(
+            "all => all.filter(e => !(e.textContent.trim() || e.getAttribute('aria-label') || e.closest('label')"
+            " || e.getAttribute('aria-hidden'))).map(e => e.outerHTML)"
+        )
+        assert nameless == [], where
+    other.close()
