@@ -64,8 +64,16 @@ def idc(
 @app.command()
 def idc_region(
     he: Annotated[Path, typer.Argument(help="The H&E slide.")],
-    regions: Annotated[Path, typer.Argument(help="The region found: CASE/idc/regions.geojson, or any GeoJSON.")],
-    truth: Annotated[Path, typer.Argument(help="GeoJSON with the region drawn by hand.")],
+    regions: Annotated[
+        Path,
+        typer.Argument(
+            help="The region found: CASE/idc/regions.geojson, or any region file. With --predictions: drawn by hand."
+        ),
+    ],
+    truth: Annotated[Path | None, typer.Argument(help="Region file with the region drawn by hand.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Region file of another program, in place of REGIONS.")
+    ] = None,
     mpp: Mpp = None,
     mpp_overrides_file: MppOverridesFile = False,
     label: Annotated[
@@ -81,10 +89,18 @@ def idc_region(
     from ki67.evaluation.idc_regions import evaluate_region
 
     begin(quiet=quiet)
-    result = evaluate_region(he, regions, truth, mpp, overrides_file=mpp_overrides_file, label=label, figure=figure)
+    found, drawn = _answers_and_gold(regions, truth, predictions, "REGIONS")
+    result = evaluate_region(he, found, drawn, mpp, overrides_file=mpp_overrides_file, label=label, figure=figure)
     areas = f"{result['area_mm2']:.3g} mm² found, {result['true_area_mm2']:.3g} mm² drawn by hand"
     lines = [f"Dice: {result['dice']:.3f}", f"area: {areas} ({result['area_error_percent']:+.1f} %)"]
     emit(result, as_json=as_json, lines=[*lines, *warning_lines(result)])
+
+
+def _answers_and_gold(first: Path, second: Path | None, predictions: Path | None, name: str) -> tuple[Path, Path]:
+    """What was found and what is true, of two places and an option that takes the first one's."""
+    if (second is None) == (predictions is None):
+        raise typer.BadParameter("are needed once", param_hint=f"{name} or --predictions")
+    return (first, second) if second is not None else (predictions or first, first)
 
 
 @app.command()
@@ -103,6 +119,14 @@ def cells(
     ] = None,
     engine: EngineOption = EngineName.network,
     model: Annotated[Path | None, typer.Option("--model", help="Another model of this engine, ONNX.")] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            help="Judge what another program found: a CSV with columns image, x, y, label (pixels), or a folder with "
+            "a CSV or GeoJSON (points, outlines) for each field.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -111,6 +135,8 @@ def cells(
     from ki67.evaluation.cells import evaluate_cells
 
     begin(quiet=quiet)
+    if predictions is not None and model is not None:
+        raise typer.BadParameter("finds the cells itself; leave one of both out", param_hint="--predictions, --model")
     result = evaluate_cells(
         directory,
         layout.value,
@@ -119,7 +145,8 @@ def cells(
         radius_um=radius_um,
         images=field_names(images),
         figures=figures,
-        engine=load_engine(engine, model),
+        engine=None if predictions is not None else load_engine(engine, model),
+        predictions=predictions,
     )
     emit(result, as_json=as_json, lines=[*_cell_lines(result), *warning_lines(result)])
 
@@ -182,13 +209,16 @@ def registration(
 def index(
     gold: Annotated[Path, typer.Argument(help="CSV with columns case, index_percent.")],
     scores: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="CSV with columns case, index_percent; reader where several, modality where the same read in two, "
             "and cause of a difference where it was looked for (heterogeneity, visual error, wrong cells, stain, not "
             "tumour, other)."
         ),
-    ],
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Indices of another program, in place of SCORES.")
+    ] = None,
     figures: Annotated[
         Path | None,
         typer.Option("--figures", help="Folder for a picture: scores over gold, Bland and Altman's plot."),
@@ -204,7 +234,9 @@ def index(
     from ki67.evaluation.index import evaluate_index
 
     begin(quiet=quiet)
-    result = evaluate_index(gold, scores, figures=figures, discrepancy_points=discrepancy_points)
+    if (scores is None) == (predictions is None):
+        raise typer.BadParameter("are needed once", param_hint="SCORES or --predictions")
+    result = evaluate_index(gold, scores or predictions, figures=figures, discrepancy_points=discrepancy_points)
     lines: list[str] = []
     for modality, own in result.get("modalities", {"": result}).items():
         lines += [*([modality] if modality else []), *_readers_to_gold(own), ""]

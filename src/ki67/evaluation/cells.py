@@ -30,7 +30,8 @@ from ki67.evaluation.matches import (
     detection_counts,
     percent,
 )
-from ki67.files import atomic_path
+from ki67.evaluation.predictions import FoundCells, read_predictions
+from ki67.files import atomic_path, printable
 from ki67.progress import track
 from ki67.vocabulary import TUMOUR_CLASSES
 
@@ -67,9 +68,10 @@ def evaluate_cells(
     figures: str | Path | None = None,
     engine: Engine | None = None,
     *,
+    predictions: str | Path | None = None,
     mpp_overrides_file: bool = False,
 ) -> dict[str, Any]:
-    """Count labelled fields and compare the cells with the labels.
+    """Count labelled fields, or take what another program found there, and compare the cells with the labels.
 
     Cells are matched one to one within the radius, each class by itself (Hungarian method), so a nucleus found with
     the wrong class is a miss in one and a false alarm in the other. Matched once more whatever their class they tell
@@ -95,6 +97,8 @@ def evaluate_cells(
         hits, misses and false alarms.
     engine
         What finds the cells (:func:`ki67.cells.load_engine`); None for the default.
+    predictions
+        What another program found instead (:mod:`ki67.evaluation.predictions`).
     mpp_overrides_file
         Take ``mpp`` although a picture's file says otherwise.
 
@@ -130,8 +134,15 @@ def evaluate_cells(
         raise DataSetError(directory, f"cannot be matched within {radius_um:g} µm", "Give a positive --radius-um.")
     fields = read_fields(directory, layout, mpp, images, overrides_file=mpp_overrides_file)
     radius = DEFAULT_RADIUS_UM[layout] if radius_um is None else radius_um
-    engine = engine or load_engine()
-    results = [_count(field, radius, engine) for field in track(fields, "Counting fields", len(fields))]
+    if predictions is None:
+        engine = engine or load_engine()
+        found = {field.name: _counted(field, engine) for field in track(fields, "Counting fields", len(fields))}
+        judged = {"engine": engine.card.engine, "model_sha256": engine.card.sha256, "predictions": None}
+        warnings = learnt_from(engine.card, [f"{layout}/{field.name}" for field in fields])
+    else:
+        found, warnings = read_predictions(predictions, fields)
+        judged = {"engine": None, "model_sha256": None, "predictions": printable(str(predictions))}
+    results = [_judge(field, found[field.name], radius) for field in fields]
     summary = _summary(results)
     if figures is not None:
         draw_cell_figures(figures, summary)
@@ -140,20 +151,20 @@ def evaluate_cells(
                 draw_field(path, result.field, result.found, radius)
     return summary | {
         "radius_um": radius,
-        "engine": engine.card.engine,
-        "model_sha256": engine.card.sha256,
-        "warnings": [
-            *(text for field in fields for text in field.warnings),
-            *learnt_from(engine.card, [f"{layout}/{field.name}" for field in fields]),
-        ],
+        **judged,
+        "warnings": [*(text for field in fields for text in field.warnings), *warnings],
     }
 
 
-def _count(field: LabelledField, radius_um: float, engine: Engine) -> _FieldResult:
+def _counted(field: LabelledField, engine: Engine) -> FoundCells:
     table = count_field(field, engine)
     places = np.column_stack([table["x_um"].to_numpy(), table["y_um"].to_numpy()])
     labels = np.array(table["label"].to_pylist(), np.object_)
-    probability = table["probability"].to_numpy().astype(np.float64)
+    return FoundCells(places, labels, table["probability"].to_numpy().astype(np.float64))
+
+
+def _judge(field: LabelledField, cells: FoundCells, radius_um: float) -> _FieldResult:
+    places, labels, probability = cells.places_um, cells.labels, cells.probability
     judged = field.can_judge(places, radius_um)
     places, labels, probability = places[judged], labels[judged], probability[judged]
     found = {name: places[labels == name] for name in TUMOUR_CLASSES}
