@@ -37,7 +37,7 @@ export function cellPanel(view: Corrector, cell: Cell): HTMLElement {
   return h(
     "section",
     { class: "cell", "aria-label": "Cell" },
-    h("img", { src: `/api/${crop}`, alt: `Cell ${cell.row}, ${CROP_UM} µm across`, width: 132, height: 132 }),
+    h("div", { class: "aimed" }, h("img", { src: `/api/${crop}`, alt: `Cell ${cell.row}, ${CROP_UM} µm across`, width: 132, height: 132 })),
     h(
       "div",
       { class: "cell-facts" },
@@ -49,7 +49,7 @@ export function cellPanel(view: Corrector, cell: Cell): HTMLElement {
         ...fact("probability", cell.probability == null ? "–" : cell.probability.toFixed(2)),
         ...fact("DAB", cell.dab_od_mean == null ? "–" : cell.dab_od_mean.toFixed(2)),
         ...fact("area", cell.area_um2 == null ? "–" : `${cell.area_um2.toFixed(0)} µm²`),
-        ...fact("place", `${cell.x_um.toFixed(1)}, ${cell.y_um.toFixed(1)}`),
+        ...fact("x, y in µm", `${cell.x_um.toFixed(0)}, ${cell.y_um.toFixed(0)}`),
       ),
     ),
     h(
@@ -57,8 +57,8 @@ export function cellPanel(view: Corrector, cell: Cell): HTMLElement {
       { class: "group", role: "group", "aria-label": "Class of this cell" },
       ...classes,
       tool("remove", "Remove this cell", () => void view.remove([cell.row]), { disabled: state.locked }),
-      tool("close", "Leave this cell", () => view.select(null)),
     ),
+    tool("close", "Leave this cell", () => view.select(null)),
   );
 }
 

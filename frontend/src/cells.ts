@@ -1,11 +1,13 @@
-/** Cells as the server has them, in squares of the slide, fetched where they are looked at and kept a while. */
+/** Cells as the server has them: their arrays near, their outlines nearer, their counts on a grid from far. */
 
 import { bytes, caseUrl, LABELS, type Label } from "./api";
-import { overlap, type Box, type Point } from "./geometry";
+import type { Box, Point } from "./geometry";
+import { Squares } from "./squares";
 
-export const SQUARE_UM = 500;
-const MOST_SQUARES = 600;
-const MOST_A_SQUARE = 100_000;
+const SQUARE_UM = 500;
+const MOST_CELLS = 100_000;
+const OUTLINE_SQUARE_UM = 200;
+const MOST_OUTLINES = 5000;
 const NOT_COUNTED = 128;
 
 /** Cells in arrays of equal length. */
@@ -35,12 +37,24 @@ export function unpack(data: ArrayBuffer): Cells {
   return { x, y, label: kind.map((value) => value & ~NOT_COUNTED), counted, probability, row };
 }
 
-interface Square {
-  box: Box;
-  cells: Cells | null;
-  used: number;
-  stale: boolean;
-  loading: boolean;
+/** Corners of nuclei, x y x y … in µm, by row. */
+export type Outlines = Map<number, Float32Array>;
+
+/** Read the server's outlines: a number, rows, numbers of corners, then the corners of one after the other. */
+export function unpackOutlines(data: ArrayBuffer): Outlines {
+  const size = data.byteLength < 4 ? -1 : new DataView(data).getUint32(0, true);
+  if (size < 0 || data.byteLength < 4 + 8 * size) throw new Error("outlines: the answer is cut short");
+  const rows = new Uint32Array(data, 4, size);
+  const corners = new Uint32Array(data, 4 + 4 * size, size);
+  const found: Outlines = new Map();
+  let at = 4 + 8 * size;
+  for (let number = 0; number < size; number++) {
+    const long = 2 * (corners[number] as number);
+    if (at + 4 * long > data.byteLength) throw new Error("outlines: the answer is cut short");
+    found.set(rows[number] as number, new Float32Array(data, at, long));
+    at += 4 * long;
+  }
+  return found;
 }
 
 export interface Picked {
@@ -49,56 +63,47 @@ export interface Picked {
   label: Label;
 }
 
+/** The cells of a case, and the outlines of their nuclei. */
 export class CellStore extends EventTarget {
-  private readonly squares = new Map<string, Square>();
-  private clock = 0;
+  private readonly cells: Squares<Cells>;
+  private readonly outlines: Squares<Outlines>;
 
-  constructor(
-    private readonly caseId: string,
-    private readonly extent: Box,
-    private readonly failed: (error: unknown) => void,
-    private readonly signal: AbortSignal,
-    public version: string | null,
-  ) {
+  constructor(caseId: string, extent: Box, failed: (error: unknown) => void, signal: AbortSignal, version: () => string | null) {
     super();
+    const fetch = async (what: string, box: Box, limit: number): Promise<ArrayBuffer> => {
+      const { x0, y0, x1, y1 } = box;
+      const query = new URLSearchParams({ x0: `${x0}`, y0: `${y0}`, x1: `${x1}`, y1: `${y1}`, limit: `${limit}`, v: `${version()}` });
+      return (await bytes(caseUrl(caseId, `/cells${what}?${query}`), signal)).data;
+    };
+    const cells = async (box: Box): Promise<Cells> => unpack(await fetch("", box, MOST_CELLS));
+    const outlines = async (box: Box): Promise<Outlines> => unpackOutlines(await fetch("/outlines", box, MOST_OUTLINES));
+    this.cells = new Squares(SQUARE_UM, extent, cells, unpack(new ArrayBuffer(4)), failed);
+    this.outlines = new Squares(OUTLINE_SQUARE_UM, extent, outlines, new Map(), failed);
+    for (const part of [this.cells, this.outlines]) part.addEventListener("change", () => this.dispatchEvent(new Event("change")));
   }
 
-  /** The cells in the squares that a box touches, as far as they are there; what is missing is fetched. */
   within(box: Box): Cells[] {
-    const found: Cells[] = [];
-    this.clock += 1;
-    const [x0, x1] = [Math.max(box.x0, this.extent.x0), Math.min(box.x1, this.extent.x1)];
-    const [y0, y1] = [Math.max(box.y0, this.extent.y0), Math.min(box.y1, this.extent.y1)];
-    for (let row = Math.floor(y0 / SQUARE_UM); row * SQUARE_UM <= y1; row++)
-      for (let column = Math.floor(x0 / SQUARE_UM); column * SQUARE_UM <= x1; column++) {
-        const square = this.square(column, row);
-        square.used = this.clock;
-        if ((square.stale || !square.cells) && !square.loading) void this.load(square);
-        if (square.cells) found.push(square.cells);
-      }
-    this.forget();
-    return found;
+    return this.cells.within(box);
+  }
+
+  /** Outlines by row, as far as they are there. */
+  outlinesWithin(box: Box): Outlines[] {
+    return this.outlines.within(box);
   }
 
   /** The cell nearest to a place, within a distance. */
   pick(um: Point, within: number): Picked | null {
-    const around = { x0: um[0] - within, y0: um[1] - within, x1: um[0] + within, y1: um[1] + within };
     let [best, found] = [within, null as Picked | null];
-    this.each(around, (cells, at) => {
-      const away = Math.hypot((cells.x[at] as number) - um[0], (cells.y[at] as number) - um[1]);
-      if (away > best) return;
-      best = away;
-      found = pickedOf(cells, at);
+    this.each(um, within, (cells, at, away) => {
+      if (away <= best) [best, found] = [away, pickedOf(cells, at)];
     });
     return found;
   }
 
-  /** Rows of the cells in a circle that are of another class. */
+  /** The cells in a circle that are of another class. */
   inCircle(um: Point, radius: number, not: Label | null): Picked[] {
-    const around = { x0: um[0] - radius, y0: um[1] - radius, x1: um[0] + radius, y1: um[1] + radius };
     const found: Picked[] = [];
-    this.each(around, (cells, at) => {
-      const away = Math.hypot((cells.x[at] as number) - um[0], (cells.y[at] as number) - um[1]);
+    this.each(um, radius, (cells, at, away) => {
       if (away <= radius && LABELS[cells.label[at] as number] !== not) found.push(pickedOf(cells, at));
     });
     return found;
@@ -107,62 +112,22 @@ export class CellStore extends EventTarget {
   /** Show a class at once, before the server has said so. */
   relabel(rows: readonly number[], label: Label): void {
     const wanted = new Set(rows);
-    for (const { cells } of this.squares.values())
-      cells?.row.forEach((row, at) => {
+    for (const cells of this.cells.held())
+      cells.row.forEach((row, at) => {
         if (wanted.has(row)) cells.label[at] = LABELS.indexOf(label);
       });
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Fetch anew what is shown; what is there stays until then. */
-  renew(version: string | null): void {
-    this.version = version;
-    for (const square of this.squares.values()) square.stale = true;
-    this.dispatchEvent(new Event("change"));
+  renew(): void {
+    this.cells.renew();
   }
 
-  private each(box: Box, see: (cells: Cells, at: number) => void): void {
-    for (const square of this.squares.values()) {
-      if (!square.cells || !overlap(square.box, box)) continue;
-      for (let at = 0; at < square.cells.row.length; at++) see(square.cells, at);
-    }
-  }
-
-  private square(column: number, row: number): Square {
-    const key = `${column}:${row}`;
-    let square = this.squares.get(key);
-    if (!square) {
-      const [x0, y0] = [column * SQUARE_UM, row * SQUARE_UM];
-      const box = { x0, y0, x1: x0 + SQUARE_UM, y1: y0 + SQUARE_UM };
-      square = { box, cells: null, used: this.clock, stale: false, loading: false };
-      this.squares.set(key, square);
-    }
-    return square;
-  }
-
-  private async load(square: Square): Promise<void> {
-    const { version } = this;
-    const { x0, y0, x1, y1 } = square.box;
-    square.loading = true;
-    try {
-      const query = new URLSearchParams({ x0: `${x0}`, y0: `${y0}`, x1: `${x1}`, y1: `${y1}`, limit: `${MOST_A_SQUARE}`, v: `${version}` });
-      const { data } = await bytes(caseUrl(this.caseId, `/cells?${query}`), this.signal);
-      square.cells = unpack(data);
-      square.stale = version !== this.version;
-    } catch (error) {
-      square.cells ??= unpack(new ArrayBuffer(4));
-      square.stale = false;
-      this.failed(error);
-    } finally {
-      square.loading = false;
-    }
-    this.dispatchEvent(new Event("change"));
-  }
-
-  private forget(): void {
-    if (this.squares.size <= MOST_SQUARES) return;
-    const oldest = [...this.squares].sort(([, one], [, other]) => one.used - other.used);
-    for (const [key] of oldest.slice(0, this.squares.size - MOST_SQUARES)) this.squares.delete(key);
+  private each([x, y]: Point, reach: number, see: (cells: Cells, at: number, away: number) => void): void {
+    const around = { x0: x - reach, y0: y - reach, x1: x + reach, y1: y + reach };
+    for (const cells of this.cells.held(around))
+      for (let at = 0; at < cells.row.length; at++)
+        see(cells, at, Math.hypot((cells.x[at] as number) - x, (cells.y[at] as number) - y));
   }
 }
 

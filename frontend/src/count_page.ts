@@ -36,7 +36,7 @@ export class CountPage implements ViewPage {
     this.pane = new SlideView("ki67", "Ki-67", slide);
     this.pane.drawings.push(this.draw);
     this.pane.pointerTool = { cursor: "crosshair", click: ({ um, event }) => this.click(um, (event as MouseEvent).shiftKey) };
-    this.pane.addEventListener("open", () => this.field && this.pane.fly(circleBox(circleOf(this.field))), { once: true });
+    this.pane.addEventListener("ready", () => this.choose(this.field), { once: true });
     this.element = h(
       "div",
       { class: "viewer count-page" },
@@ -68,7 +68,7 @@ export class CountPage implements ViewPage {
 
   private choose(field: Field | null): void {
     this.field = field;
-    if (field && this.pane.viewer.world.getItemCount()) this.pane.fly(circleBox(circleOf(field)), 1.15);
+    if (field && this.pane.ready) this.pane.fly(circleBox(circleOf(field)), 1.15);
     this.paint();
   }
 

@@ -82,7 +82,7 @@ export class Gallery implements ViewPage {
       width: 96,
       height: 96,
     });
-    const button = h("button", { type: "button", tabindex: -1, onclick: () => this.go(at), onfocus: () => this.mark(at) }, picture, h("span", { class: "caption" }));
+    const button = h("button", { type: "button", tabindex: -1, onclick: () => this.go(at), onfocus: () => this.mark(at) }, h("span", { class: "aimed" }, picture), h("span", { class: "caption" }));
     const element = h("li", {}, button);
     this.paint(element, cell);
     return element;

@@ -71,7 +71,7 @@ export class ListPage implements ViewPage {
       this.paint();
     };
     const sorted = by === column ? (down ? "descending" : "ascending") : "none";
-    return h("th", { scope: "col", "aria-sort": sorted, class: column }, h("button", { type: "button", onclick: turn }, text, by === column ? icon("up") : null));
+    return h("th", { scope: "col", "aria-sort": sorted, class: `of-${column}` }, h("button", { type: "button", onclick: turn }, text, by === column ? icon("up") : null));
   }
 
   private compared(one: CaseLine, other: CaseLine): number {
@@ -121,7 +121,7 @@ function row(one: CaseLine): HTMLElement {
   return h(
     "tr",
     { class: one.state },
-    h("td", { class: "thumb" }, h("a", { href: link, tabindex: -1, "aria-hidden": "true" }, img)),
+    h("td", { class: "thumb" }, h("a", { href: link, tabindex: -1, "aria-hidden": "true" }, one.state === "damaged" ? null : img)),
     h("th", { scope: "row" }, h("a", { href: link }, one.name), one.error ? h("p", { class: "error" }, one.error) : null),
     h(
       "td",

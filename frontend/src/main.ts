@@ -107,7 +107,8 @@ class App {
       this.header,
       home,
       state ? h("span", { class: "case-name", title: name }, name) : null,
-      state ? index : null,
+      // Whoever counts by eye is not told.
+      state && route.page !== "count" ? index : null,
       h("span", { class: "room" }),
       state ? h("nav", { "aria-label": "Case" }, ...tabs) : null,
       tool("help", "Keys and marks", help, { key: "?" }),

@@ -36,6 +36,8 @@ export class SlideView extends EventTarget {
   readonly viewer: OpenSeadragon.Viewer;
   readonly drawings: Drawing[] = [];
   pointerTool: PointerTool | null = null;
+  ready = false;
+  private closed = false;
   private readonly canvas = h("canvas", { class: "over", "aria-hidden": "true" });
   private readonly cross = h("div", { class: "crosshair", "aria-hidden": "true", hidden: true });
   private readonly bar = h("div", { class: "scalebar" });
@@ -64,6 +66,7 @@ export class SlideView extends EventTarget {
       h("div", { class: "pane-name" }, h("i", { class: `stain ${name}` }), label),
       h("div", { class: "pane-foot" }, this.bar, this.zoomed, this.place),
     );
+    dressed();
     this.viewer = OpenSeadragon({
       element: host,
       // The canvas draws as fast as WebGL where there is no graphics card, and a page has few WebGL contexts.
@@ -73,6 +76,7 @@ export class SlideView extends EventTarget {
       navigatorPosition: "TOP_RIGHT",
       navigatorSizeRatio: 0.17,
       navigatorAutoFade: false,
+      preserveImageSizeOnResize: true,
       animationTime: 0.35,
       springStiffness: 8,
       blendTime: 0,
@@ -95,8 +99,9 @@ export class SlideView extends EventTarget {
       this.viewer.addHandler(keys as "canvas-key", (event) => ((event as { preventDefaultAction: boolean }).preventDefaultAction = true));
     this.viewer.addHandler("update-viewport", () => this.paint());
     this.viewer.addHandler("viewport-change", () => this.moved());
-    this.viewer.addHandler("resize", () => this.moved());
-    this.viewer.addHandler("open", () => this.dispatchEvent(new Event("open")));
+    // OpenSeadragon goes on with the view it had after it has told of the new size.
+    this.viewer.addHandler("after-resize", () => queueMicrotask(() => this.begin()));
+    this.viewer.addHandler("open", () => this.begin());
     this.viewer.addHandler("tile-load-failed", () => this.dispatchEvent(new Event("tile-missing")));
     this.watchPointer(host);
   }
@@ -224,8 +229,20 @@ export class SlideView extends EventTarget {
   }
 
   close(): void {
+    this.closed = true;
     cancelAnimationFrame(this.drawn);
     this.viewer.destroy();
+  }
+
+  /** A view can be shown once the slide is there and the pane has a size. */
+  private begin(): void {
+    if (this.closed) return;
+    const there = this.viewer.world.getItemCount() > 0 && this.size.width > 1 && this.size.height > 1;
+    if (there && !this.ready) {
+      this.ready = true;
+      this.dispatchEvent(new Event("ready"));
+    }
+    if (there) this.moved();
   }
 
   private moved(): void {
@@ -327,6 +344,19 @@ function tileSource(pyramid: Pyramid): Record<string, unknown> {
   const minLevel = Math.min(maxLevel, 8);
   const getTileUrl = (level: number, column: number, row: number): string => tileAddress(pyramid, level, column, row);
   return { width, height, tileSize: TILE, tileOverlap: 0, minLevel, maxLevel, getTileUrl };
+}
+
+/**
+ * OpenSeadragon puts a style element into the page unless it finds its own, and the page's rules forbid that.
+ *
+ * It finds this one, which is no style element but for its name; the style itself is in the page's own sheet.
+ */
+function dressed(): void {
+  const mark = "data-openseadragon-mobile-css";
+  if (document.querySelector(`style[${mark}]`)) return;
+  const found = document.createElementNS("urn:ki67:none", "style");
+  found.setAttribute(mark, "true");
+  document.head.append(found);
 }
 
 function toPoint([x, y]: Point, scale: number): OpenSeadragon.Point {

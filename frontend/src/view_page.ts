@@ -70,7 +70,7 @@ export class CaseView implements ViewPage, Corrector {
     this.layers = facts.layers;
     this.warped = warpedPyramid(facts);
     const extent = { x0: 0, y0: 0, x1: slides.ki67.width_um, y1: slides.ki67.height_um };
-    this.cells = new CellStore(state.id, extent, failed, this.stop.signal, state.version);
+    this.cells = new CellStore(state.id, extent, failed, this.stop.signal, () => state.version);
     this.choice = {
       cells: true,
       classes: new Set<Label>(["positive", "negative"]),
@@ -88,13 +88,13 @@ export class CaseView implements ViewPage, Corrector {
     this.curtainHandle = this.makeCurtain();
     this.prepareDrawings();
     const start = (): void => {
-      this.setMode(this.mode);
       if (asked.view) this.ki67.show(asked.view);
       else this.flyToRegion();
       this.link?.renew();
     };
-    this.ki67.addEventListener("open", start, { once: true });
-    this.he?.addEventListener("open", () => this.link?.renew(), { once: true });
+    this.ki67.addEventListener("ready", start, { once: true });
+    this.he?.addEventListener("ready", () => this.link?.renew(), { once: true });
+    this.setMode(this.mode);
     this.ki67.addEventListener("move", () => this.writeAddress(), { signal: this.stop.signal });
     this.element = h(
       "div",
@@ -344,7 +344,7 @@ export class CaseView implements ViewPage, Corrector {
     const { signal } = this.stop;
     this.cells.addEventListener("change", () => this.ki67.redraw(), { signal });
     state.addEventListener("cells", () => {
-      this.cells.renew(state.version);
+      this.cells.renew();
       void this.readRaster();
     }, { signal });
     state.addEventListener("areas", () => void this.readRegions(), { signal });
