@@ -1,8 +1,8 @@
 """Build hook: the page of the web application, from `frontend/` into `src/ki67/server/static/`.
 
 ``KI67_PAGE`` says what to do: ``build`` builds it or fails, ``skip`` goes without it, ``auto`` (where it is not set)
-builds it where that can be done. A page that was made of the same sources is never built again: a source distribution,
-which holds it, needs no Node. Why: `docs/decisions/025-the-page.md`.
+builds it where that can be done. A page that was made of the same sources is never built again: a source
+distribution, which holds it, needs no Node. Why: `docs/decisions/025-the-page.md`.
 """
 
 from __future__ import annotations
