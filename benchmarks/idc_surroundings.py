@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from ki67.evaluation.idc import in_surroundings, summarise
+from ki67.evaluation.idc import summarise
 from ki67.files import write_json
 from ki67.idc import SHIPPED_MODEL, ModelCard, PatchRow, load_model, load_pixels, read_patches
 from ki67.idc.dataset import INDEX_FILE
@@ -39,15 +39,10 @@ def informed(
     rows: list[PatchRow], probability: NDArray[np.float64], card: ModelCard, options: Surroundings
 ) -> NDArray[np.float64]:
     """Log-odds of patches in their surroundings."""
-    found = in_surroundings(rows, probability, _with(card, options))
+    found = options.of_patches(probability, [row.place for row in rows], card.mpp, card.patch_um)
     if found is None:
         raise SystemExit("the patches' names tell no places")
     return np.asarray(logit(np.clip(found, 1e-12, 1 - 1e-12)))
-
-
-def _with(card: ModelCard, options: Surroundings) -> ModelCard:
-    fields = {name: getattr(card, name) for name in card.__slots__}
-    return ModelCard(**(fields | {"surroundings": options}))
 
 
 def out_of_fold(folder: Path, rows: list[PatchRow]) -> NDArray[np.float64]:

@@ -96,7 +96,14 @@ def find_tissue(slide: Slide) -> TissueMask:
     return slide.tissue
 
 
-def find_carcinoma(he: Slide, *, model: str | Path | None = None, use_unusable_stain: bool = False) -> Regions:
+def find_carcinoma(
+    he: Slide,
+    *,
+    model: str | Path | None = None,
+    outline: idc.OutlineOptions | None = None,
+    use_unusable_stain: bool = False,
+    use_doubtful_region: bool = False,
+) -> Regions:
     """Outline the invasive carcinoma on an H&E slide.
 
     Parameters
@@ -105,8 +112,12 @@ def find_carcinoma(he: Slide, *, model: str | Path | None = None, use_unusable_s
         The H&E slide.
     model
         Another model than the shipped one (``ki67 idc train``).
+    outline
+        How the region is drawn: threshold, smoothing, least areas.
     use_unusable_stain
         Go on with a stain or colours known to be unusable.
+    use_doubtful_region
+        Go on with a slide that looks unlike what the model was trained on.
 
     Returns
     -------
@@ -116,7 +127,7 @@ def find_carcinoma(he: Slide, *, model: str | Path | None = None, use_unusable_s
     Raises
     ------
     StainError
-        Where it is no H&E, or its colours are unusable.
+        Where it is no H&E, its colours are unusable, or it looks unlike what the model was trained on.
     RegionError
         Where no invasive carcinoma is found.
     TissueError, PixelSizeError
@@ -125,10 +136,9 @@ def find_carcinoma(he: Slide, *, model: str | Path | None = None, use_unusable_s
     section = CaseSlide(he)
     _require_usable(stages.judge_slides(None, section), he.path, insisted=use_unusable_stain)
     known = idc.load_model(model)
-    regions = idc.outline(idc.predict(he, section.tissue, known), known)
-    if not regions:
-        raise stages.no_carcinoma(section)
-    return regions
+    found = stages.look_for_carcinoma(section, known, outline or idc.DEFAULT_OUTLINE)
+    stages.require_carcinoma(he.path, len(found.regions), found.checks, insisted=use_doubtful_region)
+    return found.regions
 
 
 class MappedRegions(Regions):

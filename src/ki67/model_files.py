@@ -33,6 +33,9 @@ CPU_PROVIDER = "CPUExecutionProvider"
 ROUNDING = 1e-3
 """By so much a probability may lie beside 0 or 1: sums of single-precision numbers do."""
 
+_MATRIX = 2
+"""Axes of a second output."""
+
 _NO_MEMORY = re.compile(r"bad_alloc|(failed to|cannot|could not|unable to) allocate", re.IGNORECASE)
 """What the runtime says for want of memory; that it names an allocator among its own functions means nothing."""
 
@@ -61,6 +64,8 @@ class Signature:
         ONNX Runtime's name of the input's type; outputs are ``tensor(float)``.
     takes, gives
         Lengths of the axes; None where any length must do.
+    besides
+        Name of a second output that may be there, of numbers of any size, (N, any).
     """
 
     input: str
@@ -68,6 +73,7 @@ class Signature:
     element: str
     takes: tuple[int | None, ...]
     gives: tuple[int | None, ...]
+    besides: str | None = None
 
 
 class CardFields:
@@ -103,6 +109,13 @@ class CardFields:
             return float(value)
         between = f"a number above {low:g} and below {high:g}" if math.isfinite(low) else "a finite number"
         raise self._fault(name, between)
+
+    def numbers(self, name: str, low: float, high: float) -> NDArray[np.float64]:
+        """Several numbers, each above ``low`` and below ``high``, float64 (N,)."""
+        value = self._value(name)
+        if isinstance(value, list) and all(isinstance(one, int | float) and low < one < high for one in value):
+            return np.array(value, np.float64)
+        raise self._fault(name, "a list of finite numbers" + (f" above {low:g}" if math.isfinite(low) else ""))
 
     def whole(self, name: str, low: int, high: int) -> int:
         """A whole number from ``low`` to ``high``."""
@@ -229,7 +242,16 @@ class Runner:
         with self._runtime("cannot be run"):
             self.session = onnxruntime.InferenceSession(content, options, providers=list(providers))
         self._check_port("takes", self.session.get_inputs(), signature.input, signature.element, signature.takes)
-        self._check_port("gives", self.session.get_outputs(), signature.output, "tensor(float)", signature.gives)
+        outputs = self.session.get_outputs()
+        self.gives_besides = len(outputs) > 1 and outputs[-1].name == signature.besides
+        if self.gives_besides:
+            besides = outputs.pop()
+            if besides.type != "tensor(float)" or len(besides.shape) != _MATRIX:
+                msg = (
+                    f"gives {besides.name}: {besides.type} {_shown(besides.shape)}, expected tensor(float) any x any"
+                )
+                raise ModelError(graph, msg, way_out)
+        self._check_port("gives", outputs, signature.output, "tensor(float)", signature.gives)
 
     @property
     def provider(self) -> str:
@@ -246,16 +268,25 @@ class Runner:
         MemoryError
             Where the runtime has not enough memory.
         """
+        return self._run([self._signature.output], values)[0]
+
+    def run_both(self, values: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run the graph for its second output too, which must be there; the errors are those of :meth:`run`."""
+        found, besides = self._run([self._signature.output, str(self._signature.besides)], values)
+        if not np.isfinite(besides).all():
+            raise ModelError(self._graph, f"gives {self._signature.besides} that are no numbers", self._way_out)
+        return found, besides
+
+    def _run(self, outputs: list[str], values: NDArray[Any]) -> list[NDArray[np.float32]]:
         with self._runtime("failed while it ran"):
-            found: NDArray[np.float32] = self.session.run([self._signature.output], {self._signature.input: values})[
-                0
-            ]
+            results: list[NDArray[np.float32]] = self.session.run(outputs, {self._signature.input: values})
+        found = results[0]
         if found.size:
             low, high = float(found.min()), float(found.max())
             if not (low >= -ROUNDING and high <= 1 + ROUNDING):
                 what = "numbers that are none" if math.isnan(low + high) else f"values from {low:.3g} to {high:.3g}"
                 raise ModelError(self._graph, f"gives {what}, expected probabilities from 0 to 1", self._way_out)
-        return found
+        return results
 
     def run_alone(self, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Run the graph once to see that it gives something of this shape."""

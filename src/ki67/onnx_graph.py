@@ -6,8 +6,11 @@ ONNX is a protocol buffer (https://protobuf.dev/programming-guides/encoding/); t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 # fmt: off
 PLAIN_OPS: Final = frozenset({
@@ -31,7 +34,11 @@ _MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
 _NODE_OP, _NODE_DOMAIN, _NODE_ATTRIBUTE = 4, 7, 5
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS = 5, 10
+_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
 _TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
+_NUMBER_TYPES: Final[dict[int, np.dtype[Any]]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
+"""Numbers of ``TensorProto.DataType`` and how such values lie in a file."""
+
 _LOCATION_KEY = b"location"
 """What names the file of a tensor that lies elsewhere; without this word in the file there is none."""
 
@@ -53,6 +60,71 @@ def fault_of(content: bytes) -> str | None:
         return _fault_of_graph(_message(graphs[0]), look_elsewhere=_LOCATION_KEY in content)
     except ValueError as error:
         return f"is no ONNX model ({error})"
+
+
+def read_weights(content: bytes) -> dict[str, NDArray[Any]]:
+    """Weights of a graph by name, read only; those that are no real numbers, or not stored as bytes, are left out.
+
+    Raises
+    ------
+    ValueError
+        Where the file is damaged.
+    """
+    return {name: values for name, (values, _) in _weights(memoryview(content)).items()}
+
+
+def replace_weights(content: bytes, changed: Mapping[str, NDArray[Any]]) -> bytes:
+    """Graph with other numbers in the place of some weights; shape and type stay.
+
+    Raises
+    ------
+    KeyError
+        Where there is no such weight.
+    ValueError
+        Where the shape or type is another, or the file is damaged.
+    """
+    result = bytearray(content)
+    places = _weights(memoryview(content))
+    for name, values in changed.items():
+        old, start = places[name]
+        if old.shape != values.shape or old.dtype != values.dtype:
+            raise ValueError(f"{name} is {old.dtype} {old.shape}, not {values.dtype} {values.shape}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} would hold what is no number")
+        result[start : start + old.nbytes] = values.tobytes()
+    return bytes(result)
+
+
+def _weights(content: memoryview) -> dict[str, tuple[NDArray[Any], int]]:
+    """Weights by name, and at which byte of the file each begins."""
+    start = int(np.frombuffer(content, np.uint8).ctypes.data)
+    found: dict[str, tuple[NDArray[Any], int]] = {}
+    graphs = [_message(value) for number, value in _fields(content) if number == _MODEL_GRAPH]
+    for graph in graphs:
+        for number, value in _fields(graph):
+            if number != _GRAPH_INITIALIZER:
+                continue
+            fields = list(_fields(_message(value)))
+            parts = dict(fields)
+            raw, kind = parts.get(_TENSOR_RAW), _NUMBER_TYPES.get(int(parts.get(_TENSOR_TYPE, 0)))
+            if not isinstance(raw, memoryview) or kind is None:
+                continue
+            shape = [length for field, part in fields if field == _TENSOR_DIMS for length in _lengths(part)]
+            flat: NDArray[Any] = np.frombuffer(raw, dtype=kind)
+            name = bytes(_message(parts.get(_TENSOR_NAME, memoryview(b"")))).decode("utf-8", "replace")
+            found[name] = (flat.reshape(shape), int(flat.ctypes.data) - start)
+    return found
+
+
+def _lengths(data: memoryview | int) -> Iterator[int]:
+    """Lengths of a tensor's axes, which lie one by one or packed."""
+    if isinstance(data, int):
+        yield data
+        return
+    place = 0
+    while place < len(data):
+        value, place = _varint(data, place)
+        yield value
 
 
 def _fault_of_graph(graph: memoryview, *, look_elsewhere: bool) -> str | None:

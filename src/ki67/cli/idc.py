@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +15,17 @@ from ki67.cli.common import (
     Mpp,
     MppOverridesFile,
     Out,
+    OutlineLeastArea,
+    OutlineLeastHole,
+    OutlineSmoothing,
+    OutlineThreshold,
     Quiet,
     begin,
     emit,
     require_training,
     warning_lines,
 )
-from ki67.vocabulary import AdaptMethod
+from ki67.vocabulary import AdaptMethod, IdcArchitecture
 
 ModelOption = Annotated[Path | None, typer.Option("--model", help="Another model (.onnx); default: the shipped one.")]
 
@@ -44,18 +49,30 @@ def predict(
         int | None,
         typer.Option("--stride-px", help="Distance of patches in pixels of the model's resolution; default: half."),
     ] = None,
+    outline_threshold: OutlineThreshold = None,
+    outline_smoothing: OutlineSmoothing = 100.0,
+    outline_least_area: OutlineLeastArea = 0.1,
+    outline_least_hole: OutlineLeastHole = 0.05,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the IDC heat map and the outline of the invasive region."""
-    from ki67.idc import load_model
+    from ki67.idc import OutlineOptions, load_model
     from ki67.pipeline import run_idc
 
     begin(quiet=quiet)
     edge = load_model(model).card.patch_px
     if stride_px is not None and (stride_px < 1 or edge % stride_px):
         raise typer.BadParameter(f"--stride-px must divide the patch's edge of {edge} px, found {stride_px}")
-    result = run_idc(he, out, mpp=mpp, mpp_overrides_file=mpp_overrides_file, model=model, stride_px=stride_px)
+    outline = OutlineOptions(
+        outline_threshold,
+        smoothing_um=outline_smoothing,
+        min_area_mm2=outline_least_area,
+        min_hole_mm2=outline_least_hole,
+    )
+    result = run_idc(
+        he, out, mpp=mpp, mpp_overrides_file=mpp_overrides_file, model=model, stride_px=stride_px, outline=outline
+    )
     lines = [
         f"invasive carcinoma: {result['area_mm2']:.3g} mm² in {result['polygons']} region(s)",
         f"tissue: {result['tissue_mm2']:.3g} mm²",
@@ -149,8 +166,17 @@ def train(
     ] = 11_000,
     batch: Annotated[int, typer.Option("--batch", min=2, help="Patches per step.")] = 64,
     learning_rate: Annotated[
-        float, typer.Option("--learning-rate", min=1e-8, max=1, help="Highest learning rate.")
-    ] = 2e-3,
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            min=1e-8,
+            max=1,
+            help="Highest learning rate; default: 0.002 or 0.0007, by architecture.",
+        ),
+    ] = None,
+    architecture: Annotated[
+        IdcArchitecture, typer.Option("--architecture", help="Which network; the shipped model is the second.")
+    ] = IdcArchitecture.inception_v1,
     width: Annotated[float, typer.Option("--width", min=0.01, max=8, help="Factor on the network's channels.")] = 1.0,
     patience: Annotated[
         int, typer.Option("--patience", min=0, help="Stop after so many epochs without a better AUC; 0: never.")
@@ -170,14 +196,14 @@ def train(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train Inception v1 on labelled patches, from scratch unless told otherwise, and export it with its card."""
+    """Train a network on labelled patches, and export it with its card."""
     begin(quiet=quiet)
     require_training("Training a model")
     import torch
 
     from ki67.idc import load_model
     from ki67.idc.adaptation import load_network
-    from ki67.idc.checkpoint import TrainingOptions, network_for
+    from ki67.idc.checkpoint import LEARNING_RATES, PRECISIONS, TrainingOptions, network_for
     from ki67.idc.dataset import PatchFacts, read_facts
     from ki67.idc.model import PUBLIC_CLASSES, read_card
     from ki67.idc.recipe import train_model
@@ -197,15 +223,16 @@ def train(
         epochs=epochs,
         patches_per_epoch=patches_per_epoch,
         batch=batch,
-        learning_rate=learning_rate,
+        learning_rate=LEARNING_RATES[architecture] if learning_rate is None else learning_rate,
         patience=patience,
         label_smoothing=label_smoothing,
         mixup=mixup,
         teacher_share=teacher_share,
         seed=seed,
+        precision=PRECISIONS[architecture],
         patch_px=facts.patch_px,
         class_names=facts.classes,
-        network=network_for(facts.patch_px, len(facts.classes), width),
+        network=network_for(facts.patch_px, len(facts.classes), architecture, width),
     )
     source = None if start is None else load_model(None if str(start) == "shipped" else start)
     begun = None if source is None else load_network(source)
@@ -237,6 +264,14 @@ def adapt(
     source: Annotated[
         Path | None, typer.Option("--source", help="Labelled patches the model was trained on (dann needs them).")
     ] = None,
+    strokes: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--strokes",
+            help="Region file with a few strokes on the slide, tumour classified IDC and the rest otherwise: fits "
+            "the last layer to them, without PyTorch. Once for each slide, in their order.",
+        ),
+    ] = None,
     patches: Annotated[int, typer.Option("--patches", min=2, help="Patches drawn per slide.")] = 1000,
     mix: Annotated[
         float, typer.Option("--mix", min=0, max=1, help="Weight of the new slides' statistics; 1 forgets the old.")
@@ -248,8 +283,15 @@ def adapt(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit a model to another laboratory's slides, without any label of theirs."""
+    """Fit a model to another laboratory's slides: by a few strokes, or without any label of theirs."""
     begin(quiet=quiet)
+    if out.suffix != ".onnx":
+        raise typer.BadParameter(f"the adapted model must end in .onnx, found {out.name}")
+    if strokes:
+        if method is not AdaptMethod.adabn or source is not None or steps is not None:
+            raise typer.BadParameter("--strokes fit the last layer; leave --method, --source and --steps out")
+        _adapt_by_strokes(model, slides, strokes, out, mpp, mpp_overrides_file, seed, as_json)
+        return
     require_training("Training a model")
     from ki67.idc import load_model, read_patches
     from ki67.idc.adaptation import AdaptOptions, adapt_model, draw_slides
@@ -261,8 +303,6 @@ def adapt(
         raise typer.BadParameter("dann learns on from labelled patches; name them with --source")
     if method is not AdaptMethod.dann and (source is not None or steps is not None):
         raise typer.BadParameter("--source and --steps are for --method dann; leave them out, or choose it")
-    if out.suffix != ".onnx":
-        raise typer.BadParameter(f"the adapted model must end in .onnx, found {out.name}")
     base = load_model(None if str(model) == "shipped" else model)
     options = AdaptOptions(method, patches=patches, mix=mix, seed=seed)
     if steps is not None:
@@ -281,4 +321,37 @@ def adapt(
         "warnings": warnings,
     }
     lines = [f"{len(pixels)} patches of {len(seen)} slide(s)", *warning_lines(result), f"model: {target}"]
+    emit(result, as_json=as_json, lines=lines)
+
+
+def _adapt_by_strokes(
+    model: Path,
+    slides: list[Path],
+    strokes: list[Path],
+    out: Path,
+    mpp: float | None,
+    overrides_file: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    from ki67.idc import load_model
+    from ki67.idc.strokes import adapt_by_strokes
+    from ki67.slides import open_slide
+
+    if len(strokes) != len(slides):
+        raise typer.BadParameter(f"{len(slides)} slide(s) and {len(strokes)} file(s) of --strokes; give one for each")
+    base = load_model(None if str(model) == "shipped" else model)
+    with ExitStack() as opened:
+        sections = [opened.enter_context(open_slide(path, mpp, overrides_file=overrides_file)) for path in slides]
+        warnings = [line for section in sections for line in section.named_warnings]
+        adapted = adapt_by_strokes(base, sections, strokes, out, seed=seed)
+    figures = adapted["left_out"]
+    result = {"model": str(out), "warnings": warnings, **adapted}
+    before, after = (f"{figures['balanced_accuracy'][name]:.1%}" for name in ("before", "after"))
+    lines = [
+        f"{adapted['patches']} patches under {sum(adapted['strokes'].values())} strokes of {len(slides)} slide(s)",
+        f"balanced accuracy on strokes left out: {after} (before {before}); other slides lie farther away",
+        *warning_lines(result),
+        f"model: {out}",
+    ]
     emit(result, as_json=as_json, lines=lines)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.evaluation.calibration import calibration_error
-from ki67.idc import IdcModel, ModelCard, PatchRow, load_model, load_pixels, read_patches
+from ki67.idc import IdcModel, load_model, load_pixels, read_patches
 from ki67.idc.dataset import rows_for_model
 from ki67.idc.metrics import rank_auc
 from ki67.idc.model import patient_mark
@@ -106,7 +106,10 @@ def evaluate_idc(
     tumour = used.card.tumour_output
     labels = (numbers == tumour).astype(np.int64)
     patients = np.array([row.patient for row in rows])
-    informed = in_surroundings(rows, alone[:, tumour], used.card)
+    card, informed = used.card, None
+    if card.surroundings is not None:
+        places = [row.place for row in rows]
+        informed = card.surroundings.of_patches(alone[:, tumour], places, card.mpp, card.patch_um)
     scores = alone[:, tumour] if informed is None else informed
     threshold = used.card.threshold_alone if informed is None else used.card.threshold
     result = summarise(labels, scores, patients, threshold, seed=seed)
@@ -129,26 +132,6 @@ def evaluate_idc(
     )
     if figures is not None:
         draw_figures(figures, labels, scores, result)
-    return result
-
-
-def in_surroundings(
-    rows: Sequence[PatchRow], probability: NDArray[np.float64], card: ModelCard
-) -> NDArray[np.float64] | None:
-    """Probability of IDC of each patch in the light of the other patches of its section, (N,).
-
-    None where the model judges every patch by itself, or a patch's name does not tell its place.
-    """
-    places = [row.place for row in rows]
-    known = [place for place in places if place is not None]
-    if card.surroundings is None or len(known) < len(places):
-        return None
-    sections = np.array([section for section, _, _ in known])
-    xy_um = np.array([place for _, *place in known], np.float64) * card.mpp
-    result = np.empty_like(probability)
-    for section in np.unique(sections):
-        own = sections == section
-        result[own] = card.surroundings.at_places(probability[own], xy_um[own], card.patch_um)
     return result
 
 

@@ -29,8 +29,9 @@ from ki67.errors import DataSetError, ModelError, TissueError
 from ki67.geometry import RectUm
 from ki67.idc.augment import AugmentOptions, augment
 from ki67.idc.export import export
+from ki67.idc.lite import build_network
 from ki67.idc.model import MARKS_BEFORE, IdcModel, ModelCard, patient_mark
-from ki67.idc.network import InceptionV1, NetworkOptions, normalise
+from ki67.idc.network import NetworkOptions, PatchNetwork, normalise
 from ki67.idc.training import PatchSet, draw_weights
 from ki67.model_files import taking_apart
 from ki67.progress import track
@@ -84,7 +85,7 @@ class AdaptOptions:
     seed: int = 2020
 
 
-def load_network(model: IdcModel) -> InceptionV1:
+def load_network(model: IdcModel) -> PatchNetwork:
     """Rebuild the network of an exported model, ready to be adapted.
 
     Parameters
@@ -94,17 +95,17 @@ def load_network(model: IdcModel) -> InceptionV1:
 
     Returns
     -------
-    InceptionV1
+    PatchNetwork
         In evaluation mode; the auxiliary heads are fresh, they are not exported.
 
     Raises
     ------
     ModelError
-        Where the graph is no Inception v1 of this program.
+        Where the graph is no network of this program.
     """
     try:
         fields = model.card.details["training"]["options"]["network"]
-        network = InceptionV1(NetworkOptions(**fields))
+        network = build_network(NetworkOptions(**fields))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(model.path, f"its card does not say how it was built ({error})", RETRAIN) from error
     with taking_apart(model.path, RETRAIN):
@@ -211,7 +212,7 @@ def draw_slides(
     return pixels, seen, warnings
 
 
-def adapt_statistics(network: InceptionV1, pixels: NDArray[np.uint8], *, mix: float = 1.0, batch: int = 128) -> None:
+def adapt_statistics(network: PatchNetwork, pixels: NDArray[np.uint8], *, mix: float = 1.0, batch: int = 128) -> None:
     """Take the statistics of batch normalisation from new patches, in place (AdaBN).
 
     Parameters
@@ -274,7 +275,7 @@ class _Reverse(torch.autograd.Function):
 
 
 def adapt_adversarial(
-    network: InceptionV1, source: PatchSet, pixels: NDArray[np.uint8], options: AdaptOptions
+    network: PatchNetwork, source: PatchSet, pixels: NDArray[np.uint8], options: AdaptOptions
 ) -> None:
     """Go on learning from labelled patches with features that do not tell old from new slides (DANN), in place.
 

@@ -27,6 +27,17 @@ class AugmentOptions:
         Tellez et al., IEEE TMI 37:2126, 2018.
     stain_vector
         Standard deviation of the noise on each component of a stain's unit vector.
+    colour_share
+        Share of patches whose colours are changed as no laboratory may ever have stained them, so that structure has
+        to decide.
+    colour_mix
+        Half-width of the uniform draws by which the optical densities of the channels are mixed (3 x 3).
+    colour_gain, contrast
+        Each channel's density is multiplied by, and raised to, a factor drawn log-uniformly up to exp of this.
+    grey_share
+        Share of the patches so changed that are also drawn towards grey, anywhere from not at all to wholly.
+    tint
+        Largest density of a background that is not white, per channel.
     affine_share
         Share of patches that are turned by any angle and scaled.
     scale
@@ -38,8 +49,14 @@ class AugmentOptions:
     stain_gain: float = 0.3
     stain_offset: float = 0.06
     stain_vector: float = 0.05
+    colour_share: float = 0.7
+    colour_mix: float = 0.35
+    colour_gain: float = 0.4
+    contrast: float = 0.25
+    grey_share: float = 0.25
+    tint: float = 0.12
     affine_share: float = 0.5
-    scale: float = 1.2
+    scale: float = 1.35
     blur_share: float = 0.2
     noise: float = 4.0
 
@@ -63,6 +80,7 @@ def augment(patches: Tensor, options: AugmentOptions, generator: torch.Generator
     """
     pixels = patches.to(torch.float32)
     pixels = change_stain(pixels, options, generator)
+    pixels = change_colours(pixels, options, generator)
     pixels = flip_and_turn(pixels, generator)
     pixels = turn_and_scale(pixels, options, generator)
     return soften(pixels, options, generator)
@@ -81,6 +99,27 @@ def change_stain(pixels: Tensor, options: AugmentOptions, generator: torch.Gener
     tissue = (density.sum(dim=2, keepdim=True) / 0.3).clamp(0.0, 1.0)
     changed = (amounts * gain + offset * tissue) @ functional.normalize(turned, dim=2)
     return (WHITE_LEVEL * torch.exp(-changed)).clamp(0.0, WHITE_LEVEL).reshape(pixels.shape)
+
+
+def change_colours(pixels: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
+    """Mix, strengthen and fade the colours of some patches in optical density; see :class:`AugmentOptions`."""
+    chosen = torch.rand(len(pixels), generator=generator) < options.colour_share
+    count = int(chosen.sum())
+    if count == 0:
+        return pixels
+    picked = pixels[chosen]
+    density = -torch.log(picked.clamp(min=DARKEST_LEVEL) / WHITE_LEVEL).reshape(count, -1, 3)
+    mixing = torch.eye(3) + options.colour_mix * _symmetric((count, 3, 3), generator)
+    power = torch.exp(options.contrast * _symmetric((count, 1, 1), generator))
+    gain = torch.exp(options.colour_gain * _symmetric((count, 1, 3), generator))
+    changed = (density @ mixing).clamp(min=0.0).pow(power) * gain
+    greyed = torch.rand((count, 1, 1), generator=generator) < options.grey_share
+    share = torch.rand((count, 1, 1), generator=generator) * greyed
+    changed = torch.lerp(changed, changed.mean(dim=2, keepdim=True).expand_as(changed), share)
+    changed = changed + options.tint * torch.rand((count, 1, 3), generator=generator) ** 2
+    result = pixels.clone()
+    result[chosen] = (WHITE_LEVEL * torch.exp(-changed)).reshape(picked.shape)
+    return result
 
 
 def flip_and_turn(pixels: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from ki67.checkpoints import load_checkpoint, refuse_another, restoring, save_checkpoint
 from ki67.files import write_json, write_text
 from ki67.idc.augment import AugmentOptions
+from ki67.idc.lite import begin_network
 from ki67.idc.metrics import best_threshold
 from ki67.idc.model import PUBLIC_CLASSES, TUMOUR_CLASS
-from ki67.idc.network import InceptionV1, NetworkOptions
+from ki67.idc.network import NetworkOptions, PatchNetwork
 from ki67.progress import message
+from ki67.vocabulary import IdcArchitecture
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
@@ -25,6 +27,15 @@ LOG = "log.csv"
 
 _TENSORS, _NUMBERS = ("network", "average", "optimiser"), ("epoch", "best_auc", "epochs_since_best")
 """Fields of :class:`TrainingState` in a checkpoint."""
+
+LEARNING_RATES = {IdcArchitecture.inception_v1: 2e-3, IdcArchitecture.efficientnet_lite0: 7e-4}
+"""Highest learning rates; weights that know something already are changed more gently."""
+
+PRECISIONS = {IdcArchitecture.inception_v1: "bfloat16", IdcArchitecture.efficientnet_lite0: "float32"}
+"""Of convolutions in training; grouped ones have no fast kernel in half precision on most processors."""
+
+LITE_INPUT_PX = 96
+"""Least edge at which EfficientNet-Lite0 sees patches; at 112 px a training step takes 1.6 times as long."""
 
 SMALL_PATCH_PX = 64
 """Up to this size the last block would see 2 x 2 positions or fewer with the paper's first stride."""
@@ -101,28 +112,44 @@ class TrainingOptions:
         return max(1, self.patches_per_epoch // self.batch)
 
 
-def network_for(patch_px: int, classes: int, width: float = 1.0) -> NetworkOptions:
-    """Return the network for a patch size; the first stride is left out where patches are small."""
-    return NetworkOptions(classes=classes, width=width, stem_stride=1 if patch_px <= SMALL_PATCH_PX else 2)
+def network_for(
+    patch_px: int,
+    classes: int,
+    architecture: IdcArchitecture = IdcArchitecture.inception_v1,
+    width: float = 1.0,
+) -> NetworkOptions:
+    """Return the network for a patch size.
+
+    The first stride of Inception v1 is left out where patches are small; EfficientNet-Lite0 enlarges small ones.
+    """
+    return NetworkOptions(
+        classes=classes,
+        width=width,
+        stem_stride=1 if patch_px <= SMALL_PATCH_PX else 2,
+        architecture=architecture.value,
+        input_px=max(LITE_INPUT_PX, patch_px),
+    )
 
 
 @dataclass(slots=True)
 class TrainingState:
     """What a checkpoint holds."""
 
-    network: InceptionV1
-    average: InceptionV1
+    network: PatchNetwork
+    average: PatchNetwork
     optimiser: torch.optim.AdamW
     epoch: int = 0
     best_auc: float = -1.0
     epochs_since_best: int = 0
 
 
-def _new_state(options: TrainingOptions, start: InceptionV1 | None) -> TrainingState:
+def _new_state(options: TrainingOptions, start: PatchNetwork | None) -> TrainingState:
     torch.manual_seed(options.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = InceptionV1(options.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = InceptionV1(options.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network, average = (
+        begin_network(options.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for _ in range(2)
+    )
     if start is not None:
         network.load_state_dict(start.state_dict())
     average.load_state_dict(network.state_dict())
@@ -136,7 +163,7 @@ def _new_state(options: TrainingOptions, start: InceptionV1 | None) -> TrainingS
 
 
 def resume(
-    folder: Path, options: TrainingOptions, inputs: dict[str, str], start: InceptionV1 | None
+    folder: Path, options: TrainingOptions, inputs: dict[str, str], start: PatchNetwork | None
 ) -> TrainingState:
     """Start a training, or go on with the one in the folder.
 
@@ -149,7 +176,7 @@ def resume(
     inputs
         Digests of what the training begins with: patches of both splits, and the network it starts from.
     start
-        That network; None for random weights.
+        That network; None for random weights, or those of ImageNet.
 
     Raises
     ------

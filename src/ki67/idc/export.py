@@ -13,8 +13,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from ki67.files import atomic_path, sha256_of, write_json
-from ki67.idc.model import CARD_SCHEMA, INPUT_NAME, OUTPUT_NAME, PUBLIC_CLASSES
-from ki67.idc.network import InceptionV1, PatchClassifier
+from ki67.idc.model import CARD_SCHEMA, FEATURES_NAME, INPUT_NAME, OUTPUT_NAME, PUBLIC_CLASSES
+from ki67.idc.network import PatchClassifier, PatchNetwork
 
 OPSET = 17
 """Read by every ONNX Runtime from 1.13 on."""
@@ -24,7 +24,7 @@ HALF_FROM = 1024
 
 
 def export(
-    network: InceptionV1,
+    network: PatchNetwork,
     path: str | Path,
     card: dict[str, Any],
     *,
@@ -68,8 +68,8 @@ def export(
                 (example,),
                 str(temporary),
                 input_names=[INPUT_NAME],
-                output_names=[OUTPUT_NAME],
-                dynamic_axes={INPUT_NAME: {0: "count"}, OUTPUT_NAME: {0: "count"}},
+                output_names=[OUTPUT_NAME, FEATURES_NAME],
+                dynamic_axes={name: {0: "count"} for name in (INPUT_NAME, OUTPUT_NAME, FEATURES_NAME)},
                 opset_version=OPSET,
                 # Leaves batch normalisation as it is.
                 training=torch.onnx.TrainingMode.PRESERVE,
@@ -92,7 +92,8 @@ def export(
             "temperature": temperature,
             "sha256": sha256_of(target),
             "input": f"{INPUT_NAME}: uint8 RGB (N, {patch_px}, {patch_px}, 3); scaled to -1–1 inside the graph",
-            "output": f"{OUTPUT_NAME}: float32 (N, {len(classes)})",
+            "output": f"{OUTPUT_NAME}: float32 (N, {len(classes)}); "
+            f"{FEATURES_NAME}: float32 (N, {network.head.in_features}), what the last layer sees",
         },
     )
 

@@ -15,6 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ki67.errors import ModelError
+from ki67.idc.appearance import Appearance
 from ki67.idc.surroundings import Surroundings
 from ki67.model_files import CPU_PROVIDER, CardFields, Runner, Signature, checked, read_fields, try_once
 
@@ -24,8 +25,9 @@ SHIPPED_MODEL = Path(__file__).parent.parent / "weights" / "idc_inception_v1.onn
 CARD_SCHEMA = 1
 """Version of the card's fields."""
 
-INPUT_NAME, OUTPUT_NAME = "patches", "probabilities"
-"""Names in the graph: uint8 RGB (N, H, H, 3) in, float32 (N, classes) out. Scaling of pixels is inside the graph."""
+INPUT_NAME, OUTPUT_NAME, FEATURES_NAME = "patches", "probabilities", "features"
+"""Names in the graph: uint8 RGB (N, H, H, 3) in; float32 (N, classes) out, and what the last layer sees, float32
+(N, channels), which graphs of older versions do not give. Scaling of pixels is inside the graph."""
 
 TUMOUR_CLASS = "IDC"
 
@@ -68,6 +70,8 @@ class ModelCard:
         How the patches around are listened to; None where the model judges every patch by itself.
     threshold_alone
         As ``threshold``, for a patch judged by itself; the same where there are no surroundings.
+    appearance
+        How slides that the model knows look to it; None where nobody measured it.
     sha256
         Of the graph.
     details
@@ -83,6 +87,7 @@ class ModelCard:
     threshold: float
     threshold_alone: float
     surroundings: Surroundings | None
+    appearance: Appearance | None
     sha256: str
     details: dict[str, Any]
 
@@ -127,13 +132,25 @@ class IdcModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         edge, classes = self.card.patch_px, len(self.card.classes)
-        signature = Signature(INPUT_NAME, OUTPUT_NAME, "tensor(uint8)", (None, edge, edge, 3), (None, classes))
+        signature = Signature(
+            INPUT_NAME, OUTPUT_NAME, "tensor(uint8)", (None, edge, edge, 3), (None, classes), FEATURES_NAME
+        )
         return Runner(self.path, self.sha256, signature, options, _providers(), REINSTALL)
 
     @property
     def provider(self) -> str:
         """What runs it, by ONNX Runtime's name: the same on a graphics card differs in the last digits."""
         return self.runner.provider
+
+    @property
+    def gives_features(self) -> bool:
+        """Whether its graph gives what the last layer sees; those of older versions do not."""
+        return self.runner.gives_besides
+
+    @property
+    def knows_its_slides(self) -> bool:
+        """Whether it can tell a slide that it does not know: graph and card must both say what that takes."""
+        return self.gives_features and self.card.appearance is not None
 
     def try_out(self) -> None:
         """Run it once, on a black patch and a white one."""
@@ -143,6 +160,10 @@ class IdcModel:
         sums = self.runner.run_alone(patches, (2, classes)).sum(axis=1)
         if np.abs(sums - 1).max() > SUM_ROUNDING:
             raise ModelError(self.path, f"gives probabilities that sum to {sums[0]:.3g}, expected 1", REINSTALL)
+        if self.card.appearance is not None and self.gives_features:
+            found, expected = self.features(patches)[1].shape[1], len(self.card.appearance.mean)
+            if found != expected or len(self.card.appearance.spread) != expected:
+                raise ModelError(self.path, f"gives {found} features, its card tells of {expected}", REINSTALL)
 
     def probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of invasive carcinoma for each patch.
@@ -180,6 +201,25 @@ class IdcModel:
             return np.empty((0, len(self.card.classes)), dtype=np.float32)
         return np.asarray(np.concatenate(found), dtype=np.float32)
 
+    def features(self, patches: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probability of IDC, float32 (N,), and what the last layer sees, float32 (N, channels), for each patch.
+
+        Raises
+        ------
+        ModelError
+            Where the graph is of an older version and does not give them.
+        """
+        if not self.gives_features:
+            raise ModelError(self.path, f"does not give its {FEATURES_NAME}", "Train or export it with this version.")
+        found = [
+            self.runner.run_both(np.ascontiguousarray(patches[start : start + BATCH]))
+            for start in range(0, len(patches), BATCH)
+        ]
+        if not found:
+            return np.empty(0, np.float32), np.empty((0, 0), np.float32)
+        probabilities, features = (np.concatenate(part) for part in zip(*found, strict=True))
+        return probabilities[:, self.card.tumour_output], features
+
 
 def load_model(path: str | Path | None = None, *, threads: int | None = None) -> IdcModel:
     """Load a model and check it against its card.
@@ -204,7 +244,8 @@ def load_model(path: str | Path | None = None, *, threads: int | None = None) ->
     graph = SHIPPED_MODEL if path is None else Path(path)
     card = checked(graph, read_card, REINSTALL)
     model = IdcModel(graph, card, threads or len(os.sched_getaffinity(0)))
-    try_once(("idc", card.sha256, card.patch_px, card.classes), model.try_out)
+    told = card.appearance and (len(card.appearance.mean), len(card.appearance.spread))
+    try_once(("idc", card.sha256, card.patch_px, card.classes, told), model.try_out)
     return model
 
 
@@ -228,6 +269,7 @@ def read_card(path: str | Path) -> ModelCard:
         threshold=threshold,
         threshold_alone=fields.number("threshold_alone", 0, 1, default=threshold),
         surroundings=_surroundings(fields.part("surroundings")) if "surroundings" in fields else None,
+        appearance=_appearance(fields.part("appearance")) if "appearance" in fields else None,
         sha256=fields.text("sha256"),
         details=fields.fields,
     )
@@ -241,6 +283,15 @@ def read_card(path: str | Path) -> ModelCard:
     fields.part("split", {}).part("training", {}).texts("patient_marks", ())
     fields.texts(MARKS_BEFORE, ())
     return card
+
+
+def _appearance(fields: CardFields) -> Appearance:
+    return Appearance(
+        mean=fields.numbers("mean", -math.inf, math.inf),
+        spread=fields.numbers("spread", 0, math.inf),
+        usual=fields.number("usual", 0, math.inf),
+        believable=fields.number("believable", 0, math.inf),
+    )
 
 
 def _surroundings(fields: CardFields) -> Surroundings:

@@ -1,6 +1,8 @@
-"""GoogLeNet Inception v1 in PyTorch (training only; prediction runs the exported ONNX graph).
+"""Patch classifiers in PyTorch (training only; prediction runs the exported ONNX graph).
 
-Source: Szegedy et al., "Going deeper with convolutions", CVPR 2015, Table 1. Three things differ and are said here:
+:class:`PatchNetwork` is what every one can do; :class:`InceptionV1` is the paper's, :mod:`ki67.idc.lite` holds the
+other. The source of Inception v1 is Szegedy et al., "Going deeper with convolutions", CVPR 2015, Table 1. Three
+things differ and are said here:
 
 * batch normalisation after every convolution in place of local response normalisation (Ioffe and Szegedy 2015),
   without which training from scratch on ten thousand patches does not get off the ground;
@@ -11,10 +13,13 @@ Source: Szegedy et al., "Going deeper with convolutions", CVPR 2015, Table 1. Th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from ki67.vocabulary import IdcArchitecture
 
 CHANNEL_STEP = 8
 """Channel counts are kept to multiples of this, the vector width convolution kernels work in."""
@@ -49,17 +54,23 @@ class NetworkOptions:
     classes
         Number of classes.
     width
-        Factor on every number of channels; 1.0 is the network of the paper.
+        Factor on every number of channels; 1.0 is the network of the paper. Inception v1 only.
     stem_stride
-        Stride of the first convolution: 2 in the paper, 1 for small patches.
+        Stride of the first convolution: 2 in the paper, 1 for small patches. Inception v1 only.
     dropout
         Share of features dropped before the last layer (0.4 in the paper).
+    architecture
+        Which network, one of :class:`ki67.vocabulary.IdcArchitecture`.
+    input_px
+        Edge that patches are enlarged to inside the network; EfficientNet-Lite0 only.
     """
 
     classes: int = 2
     width: float = 1.0
     stem_stride: int = 1
     dropout: float = 0.4
+    architecture: str = IdcArchitecture.inception_v1.value
+    input_px: int = 96
 
 
 class ConvUnit(nn.Sequential):
@@ -117,7 +128,37 @@ def scaled(channels: int, width: float) -> int:
     return max(CHANNEL_STEP, round(channels * width / CHANNEL_STEP) * CHANNEL_STEP)
 
 
-class InceptionV1(nn.Module):
+class PatchNetwork(nn.Module, ABC):
+    """A classifier of patches: features, one linear layer, perhaps side heads in training.
+
+    Parameters
+    ----------
+    options
+        What it looks like.
+    """
+
+    dropout: nn.Dropout
+    head: nn.Linear
+
+    def __init__(self, options: NetworkOptions) -> None:
+        super().__init__()
+        self.options = options
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """Map normalised patches (N, 3, H, W) to what the last layer sees, (N, channels)."""
+
+    @abstractmethod
+    def with_auxiliary(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits (N, classes) and those of the side heads, none where there are no such."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalised patches (N, 3, H, W) to logits (N, classes)."""
+        logits: Tensor = self.head(self.dropout(self.features(x)))
+        return logits
+
+
+class InceptionV1(PatchNetwork):
     """GoogLeNet: stem, nine inception blocks, average pooling, one linear layer; two auxiliary heads in training.
 
     Parameters
@@ -127,8 +168,7 @@ class InceptionV1(nn.Module):
     """
 
     def __init__(self, options: NetworkOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         width = options.width
         stem1, stem2, stem3 = scaled(64, width), scaled(64, width), scaled(192, width)
         self.stem = nn.Sequential(
@@ -154,26 +194,22 @@ class InceptionV1(nn.Module):
         self.head = nn.Linear(channels, options.classes)
         self.apply(_initialise)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map normalised patches (N, 3, H, W) to logits (N, classes)."""
-        return self.with_auxiliary(x, auxiliary=False)[0]
-
-    def with_auxiliary(self, x: Tensor, *, auxiliary: bool = True) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits and, where asked for, those of the two auxiliary heads."""
+    def with_auxiliary(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits and those of the two auxiliary heads."""
         side: list[Tensor] = []
-        x = self.stem(x)
-        for name, block in self.blocks.items():
-            x = block(self.pool(x) if name in POOLED_BEFORE else x)
-            if auxiliary and name in self.auxiliary:
-                side.append(self.auxiliary[name](x))
-        logits: Tensor = self.head(self.dropout(x.mean(dim=(2, 3))))
+        logits: Tensor = self.head(self.dropout(self._trunk(x, side)))
         return logits, side
 
     def features(self, x: Tensor) -> Tensor:
         """Map normalised patches (N, 3, H, W) to what the last layer sees, (N, channels)."""
+        return self._trunk(x, None)
+
+    def _trunk(self, x: Tensor, side: list[Tensor] | None) -> Tensor:
         x = self.stem(x)
         for name, block in self.blocks.items():
             x = block(self.pool(x) if name in POOLED_BEFORE else x)
+            if side is not None and name in self.auxiliary:
+                side.append(self.auxiliary[name](x))
         return x.mean(dim=(2, 3))
 
 
@@ -188,15 +224,15 @@ class PatchClassifier(nn.Module):
         Logits are divided by this before the softmax (Guo et al., ICML 2017).
     """
 
-    def __init__(self, network: InceptionV1, temperature: float = 1.0) -> None:
+    def __init__(self, network: PatchNetwork, temperature: float = 1.0) -> None:
         super().__init__()
         self.network = network
         self.temperature = temperature
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Map patches (N, H, W, 3), uint8 RGB, to probabilities (N, classes)."""
-        logits = self.network(normalise(patches))
-        return torch.softmax(logits / self.temperature, dim=1)
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Map patches (N, H, W, 3), uint8 RGB, to probabilities (N, classes) and features (N, channels)."""
+        features = self.network.features(normalise(patches))
+        return torch.softmax(self.network.head(features) / self.temperature, dim=1), features
 
 
 def normalise(patches: Tensor) -> Tensor:

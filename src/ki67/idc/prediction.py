@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ki67.errors import PixelSizeError, TissueError
 from ki67.geometry import RectUm
+from ki67.idc.appearance import FeatureMean
 from ki67.idc.heatmap import HeatMap
 from ki67.idc.model import IdcModel, ModelCard
 from ki67.progress import track
@@ -71,7 +72,14 @@ class Grid:
         )
 
 
-def predict(slide: Slide, tissue: TissueMask, model: IdcModel, *, stride_px: int | None = None) -> HeatMap:
+def predict(
+    slide: Slide,
+    tissue: TissueMask,
+    model: IdcModel,
+    *,
+    stride_px: int | None = None,
+    seen: FeatureMean | None = None,
+) -> HeatMap:
     """Map the probability of invasive carcinoma over the tissue.
 
     Parameters
@@ -85,6 +93,8 @@ def predict(slide: Slide, tissue: TissueMask, model: IdcModel, *, stride_px: int
     stride_px
         Distance of neighbouring patches in pixels of the model's resolution; a divisor of the patch's edge. None
         takes half the edge, so that each place is judged by four patches.
+    seen
+        Gathers what the network sees, to judge the slide by; None where the model's graph does not give it.
 
     Returns
     -------
@@ -112,7 +122,7 @@ def predict(slide: Slide, tissue: TissueMask, model: IdcModel, *, stride_px: int
             "Check the slide and its pixel size (--mpp).",
         )
     scores = np.full(wanted.shape, np.nan, dtype=np.float32)
-    for rows, columns, values in _score_blocks(slide, grid, model, wanted):
+    for rows, columns, values in _score_blocks(slide, grid, model, wanted, seen):
         scores[rows, columns] = values
     if model.card.surroundings is not None:
         scores = model.card.surroundings.on_grid(scores, grid.stride_um, grid.cover)
@@ -214,7 +224,7 @@ def spread(scores: NDArray[np.float32], share: NDArray[np.float32], cover: int) 
 
 
 def _score_blocks(
-    slide: Slide, grid: Grid, model: IdcModel, wanted: NDArray[np.bool_]
+    slide: Slide, grid: Grid, model: IdcModel, wanted: NDArray[np.bool_], seen: FeatureMean | None
 ) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
     blocks = _blocks(wanted, max(1, (BLOCK_PATCHES - 1) * grid.cover))
     offset = grid.cover - 1
@@ -228,8 +238,16 @@ def _score_blocks(
     ):
         chosen = wanted[rows, columns]
         values = np.full(chosen.shape, np.nan, dtype=np.float32)
-        values[chosen] = np.concatenate([model.probabilities(part) for part in cut(pixels, grid, chosen)])
+        values[chosen] = np.concatenate([_judged(part, model, seen) for part in cut(pixels, grid, chosen)])
         yield rows, columns, values
+
+
+def _judged(patches: NDArray[np.uint8], model: IdcModel, seen: FeatureMean | None) -> NDArray[np.float32]:
+    if seen is None:
+        return model.probabilities(patches)
+    probabilities, features = model.features(patches)
+    seen.add(features)
+    return probabilities
 
 
 def _blocks(wanted: NDArray[np.bool_], size: int) -> list[tuple[slice, slice]]:

@@ -2,35 +2,55 @@
 
 ``ki67 idc train PATCHES OUT`` reads ``PATCHES/index.csv`` (columns ``patient``, ``label``, ``file``, ``split``:
 ``train`` or ``val``, and perhaps ``random_sample``), trains in ``OUT`` or goes on with what is there, chooses
-temperature and threshold on the validation patches and writes ``OUT/idc_inception_v1.onnx`` with its card.
+temperature and threshold on the validation patches and writes ``OUT/idc_ARCHITECTURE.onnx`` with its card.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
+from numpy.typing import NDArray
+from scipy.special import expit, logit, softmax
 
 from ki67.errors import DataSetError, ModelError
+from ki67.files import write_json
+from ki67.idc.appearance import LEAST_PATCHES, Appearance
 from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.dataset import PatchRow, read_patches
 from ki67.idc.export import export
 from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
-from ki67.idc.model import MARKS_BEFORE, load_model, patient_mark
-from ki67.idc.network import InceptionV1
+from ki67.idc.model import MARKS_BEFORE, IdcModel, load_model, patient_mark
+from ki67.idc.network import NetworkOptions, PatchNetwork
 from ki67.idc.slide_list import SPLITS
+from ki67.idc.surroundings import Surroundings
 from ki67.idc.training import PatchSet, margins_of, predict_logits, predict_margins, train
+from ki67.progress import message
+from ki67.vocabulary import IdcArchitecture
 
-MODEL_FILE = "idc_inception_v1.onnx"
 INDEX = "index.csv"
 
 MOST_APART = 0.01
 """Weights are stored in half precision, which moves probabilities of a full-size network by 0.0003 at most."""
+
+AROUND = Surroundings(neighbours=4, reach_um=1600.0, weight=1.0, prior=1.0, scale=1.0)
+"""How a model listens to the patches around; chosen by cross-validation of the public patches (decision 012)."""
+
+AROUND_PATCHES = 8
+"""Its reach in edges of a patch."""
+
+LEAST_PATIENTS = 5
+"""With fewer on either side there is no saying how far patients lie apart."""
+
+LEAST_SPREAD = 0.1
+"""A feature's spread between patients is taken for at least this share of the median one: some hardly ever move."""
+
+BELIEVABLE = 1.5
+"""Beyond so many times the distance of the farthest validation patient nothing is made of what the model says."""
 
 REPORT = "Do not use it: this is a fault of the program or of its libraries; please report it."
 
@@ -42,7 +62,7 @@ def train_model(
     *,
     mpp: float,
     data: str,
-    start: InceptionV1 | None = None,
+    start: PatchNetwork | None = None,
     marks_before: Collection[str] = (),
 ) -> Path:
     """Train on labelled patches, calibrate, and export.
@@ -60,7 +80,7 @@ def train_model(
     data
         What the patches are, for the model's card.
     start
-        Network to go on from; None starts from random weights.
+        Network to go on from; None starts from random weights, or from those of ImageNet.
     marks_before
         Marks of the patients that ``start`` was trained on.
 
@@ -77,11 +97,14 @@ def train_model(
     rows = read_patches(directory, Path(directory) / INDEX)
     training, validation = split_rows(rows, Path(directory) / INDEX)
     patches = PatchSet.load(validation, options.patch_px)
-    network = train(PatchSet.load(training, options.patch_px), patches, out, options, start=start)
-    target = Path(out) / MODEL_FILE
+    known = PatchSet.load(training, options.patch_px)
+    network = train(known, patches, out, options, start=start)
+    target = Path(out) / f"idc_{options.network.architecture}.onnx"
     card = make_card(training, validation, options, data, from_scratch=start is None)
     card[MARKS_BEFORE] = sorted(marks_before)
     finish(network, patches, target, card, options, mpp=mpp)
+    add_appearance(target, known, patches)
+    add_surroundings(target, validation, patches)
     return target
 
 
@@ -121,7 +144,7 @@ def split_rows(rows: Sequence[PatchRow], index: Path) -> tuple[list[PatchRow], l
 
 
 def finish(
-    network: InceptionV1,
+    network: PatchNetwork,
     validation: PatchSet,
     target: Path,
     card: dict[str, Any],
@@ -185,6 +208,95 @@ def finish(
         raise ModelError(target, f"gives probabilities that differ by {apart:.3f} from the network's", REPORT)
 
 
+def add_appearance(target: Path, training: PatchSet, validation: PatchSet) -> None:
+    """Write into a model's card how its patients look to it (:class:`ki67.idc.appearance.Appearance`).
+
+    Mean and spread come from the training patients, the distance that is usual from the validation patients, whom the
+    network never saw: the largest among them.
+
+    Parameters
+    ----------
+    target
+        The exported model.
+    training, validation
+        The patches it was made with.
+    """
+    model = load_model(target)
+    means, unseen = patient_means(model, training), patient_means(model, validation)
+    if min(len(means), len(unseen)) < LEAST_PATIENTS:
+        message(
+            f"the model will not tell a slide unlike its own: {LEAST_PATIENTS} training and validation patients with "
+            f"{LEAST_PATCHES} patches each are needed for that, found {len(means)} and {len(unseen)}"
+        )
+        return
+    spread = np.std(means, axis=0)
+    spread = np.maximum(spread, LEAST_SPREAD * np.median(spread))
+    appearance = Appearance(np.mean(means, axis=0), spread, 1.0, 1.0)
+    usual = max(appearance.distance(mean) for mean in unseen)
+    card = dict(model.card.details) | {
+        "appearance": {
+            "what": "features averaged over each patient's patches: mean and standard deviation over the training "
+            "patients; usual: largest distance of a validation patient",
+            "patients": len(means),
+            "usual": round(usual, 3),
+            "believable": round(BELIEVABLE * usual, 3),
+            "mean": [float(f"{value:.4g}") for value in appearance.mean],
+            "spread": [float(f"{value:.4g}") for value in appearance.spread],
+        }
+    }
+    write_json(target.with_suffix(".json"), card)
+
+
+def add_surroundings(target: Path, rows: Sequence[PatchRow], validation: PatchSet) -> None:
+    """Let a model listen to the patches around, where their places are known and it tells carcinoma better so.
+
+    Number, reach and weight of the neighbours are those of decision 012; scale and threshold are fitted on the
+    validation patches.
+
+    Parameters
+    ----------
+    target
+        The exported model; its card is written anew.
+    rows, validation
+        The validation patches.
+    """
+    model = load_model(target)
+    card = model.card
+    alone = model.probabilities(validation.pixels).astype(np.float64)
+    plain = replace(AROUND, reach_um=AROUND_PATCHES * card.patch_um)
+    found = plain.of_patches(alone, [row.place for row in rows], card.mpp, card.patch_um)
+    if found is None:
+        return
+    truth = (validation.labels == card.tumour_output).astype(np.int64)
+    margins = logit(np.clip(found, 1e-12, 1 - 1e-12))
+    figures: dict[str, Any] = {"auc": rank_auc(truth, margins), "auc_alone": rank_auc(truth, alone)}
+    if figures["auc"] <= figures["auc_alone"]:
+        return
+    scale = 1.0 / fit_temperature(truth, margins)
+    scores = expit(scale * margins)
+    balanced = cross_fitted_balanced_accuracy(truth, scores, validation.patients)
+    figures["balanced_accuracy_threshold_from_other_patients"] = balanced
+    details = dict(card.details)
+    details |= {
+        "surroundings": asdict(replace(plain, scale=round(scale, 4))),
+        "threshold": _inside(best_threshold(truth, scores)),
+        "threshold_alone": card.threshold,
+        "validation": details["validation"] | {"with_surroundings": figures},
+    }
+    write_json(target.with_suffix(".json"), details)
+
+
+def patient_means(model: IdcModel, patches: PatchSet) -> list[NDArray[np.float64]]:
+    """Mean features, float64 (channels,), of each patient with enough patches to have one."""
+    patients = np.array(patches.patients)
+    found = []
+    for patient in dict.fromkeys(patches.patients):
+        own = patches.pixels[patients == patient]
+        if len(own) >= LEAST_PATCHES:
+            found.append(model.features(own)[1].mean(axis=0, dtype=np.float64))
+    return found
+
+
 def _inside(threshold: float) -> float:
     """Round to what a card holds, and keep off 0 and 1, where everything or nothing would be called."""
     return min(0.9999, max(0.0001, round(threshold, 4)))
@@ -200,10 +312,8 @@ def make_card(
 ) -> dict[str, Any]:
     """Return what a card says of architecture, data, split and training."""
     return {
-        "name": "idc_inception_v1",
-        "architecture": "GoogLeNet Inception v1 (Szegedy et al., CVPR 2015) with batch normalisation, "
-        f"first stride {options.network.stem_stride}, width {options.network.width:g}; trained "
-        f"{'from scratch' if from_scratch else 'on from another model'} with both auxiliary heads, not exported",
+        "name": f"idc_{options.network.architecture}",
+        "architecture": _architecture(options.network, from_scratch=from_scratch),
         "licence": "research use",
         "data": data,
         "split": {"by": "patient", "training": _count(training), "validation": _count(validation)},
@@ -211,6 +321,20 @@ def make_card(
         "training": {"command": "ki67 idc train PATCHES OUT", "options": asdict(options)},
         "limits": "what the labels do not tell apart, the model does not either",
     }
+
+
+def _architecture(network: NetworkOptions, *, from_scratch: bool) -> str:
+    if network.architecture == IdcArchitecture.efficientnet_lite0:
+        begun = "ImageNet weights" if from_scratch else "another model"
+        return (
+            "EfficientNet-Lite0 (Tan and Le, ICML 2019; no squeeze-and-excitation) on patches enlarged to "
+            f"{network.input_px} px; trained on from {begun}"
+        )
+    return (
+        "GoogLeNet Inception v1 (Szegedy et al., CVPR 2015) with batch normalisation, "
+        f"first stride {network.stem_stride}, width {network.width:g}; trained "
+        f"{'from scratch' if from_scratch else 'on from another model'} with both auxiliary heads, not exported"
+    )
 
 
 def _count(rows: Sequence[PatchRow]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ the nearest eight are those all around; of patches drawn at random they may lie 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,40 @@ class Surroundings:
             total += np.where(heard, alone[other], 0.0)
             count += heard
         return self._judged(alone, total, count)
+
+    def of_patches(
+        self,
+        probability: NDArray[np.float64],
+        places: Sequence[tuple[str, int, int] | None],
+        mpp: float,
+        patch_um: float,
+    ) -> NDArray[np.float64] | None:
+        """Judge labelled patches in the light of the others of their sections.
+
+        Parameters
+        ----------
+        probability
+            Of IDC, (N,).
+        places
+            Section and corner in pixels of each (``PatchRow.place``).
+        mpp, patch_um
+            µm per pixel, and edge of a patch in µm.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            Probability, (N,); None where the place of a patch is not known.
+        """
+        known = [place for place in places if place is not None]
+        if len(known) < len(places):
+            return None
+        sections = np.array([section for section, _, _ in known])
+        xy_um = np.array([place for _, *place in known], np.float64) * mpp
+        result = np.empty_like(probability)
+        for section in np.unique(sections):
+            own = sections == section
+            result[own] = self.at_places(probability[own], xy_um[own], patch_um)
+        return result
 
     def _judged(
         self, alone: NDArray[np.float64], total: NDArray[np.float64], count: NDArray[np.float64]

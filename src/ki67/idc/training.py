@@ -1,4 +1,4 @@
-"""Training of the IDC network: seeded, resumable after every epoch, logged as CSV.
+"""Training of a patch classifier: seeded, resumable after every epoch, logged as CSV.
 
 The recipe: every epoch draws patches with both classes and all patients in balance; stain augmentation in optical
 density, flips, turns and scale; label smoothing and mixed patches (MixUp) against the coarse outlines the labels come
@@ -37,7 +37,7 @@ from ki67.idc.checkpoint import (
 from ki67.idc.dataset import PatchRow, load_pixels
 from ki67.idc.metrics import fit_temperature, rank_auc
 from ki67.idc.model import TUMOUR_CLASS
-from ki67.idc.network import InceptionV1, normalise
+from ki67.idc.network import PatchNetwork, normalise
 from ki67.progress import track
 
 AUXILIARY_WEIGHT = 0.3
@@ -73,8 +73,8 @@ def train(
     directory: str | Path,
     options: TrainingOptions,
     *,
-    start: InceptionV1 | None = None,
-) -> InceptionV1:
+    start: PatchNetwork | None = None,
+) -> PatchNetwork:
     """Train a network, or go on with a training that was cut short.
 
     Parameters
@@ -87,11 +87,11 @@ def train(
         How to train.
     start
         Network whose weights the training starts from, and the teacher where ``teacher_share`` is set; None starts
-        from random weights.
+        from random weights, or from those of ImageNet where the architecture has them.
 
     Returns
     -------
-    InceptionV1
+    PatchNetwork
         The averaged network: the last one, or the best on the validation patches where ``patience`` is set.
 
     Raises
@@ -130,7 +130,7 @@ def train(
 
 
 def predict_logits(
-    network: InceptionV1, pixels: NDArray[np.uint8], *, flips: bool = False, batch: int = 256
+    network: PatchNetwork, pixels: NDArray[np.uint8], *, flips: bool = False, batch: int = 256
 ) -> NDArray[np.float64]:
     """Logits of patches.
 
@@ -163,7 +163,7 @@ def predict_logits(
 
 
 def predict_margins(
-    network: InceptionV1, pixels: NDArray[np.uint8], *, tumour: int = 1, flips: bool = False
+    network: PatchNetwork, pixels: NDArray[np.uint8], *, tumour: int = 1, flips: bool = False
 ) -> NDArray[np.float64]:
     """Log-odds of one class against all others; for two classes the difference of their logits.
 
@@ -224,7 +224,7 @@ def _check(training: PatchSet, validation: PatchSet, folder: Path, options: Trai
             )
 
 
-def _targets(training: PatchSet, options: TrainingOptions, start: InceptionV1 | None) -> Tensor:
+def _targets(training: PatchSet, options: TrainingOptions, start: PatchNetwork | None) -> Tensor:
     """Targets (N, classes): the labels, moved towards what the teacher sees where one is asked for."""
     labels = training.targets(options.network.classes)
     if options.teacher_share <= 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ki67.case import Case, Stage, Summary
-from ki67.case.artefacts import JUDGED, REGION_JUDGED, REGIONS_TAKEN
+from ki67.case.artefacts import IDC, JUDGED, REGION_JUDGED, REGIONS_TAKEN
 from ki67.domain import Check, checks_of, checks_part, insist
 from ki67.files import sha256_of
 from ki67.options import Options
@@ -54,7 +54,7 @@ def checks_so_far(case: Case, options: Options) -> list[Check]:
     found: list[Check] = []
     for name, summary in zip(case.used, case.summaries(), strict=True):
         checks = checks_of(summary.get("checks", {}))
-        region = name in {REGIONS_TAKEN, REGION_JUDGED} and options.use_doubtful_region
+        region = name in {IDC, REGIONS_TAKEN, REGION_JUDGED} and options.use_doubtful_region
         found += insist(checks) if region or (name == JUDGED and options.use_unusable_stain) else checks
     return found
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from ki67 import cells, idc, registration, vocabulary
-from ki67.annotations import check_inside, choose_regions, read_regions, write_regions
+from ki67.annotations import Regions, check_inside, choose_regions, read_regions, write_regions
 from ki67.case import Case, Stage, Summary
 from ki67.case.artefacts import (
     CELLS,
     COUNTED,
     DISPLACEMENTS,
     HEATMAP,
+    IDC,
     JUDGED,
     QUALITY,
     REGION_CARRIED,
@@ -25,8 +27,8 @@ from ki67.case.artefacts import (
     TRANSFORM,
     UNREGISTERED,
 )
-from ki67.domain import Verdict, checks_of, checks_part
-from ki67.errors import RegionError
+from ki67.domain import Check, Verdict, checks_of, checks_part
+from ki67.errors import RegionError, StainError
 from ki67.files import atomic_path, sha256_of
 from ki67.model_files import CPU_PROVIDER
 from ki67.options import Options
@@ -36,43 +38,88 @@ from ki67.stages.judging import require_fitting_region
 from ki67.stages.opened import CaseSlide, judge_region
 
 
-def find_region(case: Case, he: CaseSlide) -> None:
-    """Find the invasive carcinoma on the H&E slide.
+@dataclass(frozen=True)
+class FoundCarcinoma:
+    """What a model sees on an H&E slide.
+
+    Parameters
+    ----------
+    heatmap, regions
+        Probability over the tissue, and the outline; empty where nothing reaches the threshold.
+    checks
+        Whether the model knows slides that look like this one; none where nobody measured what it knows.
+    """
+
+    heatmap: idc.HeatMap
+    regions: Regions
+    checks: tuple[Check, ...]
+
+
+def look_for_carcinoma(
+    he: CaseSlide,
+    model: idc.IdcModel,
+    outline: idc.OutlineOptions = idc.DEFAULT_OUTLINE,
+    stride_px: int | None = None,
+) -> FoundCarcinoma:
+    """Look for invasive carcinoma on an H&E slide."""
+    appearance = model.card.appearance
+    seen = idc.FeatureMean() if model.knows_its_slides else None
+    heatmap = idc.predict(he.slide, he.tissue, model, stride_px=stride_px, seen=seen)
+    checks = (appearance.check(seen.mean, seen.patches),) if appearance and seen else ()
+    return FoundCarcinoma(heatmap, idc.outline(heatmap, model, outline), checks)
+
+
+def require_carcinoma(path: Path, polygons: int, checks: Sequence[Check], *, insisted: bool) -> None:
+    """Stop where none was outlined, or where the model does not know such slides.
 
     Raises
     ------
+    StainError
+        Where the slide looks so unlike what the model knows that nothing can be made of what it says, unless the user
+        insists.
     RegionError
-        Where none is found.
+        Where none was outlined; not that there is none, where the model does not know such slides well.
     """
-    summary = predict_idc(case, he)
-    if summary["polygons"] == 0:
-        raise no_carcinoma(he)
+    for check in checks:
+        if check.verdict is Verdict.unusable and not insisted:
+            raise StainError(path, check.text, "Insist with --use-doubtful-region where none of these is possible")
+        if check.verdict is not Verdict.usual and polygons == 0:
+            raise RegionError(f"{path}: nothing was outlined, which says little: {check.text}")
+    if polygons == 0:
+        raise RegionError(
+            f"{path}: no invasive carcinoma was found. Outline it by hand (QuPath, saved as GeoJSON, "
+            f"classified IDC) and give the file with --regions"
+        )
 
 
-def no_carcinoma(he: CaseSlide) -> RegionError:
-    """What to say of an H&E slide without invasive carcinoma."""
-    return RegionError(
-        f"{he.slide.path}: no invasive carcinoma was found. Outline it by hand (QuPath, saved as GeoJSON, "
-        f"classified IDC) and give the file with --regions"
-    )
+def find_region(case: Case, he: CaseSlide, options: Options) -> None:
+    """Find the invasive carcinoma on the H&E slide; the errors are those of :func:`require_carcinoma`."""
+    summary = predict_idc(case, he, options.idc_model, outline=options.outline)
+    checks = checks_of(summary["checks"])
+    require_carcinoma(he.slide.path, summary["polygons"], checks, insisted=options.use_doubtful_region)
 
 
 def predict_idc(
-    case: Case, he: CaseSlide, model_path: str | Path | None = None, stride_px: int | None = None
+    case: Case,
+    he: CaseSlide,
+    model_path: str | Path | None = None,
+    stride_px: int | None = None,
+    outline: idc.OutlineOptions = idc.DEFAULT_OUTLINE,
 ) -> Summary:
     """Write the heat map and the outline of the invasive carcinoma; an outline may be empty."""
     model = idc.load_model(model_path)
 
     def work() -> Summary:
-        heatmap = idc.predict(he.slide, he.tissue, model, stride_px=stride_px)
-        regions = idc.outline(heatmap, model)
+        found = look_for_carcinoma(he, model, outline, stride_px)
         with atomic_path(case.path(HEATMAP)) as path:
-            idc.write_heatmap(path, heatmap)
-        write_regions(case.path(REGIONS_HE), regions, he.slide.frame)
+            idc.write_heatmap(path, found.heatmap)
+        write_regions(case.path(REGIONS_HE), found.regions, he.slide.frame)
         return {
-            "area_mm2": regions.area_mm2,
+            "area_mm2": found.regions.area_mm2,
             "tissue_mm2": he.tissue.area_mm2,
-            "polygons": len(regions),
+            "polygons": len(found.regions),
+            "outline": asdict(outline) | {"threshold": outline.threshold or model.card.threshold},
+            "checks": checks_part(found.checks),
             "warnings": list(he.tissue.warnings),
         }
 
@@ -80,9 +127,10 @@ def predict_idc(
     around = None if card.surroundings is None else asdict(card.surroundings)
     parameters = {"he": he.identity, "model": model.sha256, "threshold": card.threshold, "surroundings": around}
     parameters |= {"stride_px": stride_px} if stride_px else {}
+    parameters |= {"outline": asdict(outline)} if outline != idc.DEFAULT_OUTLINE else {}
     # On another processor the last digits differ; on this one nothing is said, as before that was kept.
     parameters |= {"provider": model.provider} if model.provider != CPU_PROVIDER else {}
-    return case.run_stage(Stage("idc", 3, (HEATMAP, REGIONS_HE)), parameters, (), work, model.provider)
+    return case.run_stage(Stage(IDC, 4, (HEATMAP, REGIONS_HE)), parameters, (), work, model.provider)
 
 
 def take_regions(case: Case, section: CaseSlide, options: Options, target: str) -> None:
