@@ -18,13 +18,15 @@ from ki67.files import read_text
 class Row:
     """One line of a CSV file: its values by column, and where it stands.
 
-    ``layout`` is the sentence that says what the file should look like; it ends every error.
+    ``layout`` is the sentence that says what the file should look like; it ends every error. ``decimal`` is the
+    sign before the decimals of a number.
     """
 
     path: Path
     line: int
     values: dict[str, str]
     layout: str
+    decimal: str = "."
 
     def error(self, found: str) -> DataSetError:
         """Return the error that names this line."""
@@ -53,7 +55,7 @@ class Row:
         """
         text = self.values.get(column, "")
         try:
-            value = float(text)
+            value = float(text.replace(self.decimal, "."))
         except ValueError:
             value = math.nan
         if not low <= value <= high:
@@ -84,7 +86,10 @@ _LARGEST_COUNT: Final = 2.0**53
 
 
 def read_rows(path: Path, columns: Iterable[str], layout: str) -> list[Row]:
-    """Read a CSV file in UTF-8 with a header; further columns are kept, blank lines passed over.
+    """Read a CSV file in UTF-8 with a header; further columns are kept, lines without a value passed over.
+
+    Where the header has semicolons and no commas, as spreadsheets in many languages write it, values are parted by
+    semicolons and numbers may have a decimal comma.
 
     Parameters
     ----------
@@ -101,13 +106,16 @@ def read_rows(path: Path, columns: Iterable[str], layout: str) -> list[Row]:
         Where it cannot be read, is no CSV file, lacks a column, or a line has more values than the header.
     """
     try:
-        reader = csv.DictReader(
-            io.StringIO(read_text(path, DataSetError, layout, "a CSV file"), newline=""), strict=True
-        )
+        text = read_text(path, DataSetError, layout, "a CSV file")
+        header = text.lstrip().partition("\n")[0]
+        semicolons = ";" in header and "," not in header
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=";" if semicolons else ",", strict=True)
         names = [name.strip() for name in reader.fieldnames or []]
         _require_columns(path, names, columns, layout)
         reader.fieldnames = names
-        return [_row(path, reader.line_num, values, layout) for values in reader]
+        decimal = "," if semicolons else "."
+        rows = (_row(path, reader.line_num, values, layout, decimal) for values in reader)
+        return [row for row in rows if any(row.values.values())]
     except csv.Error as error:
         raise DataSetError(path, f"is not a CSV file in UTF-8 ({error})", layout) from error
 
@@ -122,7 +130,7 @@ def _require_columns(path: Path, names: list[str], columns: Iterable[str], layou
         raise DataSetError(path, f"has the column {twice[0]!r} twice", layout)
 
 
-def _row(path: Path, line: int, values: dict[str | None, str | list[str] | None], layout: str) -> Row:
+def _row(path: Path, line: int, values: dict[str | None, str | list[str] | None], layout: str, decimal: str) -> Row:
     if None in values:
         raise DataSetError(path, f"line {line} has more values than the header has columns", layout)
-    return Row(path, line, {str(name): str(value or "").strip() for name, value in values.items()}, layout)
+    return Row(path, line, {str(name): str(value or "").strip() for name, value in values.items()}, layout, decimal)

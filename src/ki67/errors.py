@@ -7,6 +7,10 @@ line and exits with 1. Anything else that is raised is a defect of the program.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
+
+TEMPORARY: Final = 75
+"""Exit code of a state that passes by itself (EX_TEMPFAIL of sysexits.h): the same command may be tried again."""
 
 
 class Ki67Error(Exception):
@@ -89,7 +93,21 @@ class CaseError(FileError):
 class BusyError(CaseError):
     """A case folder that another run holds; it passes by itself, so the same command may be tried again."""
 
-    exit_code = 75
+    exit_code = TEMPORARY
+
+
+class CohortError(FileError):
+    """A cohort's folder that cannot be used, or that holds no cohort."""
+
+
+class SchedulerError(Ki67Error):
+    """A scheduler of a cluster that does not answer, or that has no worker as it is needed."""
+
+    exit_code = TEMPORARY
+
+
+class FailedCasesError(Ki67Error):
+    """A cohort that was gone through, but not every case of which could be scored."""
 
 
 class CorrectionError(Ki67Error):
@@ -108,6 +126,37 @@ class BeyondCountedError(CorrectionError):
     """A region that reaches beyond where cells were counted: it needs a count of its own."""
 
 
+class LabellingError(FileError):
+    """A labelling project, or what is asked of it, that cannot be used."""
+
+
+class RefusedError(Ki67Error):
+    """An act of the labelling process that is not open in this state, or not to this person."""
+
+
+class LeaseError(RefusedError):
+    """Work that another session has open; it passes when that one is closed, or silent for a while."""
+
+    exit_code = 75
+
+
+class ConflictError(RefusedError):
+    """A label that somebody else changed since it was read.
+
+    Parameters
+    ----------
+    mine, theirs
+        What was to be saved and what stands now, both with ``uuid``, ``version``, ``label``, ``geometry``, ``deleted``.
+    """
+
+    def __init__(self, mine: dict[str, object], theirs: dict[str, object]) -> None:
+        self.mine, self.theirs = mine, theirs
+        super().__init__(
+            f"label {theirs.get('uuid')} was changed meanwhile (version {theirs.get('version')}, "
+            f"yours was made from {mine.get('version')}); read it again and save over it if yours shall hold"
+        )
+
+
 class DataSetError(FileError):
     """A data set whose layout or labels are not as documented."""
 
@@ -118,6 +167,12 @@ class SimulationError(Ki67Error):
 
 class WriteError(FileError):
     """A result that could not be written (full disk, no permission); nothing half-written is left behind."""
+
+
+class DiskFullError(WriteError):
+    """A result that could not be written because the disk, or what the user may use of it, is full."""
+
+    exit_code = TEMPORARY
 
 
 class InstallationError(Ki67Error):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ki67.errors import FileError, WriteError
+from ki67.errors import DiskFullError, FileError, WriteError
 
 _TEMPORARY_PREFIX = ".part-"
 _TEMPORARY_NAME = re.compile(r"\.part-[a-z0-9_]{8}-(.+)", re.DOTALL)
@@ -29,6 +29,8 @@ MOST_TEXT_BYTES = 1 << 30
 
 DEEPEST_JSON = 64
 """Levels of nesting in a JSON file of the program's own kinds; they have fewer than ten."""
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _CANNOT_BE_WRITTEN = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EFBIG}
@@ -61,12 +63,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
-        _fsync_folder(target.parent)
+        fsync_folder(target.parent)
     except OSError as error:
         if isinstance(error, FileExistsError | NotADirectoryError | FileNotFoundError) and temporary is None:
             raise WriteError(target, f"has no folder ({error.strerror})", "Choose another folder.") from error
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise WriteError(target, "the disk is full", "Free some space and run the same command again.") from error
+        if error.errno in DISK_FULL:
+            raise disk_full(target) from error
         if error.errno in _CANNOT_BE_WRITTEN:
             raise WriteError(target, f"cannot be written ({error.strerror})", "Choose another folder.") from error
         raise
@@ -74,6 +76,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
             _unfinished.discard(temporary)
+
+
+def disk_full(path: str | Path) -> DiskFullError:
+    """Return the error for a file that found no more room."""
+    return DiskFullError(path, "the disk is full", "Free some space and run the same command again.")
 
 
 _unfinished: set[Path] = set()
@@ -115,7 +122,8 @@ def _umask() -> int:
     return current
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
+    """Make the names in a folder last, whatever happens to the power."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

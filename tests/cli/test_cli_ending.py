@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ki67.cli import ending
-from ki67.errors import BusyError, SlideError
+from ki67.errors import BusyError, DiskFullError, SlideError
 
 Run = Callable[..., object]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and descriptors")
@@ -47,9 +47,12 @@ def ended(error: BaseException | None, capfd: pytest.CaptureFixture[str], *words
         (RecursionError("too deep"), 1, "with --debug and report it"),
         (KeyError("x"), 1, "defect of the program: KeyError: 'x'"),
         (AssertionError(), 1, "defect of the program: AssertionError; run"),
-        (MemoryError(), 1, "error: out of memory"),
-        (RuntimeError("[ONNXRuntimeError] : 6 : std::bad_alloc"), 1, "error: out of memory"),
-        (OSError(12, "Cannot allocate memory"), 1, "error: out of memory"),
+        (MemoryError(), 75, "error: out of memory"),
+        (RuntimeError("[ONNXRuntimeError] : 6 : std::bad_alloc"), 75, "error: out of memory"),
+        (OSError(12, "Cannot allocate memory"), 75, "error: out of memory"),
+        (OSError(28, "No space left on device", "cells"), 75, "error: cells: No space left on device"),
+        (OSError(116, "Stale file handle", "slide.svs"), 75, "error: slide.svs: Stale file handle"),
+        (DiskFullError("cells", "the disk is full", "Free some."), 75, "error: cells: the disk is full. Free some."),
         (OSError(5, "Input/output error", "slide.svs"), 1, "error: slide.svs: Input/output error"),
         (OSError(5, "Input/output error", b"\xfc.svs"), 1, r"error: \xfc.svs: Input/output error"),
         (OSError(36, "File name too long", 7), 1, "reading, writing: File name too long"),

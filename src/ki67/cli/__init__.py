@@ -11,10 +11,12 @@ from ki67 import __version__
 from ki67.cli import (
     cells,
     check,
+    cohort,
     compete,
     convert,
     correct,
     count,
+    dataset,
     demo,
     doctor,
     ending,
@@ -22,6 +24,8 @@ from ki67.cli import (
     export,
     gold,
     idc,
+    label,
+    pair,
     register,
     report,
     score,
@@ -67,6 +71,7 @@ app.command("demo")(demo.demo)
 app.command("check")(check.check)
 app.command("score")(score.score)
 app.command("count")(count.count)
+app.command("pair")(pair.pair)
 app.command("compete")(compete.compete)
 app.command("export")(export.export)
 app.command("register")(register.register)
@@ -76,24 +81,35 @@ app.command("simulate")(simulate.simulate)
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.add_typer(convert.app, name="annotations")
+app.add_typer(cohort.app, name="cohort")
 app.add_typer(correct.app, name="correct")
 app.add_typer(idc.app, name="idc")
 app.add_typer(cells.app, name="cells")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(gold.app, name="gold")
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(label.app, name="label")
 
 
 def main() -> None:
     """Run the command that the words of the command line name; see :mod:`ki67.cli.ending` for how it ends."""
-    ending.run(_command, sys.argv[1:])
+    ending.run(run_words, sys.argv[1:])
 
 
 _WrongUsage: Any = typer.BadParameter.__base__
 """What typer raises for all wrong usage; it has no public name there."""
 
 
-def _command(words: list[str]) -> None:
-    """Run a command; wrong usage is told in one line."""
+def run_words(words: list[str]) -> None:
+    """Run the command that words name; wrong usage is told in one line.
+
+    Raises
+    ------
+    UsageError
+        Where the words say nothing.
+    SystemExit
+        Where a command ends with an exit code of its own.
+    """
     try:
         code = app(words, prog_name="ki67", standalone_mode=False)
     except _WrongUsage as error:

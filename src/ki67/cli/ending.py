@@ -1,7 +1,7 @@
 """How a command ends: its exit code, and one line on stderr instead of a traceback, whatever happens.
 
 Exit codes: 0 done; 1 a known error, or a defect of the program; 2 wrong usage; 75 a temporary state that passes by
-itself, try again; 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM; 141 nobody reads the output any more.
+itself, try again (no memory, disk full, folder in use, file server away); 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM; 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Final
 
-from ki67.errors import Ki67Error
-from ki67.files import printable, remove_unfinished
+from ki67.errors import TEMPORARY, Ki67Error
+from ki67.files import DISK_FULL, printable, remove_unfinished
 
 DEBUG: Final = "--debug"
 
@@ -34,6 +34,23 @@ _GRACE_S: Final = 10.0
 """A library at work sees no signal before it returns; after this long the process ends without it."""
 
 _AGAIN: Final = "the same command continues from the last finished stage"
+_PASSING: Final = DISK_FULL | {
+    number
+    for name in (
+        "EAGAIN",
+        "EMFILE",
+        "ENFILE",
+        "ENOBUFS",
+        "ESTALE",
+        "ETIMEDOUT",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+    )
+    if (number := getattr(errno, name, None)) is not None
+}
+"""What a system refuses now and may grant later: room, files, processes, a file server."""
+
 _NO_MEMORY: Final = re.compile(
     r"bad_alloc|out of memory|insufficient memory|not enough memory|(can't|cannot|unable to|failed to) allocate"
     r"|can't start new thread",
@@ -90,17 +107,19 @@ def run(command: Callable[[list[str]], object], words: Sequence[str]) -> None:
 
 
 def told(error: Exception) -> tuple[str, int]:
-    """What is said of an error, and the exit code."""
+    """What is said of an error, and the exit code: 75 is decided here, and by the errors that carry it."""
     if isinstance(error, Ki67Error):
         return str(error), error.exit_code
     enomem = isinstance(error, OSError) and error.errno == errno.ENOMEM
     if isinstance(error, MemoryError) or enomem or _NO_MEMORY.search(str(error)):
-        return "out of memory; close other programs, or use a machine with more, and run the same command again", 1
+        text = "out of memory; close other programs, or use a machine with more, and run the same command again"
+        return text, TEMPORARY
     if isinstance(error, OSError) and error.errno is not None:
         name = (
             printable(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else "reading, writing"
         )
-        return f"{name}: {error.strerror or error}. Mend that and run the same command again", 1
+        code = TEMPORARY if error.errno in _PASSING else 1
+        return f"{name}: {error.strerror or error}. Mend that and run the same command again", code
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return f"this is a defect of the program: {what}; run the same command again with {DEBUG} and report it", 1
 
