@@ -234,9 +234,10 @@ def index(
     from ki67.evaluation.index import evaluate_index
 
     begin(quiet=quiet)
-    if (scores is None) == (predictions is None):
+    answers = scores or predictions
+    if answers is None or (scores is not None and predictions is not None):
         raise typer.BadParameter("are needed once", param_hint="SCORES or --predictions")
-    result = evaluate_index(gold, scores or predictions, figures=figures, discrepancy_points=discrepancy_points)
+    result = evaluate_index(gold, answers, figures=figures, discrepancy_points=discrepancy_points)
     lines: list[str] = []
     for modality, own in result.get("modalities", {"": result}).items():
         lines += [*([modality] if modality else []), *_readers_to_gold(own), ""]
