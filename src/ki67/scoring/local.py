@@ -134,8 +134,7 @@ def hexagon_map(cells: TumourCells, region: BaseGeometry, side_um: float = HEXAG
     areas = _areas(region, covered, side_um)
     keep = areas > 0
     covered, areas = covered[keep], areas[keep]
-    number = {(int(q), int(r)): place for place, (q, r) in enumerate(covered)}
-    place = np.array([number.get((int(q), int(r)), -1) for q, r in zip(column, row, strict=True)], np.int64)
+    place = _place_of(np.column_stack([column, row]), covered)
     known = place >= 0
     return HexagonMap(
         side_um,
@@ -146,6 +145,20 @@ def hexagon_map(cells: TumourCells, region: BaseGeometry, side_um: float = HEXAG
         np.bincount(place[known & cells.positive], minlength=len(covered)).astype(np.int64),
         np.bincount(place[known], minlength=len(covered)).astype(np.int64),
     )
+
+
+def _place_of(hexagons: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Place of each hexagon (N, 2) among known ones (M, 2), all different; -1 where it is none of them."""
+    if not len(known):
+        return np.full(len(hexagons), -1, np.int64)
+    low, high = known.min(axis=0), known.max(axis=0)
+    width = int(high[0] - low[0]) + 1
+    inside = ((hexagons >= low) & (hexagons <= high)).all(axis=1)
+    table = np.full(width * (int(high[1] - low[1]) + 1), -1, np.int64)
+    table[(known[:, 0] - low[0]) + width * (known[:, 1] - low[1])] = np.arange(len(known))
+    place = np.full(len(hexagons), -1, np.int64)
+    place[inside] = table[(hexagons[inside, 0] - low[0]) + width * (hexagons[inside, 1] - low[1])]
+    return place
 
 
 def _hexagon_of(points_um: Points, side_um: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -22,6 +22,8 @@ SPREAD_COLUMNS = ("x_um", "y_um", "label", "excluded")
 _TUMOUR = pa.array(TUMOUR_CLASSES)
 # Geometry objects of points are twenty times as large as their coordinates.
 _AT_ONCE = 50_000
+_SQUARE_UM = 100.0
+"""Side of squares of which all points are near a line, or far from it, but for a few."""
 
 
 def index_spread(
@@ -52,24 +54,34 @@ def index_spread(
     shapely.prepare(region)
     inside = shapely.contains_xy(region, points)
     # Only cells nearer to the edge than any motion reaches can change sides.
-    edge = shapely.boundary(region)
-    shapely.prepare(edge)
-    near = np.zeros(len(points), bool)
-    for start in range(0, len(points), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        near[part] = shapely.dwithin(edge, shapely.points(points[part]), reach_um)
+    near = _near(points, shapely.boundary(region), reach_um)
     sure = inside & ~near
+    sure_cells, sure_positive = int(sure.sum()), int(positive[sure].sum())
+    at_edge, positive_there = points[near], positive[near]
     indices = []
     for motion in motions:
         back = np.linalg.inv(motion)
-        there = shapely.contains_xy(region, points[near] @ back[:2, :2].T + back[:2, 2])
-        total = int(sure.sum()) + int(there.sum())
+        there = shapely.contains_xy(region, at_edge @ back[:2, :2].T + back[:2, 2])
+        total = sure_cells + int(there.sum())
         if total:
-            indices.append(100.0 * (int(positive[sure].sum()) + int(positive[near][there].sum())) / total)
+            indices.append(100.0 * (sure_positive + int(positive_there[there].sum())) / total)
     if not indices:
         return None
     low, high = np.quantile(indices, SPREAD_QUANTILES)
     return float(low), float(high)
+
+
+def _near(points: NDArray[np.float64], edge: BaseGeometry, reach_um: float) -> NDArray[np.bool_]:
+    """Points (N, 2) within a distance of a line: whole squares are asked first, then the points of those that are."""
+    shapely.prepare(edge)
+    square, of = np.unique(np.floor(points / _SQUARE_UM), axis=0, return_inverse=True)
+    middles = shapely.points((square + 0.5) * _SQUARE_UM)
+    asked = np.flatnonzero(shapely.dwithin(edge, middles, reach_um + _SQUARE_UM)[of.ravel()])
+    near = np.zeros(len(points), bool)
+    for start in range(0, len(asked), _AT_ONCE):
+        part = asked[start : start + _AT_ONCE]
+        near[part] = shapely.dwithin(edge, shapely.points(points[part]), reach_um)
+    return near
 
 
 def widened(spread: tuple[float, float] | None, unknown_share: float) -> tuple[float, float] | None:
