@@ -1,0 +1,136 @@
+"""Accepted labels as files for the program's own commands: `idc sample`, `cells train` and `gold make`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from ki67.annotations import CELL_CLASSES, Region, Regions, write_regions
+from ki67.errors import RefusedError
+from ki67.files import make_folder, write_json, write_text
+from ki67.labelling.journal import note
+from ki67.labelling.people import require_administrator
+from ki67.labelling.project import TRAINING, the_project
+from ki67.labelling.shapes import areas, points
+from ki67.labelling.tables import Person, Slide, Task
+from ki67.labelling.words import DONE, LabelKind, TaskKind
+from ki67.labelling.work import current_labels
+from ki67.slides import PixelFrame, open_slide
+
+
+class Delivery(StrEnum):
+    """For which command labels are written."""
+
+    idc = "idc"
+    cells = "cells"
+    gold = "gold"
+
+
+_KIND = {Delivery.idc: LabelKind.regions, Delivery.cells: LabelKind.cells, Delivery.gold: LabelKind.cells}
+
+
+def deliver(session: Session, by: Person, out: Path, delivery: Delivery) -> dict[str, Any]:
+    """Write the accepted labels of a project; of a slide that several labelled, those accepted first.
+
+    ``idc``: ``slides.csv`` and ``regions/NAME.geojson`` for `ki67 idc sample`; ``cells``: pictures with a GeoJSON of
+    points beside each for `ki67 cells train --set qupath=OUT`, named PATIENT_NAME so that it splits by patient;
+    ``gold``: a GeoJSON for each slide for `ki67 gold make OUT --whole-slides`. Test slides are left out before
+    unblinding.
+
+    Returns
+    -------
+    dict
+        ``out``, ``slides``, ``labels`` (numbers), ``left_out``: slides of the test split, and slides not accepted.
+
+    Raises
+    ------
+    RefusedError
+        Where the person is no administrator, the project labels other things, or nothing is accepted.
+    """
+    require_administrator(by)
+    project = the_project(session)
+    if _KIND[delivery] != project.kind:
+        raise RefusedError(
+            f"'{delivery.value}' needs a project of {_KIND[delivery].value}, this one labels {project.kind}"
+        )
+    chosen: dict[int, tuple[Slide, Task]] = {}
+    left_out = {"test": 0, "not_accepted": 0}
+    rows = session.execute(
+        sa.select(Slide, Task)
+        .join(Task, sa.and_(Task.slide_id == Slide.id, Task.kind == TaskKind.label.value))
+        .where(Slide.split != TRAINING)
+        .order_by(Slide.id, Task.id)
+    ).all()
+    for slide, task in rows:
+        if task.state in DONE and (slide.split != "test" or project.unblinded):
+            chosen.setdefault(slide.id, (slide, task))
+    for slide in {slide.id: slide for slide, _ in rows if slide.id not in chosen}.values():
+        left_out["test" if slide.split == "test" and not project.unblinded else "not_accepted"] += 1
+    if not chosen:
+        raise RefusedError("no slide is accepted that may be handed out")
+    make_folder(out)
+    labels = {slide.name: current_labels(session, task) for slide, task in chosen.values()}
+    slides = [slide for slide, _ in chosen.values()]
+    if delivery is Delivery.idc:
+        _write_idc(out, slides, labels)
+    else:
+        _write_cells(out, slides, labels, pictures=delivery is Delivery.cells)
+    note(session, by.id, "export", detail={"as": delivery.value, "slides": [slide.id for slide in slides]})
+    count = sum(map(len, labels.values()))
+    return {"out": str(out), "as": delivery.value, "slides": len(slides), "labels": count, "left_out": left_out}
+
+
+def _write_idc(out: Path, slides: list[Slide], labels: dict[str, list[dict[str, Any]]]) -> None:
+    rows = [["patient", "slide", "regions", "split", "mpp"]]
+    for slide in slides:
+        target = out / "regions" / f"{slide.name}.geojson"
+        make_folder(target.parent)
+        parts = [(label, part) for label, whole in areas(labels[slide.name]).items() for part in whole.geoms]
+        regions = Regions(Region(label, part, f"{label}-{number}") for number, (label, part) in enumerate(parts, 1))
+        write_regions(target, regions, _frame(slide))
+        mpp = "" if slide.mpp is None else repr(slide.mpp)
+        place = os.path.relpath(slide.path, out.absolute())
+        rows.append([slide.patient, place, f"regions/{target.name}", slide.split, mpp])
+    _write_csv(out / "slides.csv", rows)
+
+
+def _write_cells(out: Path, slides: list[Slide], labels: dict[str, list[dict[str, Any]]], *, pictures: bool) -> None:
+    for slide in slides:
+        name = f"{slide.patient}_{slide.name}" if pictures else slide.name
+        found = points(labels[slide.name])
+        frame = _frame(slide)
+        features = [
+            {
+                "type": "Feature",
+                "geometry": {"type": "MultiPoint", "coordinates": frame.to_px(at).round(3).tolist()},
+                "properties": {"objectType": "annotation", "classification": {"name": _qupath_name(label)}},
+            }
+            for label, at in sorted(found.items())
+        ]
+        write_json(out / f"{name}.geojson", {"type": "FeatureCollection", "features": features})
+        if pictures:
+            shutil.copyfile(slide.path, out / f"{name}{Path(slide.path).suffix}")
+
+
+def _qupath_name(label: str) -> str:
+    named = CELL_CLASSES.get(label.lower())
+    return named[0] if named else label
+
+
+def _frame(slide: Slide) -> PixelFrame:
+    with open_slide(slide.path, slide.mpp) as opened:
+        return opened.frame
+
+
+def _write_csv(path: Path, rows: list[list[str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())

@@ -1,0 +1,166 @@
+"""Tables of a labelling project; one database holds one project. Times are seconds since 1970, UTC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, Double, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, float: Double}  # noqa: RUF012 - as SQLAlchemy wants it
+
+
+class Project(Base):
+    """The project, one row: what is labelled, by which words, and the rules of quality control."""
+
+    __tablename__ = "project"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    kind: Mapped[str]
+    classes: Mapped[list[Any]]
+    guideline: Mapped[str]
+    prelabels_allowed: Mapped[bool]
+    unblinded: Mapped[bool]
+    created: Mapped[float]
+
+
+class Group(Base):
+    """A group of labellers."""
+
+    __tablename__ = "team"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+
+
+class Person(Base):
+    """Somebody with a role; the log knows people by number, so that a name can be taken away."""
+
+    __tablename__ = "person"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str]
+    group_id: Mapped[int | None] = mapped_column(ForeignKey("team.id"))
+    password_hash: Mapped[str]
+    active: Mapped[bool]
+    trained: Mapped[bool]
+
+
+class Slide(Base):
+    """A slide; ``split`` is train, val or test. ``answer`` holds the known labels of a training slide."""
+
+    __tablename__ = "slide"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    path: Mapped[str] = mapped_column(unique=True)
+    patient: Mapped[str]
+    split: Mapped[str]
+    mpp: Mapped[float | None]
+    answer: Mapped[list[Any] | None]
+
+
+class Task(Base):
+    """One person's work on one slide."""
+
+    __tablename__ = "task"
+    __table_args__ = (Index("ix_task_slide", "slide_id"), Index("ix_task_labeller", "labeller_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slide_id: Mapped[int] = mapped_column(ForeignKey("slide.id"))
+    kind: Mapped[str]
+    state: Mapped[str]
+    labeller_id: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
+    reviewer_id: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
+    seconds: Mapped[float]
+
+
+class Label(Base):
+    """One label as it stands now; GeoJSON geometry in µm in the slide's frame."""
+
+    __tablename__ = "label"
+    __table_args__ = (Index("ix_label_task", "task_id"),)
+
+    uuid: Mapped[str] = mapped_column(primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("task.id"))
+    version: Mapped[int]
+    label: Mapped[str]
+    geometry: Mapped[dict[str, Any]]
+    deleted: Mapped[bool]
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    changed: Mapped[float]
+
+
+class Event(Base):
+    """Who did what, when; rows are added and never changed (a trigger of the database refuses it)."""
+
+    __tablename__ = "event"
+    __table_args__ = (Index("ix_event_task", "task_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
+    task_id: Mapped[int | None] = mapped_column(ForeignKey("task.id"))
+    act: Mapped[str]
+    before: Mapped[str]
+    after: Mapped[str]
+    detail: Mapped[dict[str, Any]]
+
+
+class Lease(Base):
+    """Which session of which person works on a task now."""
+
+    __tablename__ = "lease"
+
+    task_id: Mapped[int] = mapped_column(ForeignKey("task.id"), primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    session: Mapped[str]
+    seen: Mapped[float]
+
+
+class Comment(Base):
+    """A word of review, pinned to a place."""
+
+    __tablename__ = "remark"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("task.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    at: Mapped[float]
+    x_um: Mapped[float | None]
+    y_um: Mapped[float | None]
+    text: Mapped[str]
+
+
+class Draw(Base):
+    """A draw of quality control: the seed, the rule and how it ended."""
+
+    __tablename__ = "quality_draw"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    group_id: Mapped[int | None] = mapped_column(ForeignKey("team.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    at: Mapped[float]
+    seed: Mapped[int]
+    share: Mapped[float]
+    rule: Mapped[str]
+    limit: Mapped[float]
+    passed: Mapped[bool | None]
+    figures: Mapped[dict[str, Any] | None]
+
+
+class Drawn(Base):
+    """A task that was drawn, and the task in which it is labelled again."""
+
+    __tablename__ = "drawn"
+    __table_args__ = (UniqueConstraint("check_id"),)
+
+    draw_id: Mapped[int] = mapped_column(ForeignKey("quality_draw.id"), primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("task.id"), primary_key=True)
+    check_id: Mapped[int] = mapped_column(ForeignKey("task.id"))
