@@ -14,6 +14,7 @@ from idc_scene import PINK, PURPLE, speckled
 
 from ki67.errors import DataSetError, ModelError, WriteError
 from ki67.idc import load_model, read_patches
+from ki67.idc.augment import AugmentOptions
 from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.network import InceptionV1, NetworkOptions
 from ki67.idc.recipe import finish, make_card, split_rows, train_model
@@ -27,6 +28,7 @@ TINY = TrainingOptions(
     precision="float32",
     average_decay=0.8,
     network=NetworkOptions(width=0.125),
+    augment=AugmentOptions(colour_share=0),  # the drawn classes differ in colour
 )
 
 
