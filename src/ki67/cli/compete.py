@@ -1,4 +1,4 @@
-"""``ki67 compete``: readers against the gold standard and the clock."""
+"""``ki67 compete``: readers against the gold standard and the clock, and what they are given."""
 
 from __future__ import annotations
 
@@ -7,9 +7,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from ki67.cli.common import Json, Quiet, begin, emit, warning_lines
+from ki67.cli.common import App, Json, Quiet, begin, emit, warning_lines
 from ki67.evaluation.rules import Rule
+
+RANK = "rank"
+
+
+class _RankFirst(TyperGroup):
+    """A group whose first command need not be named: ``ki67 compete STANDARD.csv ANSWERS.csv`` ranks."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Name the command where none is."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else [RANK, *args])
+
+
+app = App(cls=_RankFirst, help="Rank readers against a gold standard, or make what they are given (kit).")
 
 RuleOption = Annotated[
     Rule,
@@ -21,11 +35,18 @@ RuleOption = Annotated[
 ]
 
 
+@app.command(RANK)
 def compete(
     standard: Annotated[Path, typer.Argument(help="CSV with columns slide, index_percent (or positive, negative).")],
     answers: Annotated[
-        Path, typer.Argument(help="CSV with columns slide, reader, index_percent (or score), seconds.")
+        Path,
+        typer.Argument(
+            help="CSV with columns slide, reader, index_percent (or score), seconds; or a folder of them."
+        ),
     ],
+    key: Annotated[
+        Path | None, typer.Option("--key", help="KIT.key.csv, where the answers name the codes of a kit.")
+    ] = None,
     rule: RuleOption = Rule.interval,
     imrmc: Annotated[
         Path | None,
@@ -34,12 +55,45 @@ def compete(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Rank readers, people and programs, by their answers for each slide and their time (Table 4 of the paper)."""
+    """Rank readers, people and programs, by their answers for each slide and their time (Table 4 of the paper).
+
+    What readers are given is made by `ki67 compete kit SLIDES.csv OUT --reader NAME`.
+    """
     from ki67.evaluation.compete import compete as rank_readers
 
     begin(quiet=quiet)
-    result = rank_readers(standard, answers, rule=rule, imrmc=imrmc)
+    result = rank_readers(standard, answers, rule=rule, imrmc=imrmc, key=key)
     emit(result, as_json=as_json, lines=[*_ranking(result), "", *_by_slide(result), *warning_lines(result)])
+
+
+@app.command()
+def kit(
+    slides: Annotated[Path, typer.Argument(help="CSV with columns slide, picture, and perhaps regions, mpp.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the package, new or empty.")],
+    readers: Annotated[list[str], typer.Option("--reader", help="A reader's name; once for each.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the codes and each reader's order.")] = 0,
+    minutes: Annotated[float, typer.Option("--minutes", min=1, max=600, help="Time for all slides.")] = 30.0,
+    washout_days: Annotated[
+        int | None,
+        typer.Option(
+            "--washout-days", min=1, help="Days since a reader may have seen the slides, noted on the sheet."
+        ),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a blinded package: slides with regions, and for each reader a sheet with an order and a clock."""
+    from ki67.evaluation.reader_kit import make_kit
+
+    begin(quiet=quiet)
+    result = make_kit(slides, out, readers, seed=seed, minutes=minutes, washout_days=washout_days)
+    lines = [
+        f"{result['slides']} slides for {len(result['readers'])} readers: {result['out']}",
+        f"which is which, not for readers: {result['key']}",
+        f"then: ki67 compete STANDARD.csv ANSWERS --key {result['key']}",
+        *warning_lines(result),
+    ]
+    emit(result, as_json=as_json, lines=lines)
 
 
 def _ranking(result: Mapping[str, Any]) -> list[str]:

@@ -55,7 +55,12 @@ class Answer:
 
 
 def compete(
-    standard_csv: str | Path, answers_csv: str | Path, *, rule: Rule = Rule.interval, imrmc: Path | None = None
+    standard_csv: str | Path,
+    answers_csv: str | Path,
+    *,
+    rule: Rule = Rule.interval,
+    imrmc: Path | None = None,
+    key: Path | None = None,
 ) -> dict[str, Any]:
     """Rank readers by their average score over all slides, then by their time (the paper's Table 4).
 
@@ -67,11 +72,15 @@ def compete(
         Columns ``slide`` and ``index_percent``, or ``positive`` and ``negative`` (the counts go before a printed
         index; where the two, or a column ``cells``, disagree, ``warnings`` says so).
     answers_csv
-        Columns ``slide``, ``reader``, ``index_percent`` or ``score``, and perhaps ``seconds`` and ``modality``.
+        Columns ``slide``, ``reader``, ``index_percent`` or ``score``, and perhaps ``seconds`` and ``modality``; or a
+        folder of such files.
     rule
         How an answer is scored.
     imrmc
         Where to write the scores for reader-study software (:data:`IMRMC_COLUMNS`); None writes nothing.
+    key
+        Which slide each code of a reader-study kit stands for (columns ``code``, ``slide``), where the answers name
+        codes; None where they name slides.
 
     Returns
     -------
@@ -89,7 +98,7 @@ def compete(
     """
     standards, warnings = read_standard(Path(standard_csv))
     gold = {slide: standard.index_percent for slide, standard in standards.items()}
-    answers = read_answers(Path(answers_csv), gold, rule)
+    answers = read_answers(Path(answers_csv), gold, rule, {} if key is None else read_key(key))
     readers = _ranked([_reader(name, own, gold) for name, own in _by_reader(answers).items()])
     warnings += [_unanswered(reader, gold) for reader in readers if reader["answered"] < len(gold)]
     if imrmc is not None:
@@ -103,14 +112,34 @@ def compete(
     }
 
 
-def read_answers(path: Path, gold: Mapping[str, float], rule: Rule) -> list[Answer]:
-    """Answers of all readers, each scored; every slide must have a standard."""
-    rows = read_rows(path, ("slide", "reader"), ANSWERS_LAYOUT)
+def read_key(path: Path) -> dict[str, str]:
+    """Slide of each code.
+
+    Raises
+    ------
+    DataSetError
+        Where the file cannot be read, or names a code twice.
+    """
+    key: dict[str, str] = {}
+    for row in read_rows(path, ("code", "slide"), "Give the KIT.key.csv that `ki67 compete kit` wrote."):
+        if row.text("code") in key:
+            raise row.error(f"names the code {row.text('code')!r} again")
+        key[row.text("code")] = row.text("slide")
+    return key
+
+
+def read_answers(
+    path: Path, gold: Mapping[str, float], rule: Rule, key: Mapping[str, str] | None = None
+) -> list[Answer]:
+    """Answers of all readers, each scored; every slide must have a standard. ``path`` may be a folder of files."""
+    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+    rows = [row for file in files for row in read_rows(file, ("slide", "reader"), ANSWERS_LAYOUT)]
     if not rows:
         raise DataSetError(path, "holds no answer", ANSWERS_LAYOUT)
     answers: dict[tuple[str, str], Answer] = {}
     for row in rows:
-        slide, reader = row.text("slide"), row.text("reader")
+        named, reader = row.text("slide"), row.text("reader")
+        slide = key.get(named, named) if key else named
         if slide not in gold:
             raise row.error(f"answers for the slide {slide!r}, which the standard does not hold")
         if (slide, reader) in answers:

@@ -5,32 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.annotations import Region, Regions, read_regions, write_regions
+from ki67.annotations import read_regions, write_regions
 from ki67.cells import is_field
 from ki67.cells.labelled_fields import read_labels
 from ki67.errors import DataSetError
 from ki67.files import make_folder, sha256_of, write_json, write_text
-from ki67.geometry import RectUm
 from ki67.opendata.description import CARD, COLUMNS, CROISSANT, SUMS, TABLE, Description, card, croissant
 from ki67.opendata.items import Item, read_items
+from ki67.opendata.pictures import unnamed, write_pixels
 from ki67.progress import track
 from ki67.slides import PixelFrame, Slide, open_slide
-from ki67.slides.pyramid import write_pyramid
 from ki67.vocabulary import CLASSES
 
 FIELDS, SLIDES = "fields", "slides"
-JPEG_QUALITY: Final = 95
-"""Of slides, which were mostly compressed before: the second time must not be seen."""
-
 KEY_COLUMNS: Final = ("name", "patient", "picture", "original_patient")
-_BAND_PX: Final = 512
 
 
 def export_dataset(
@@ -120,8 +115,7 @@ def _write(item: Item, folder: Path, warnings: list[str], *, lossless: bool) -> 
         width, height = slide.size_px
         frame = PixelFrame(slide.mpp)
         picture = home / f"{item.name}.tif"
-        how: dict[str, Any] = {"compression": "deflate"} if field or lossless else {"quality": JPEG_QUALITY}
-        write_pyramid(picture, _bands(slide), (width, height), slide.mpp, **how)
+        write_pixels(slide, picture, lossless=field or lossless)
         row = {
             "name": item.name,
             "kind": "field" if field else "slide",
@@ -141,20 +135,10 @@ def _write(item: Item, folder: Path, warnings: list[str], *, lossless: bool) -> 
             row |= {name: str(len(places)) for name, places in points.items()}
         if item.regions is not None:
             regions = read_regions(item.regions, slide.frame)
-            # A region's name may be anybody's; its class is what was labelled.
-            plain = Regions(Region(one.label, one.geometry, f"{one.label}-{n}") for n, one in enumerate(regions, 1))
             path = home / f"{item.name}.geojson"
-            write_regions(path, plain, frame)
+            write_regions(path, unnamed(regions), frame)
             row |= {"regions": path.relative_to(folder).as_posix()}
     return row
-
-
-def _bands(slide: Slide) -> Iterator[NDArray[np.uint8]]:
-    """All of level 0 in bands of rows."""
-    width, height = slide.size_px
-    for top in range(0, height, _BAND_PX):
-        rows = min(_BAND_PX, height - top)
-        yield slide.read(RectUm(0, top * slide.mpp, width * slide.mpp, rows * slide.mpp), slide.mpp)
 
 
 def _labels(path: Path, slide: Slide) -> dict[str, NDArray[np.float64]]:
