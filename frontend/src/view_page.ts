@@ -123,7 +123,7 @@ export class CaseView implements ViewPage, Corrector {
     for (const pane of [he, ki67]) if (pane) pane.element.classList.toggle("away", !shown.includes(pane));
     this.panes.dataset["mode"] = this.mode;
     this.mix();
-    if (this.mode === "he" && he) this.link?.leads(he);
+    if (this.mode !== "side") this.link?.leads(this.mode === "he" && he ? he : ki67);
     this.dispatch("mode");
     this.writeAddress();
   }
