@@ -180,7 +180,9 @@ def make_case(
         )
         stage("score", {"score.json": lambda path: write_json(path, score.to_dict())}, {}, known)
         page = "<!doctype html><title>report</title><p>index</p>"
-        stage("report", {"report.html": lambda path: write_text(path, page)}, {})
+        pdf = "%PDF-1.4"
+        files = {"report.html": lambda path: write_text(path, page), "report.pdf": lambda path: write_text(path, pdf)}
+        stage("report", files, {})
     return folder / name
 
 

@@ -153,6 +153,18 @@ def test_reports_and_exports_are_downloads(reader: TestClient) -> None:
     assert reader.get("/api/cases/case/export", params={"format": "../x"}).status_code == 422
 
 
+def test_a_report_follows_corrections(root: Path, script: TestClient) -> None:
+    body = {"by": "A. B.", "why": "seen", "kind": "remove", "row": 3}
+    body["version"] = script.get("/api/cases/case/corrections").json()["version"]
+    assert script.post("/api/cases/case/corrections", json=body).status_code == 200
+    assert not (root / "case" / "report.html").exists()
+    answer = script.get("/api/cases/case/report")
+    assert answer.status_code == 200, answer.text
+    assert "A. B." in answer.text
+    assert script.get("/api/cases/case/report.pdf").content.startswith(b"%PDF")
+    assert script.get("/api/cases/case").json()["corrected"]["cells"] > 0
+
+
 def test_regions_are_in_micrometres(reader: TestClient) -> None:
     told = reader.get("/api/cases/case/regions").json()
     for name in ("he", "ki67", "counted"):

@@ -35,6 +35,7 @@ _CSP: Final = "; ".join(
         "img-src 'self' data: blob:",
         "connect-src 'self'",
         "font-src 'self'",
+        "frame-src 'self'",
         "worker-src 'self' blob:",
         "base-uri 'none'",
         "form-action 'none'",

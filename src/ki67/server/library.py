@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from ki67.case.artefacts import SCORE
 from ki67.case.corrections import CORRECTIONS, What
 from ki67.case.records import SlideRecord
-from ki67.case.view import CaseView, Role
+from ki67.case.view import ROLES, CaseView, Role
 from ki67.correcting import CorrectedCase, FinishedCase, correct, corrected, sign_out
 from ki67.errors import CaseError
 from ki67.server.cell_arrays import CellArrays
@@ -92,6 +92,8 @@ class OpenCase:
         """
         with self._lock:
             stamp = stamp_of(self.folder / CORRECTIONS)
+            if self.view.regions_ki67 is None:
+                self.require_slides()  # the tissue is looked for again
             if self._corrected is None or self._corrected[0] != stamp:
                 self._corrected = stamp, corrected(self.folder, self.finished)
             return self._corrected[1]
@@ -99,6 +101,8 @@ class OpenCase:
     def correct(self, what: What, *, by: str, why: str, version: str | None) -> CorrectedCase:
         """Add a correction; as :func:`ki67.correcting.correct`."""
         with self._lock:
+            if self.view.regions_ki67 is None:
+                self.require_slides()
             found = correct(self.folder, what, by=by, why=why, version=version, known=self.finished)
             return self._keep(found)
 
@@ -154,6 +158,19 @@ class OpenCase:
         """Name of a slide's tiles."""
         record = self.record(role)
         return digest_of(record.fingerprint, record.mpp)
+
+    def require_slides(self) -> None:
+        """Refuse what would read slides that may not be read.
+
+        Raises
+        ------
+        HTTPException
+            404, with what to do.
+        """
+        for role in (role for role in ROLES if role in self.view.record.inputs):
+            reason = self.why_not(role)
+            if reason is not None:
+                raise HTTPException(404, reason)
 
     def why_not(self, role: Role) -> str | None:
         """Why a slide cannot be shown; None where it can."""

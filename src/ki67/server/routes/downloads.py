@@ -11,7 +11,11 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
+from ki67.case import read_case
+from ki67.case.artefacts import REPORT, REPORT_PDF
 from ki67.export import FORMATS, export_case
+from ki67.pipeline import run_report
+from ki67.server.library import OpenCase
 from ki67.server.routes.common import Case
 from ki67.vocabulary import Layer
 
@@ -27,12 +31,29 @@ _REPORT_CSP: Final = (
 
 @router.get("/report", response_class=Response, responses={200: {"content": {"text/html": {}}}})
 def report(case: Case) -> Response:
-    """Answer with the report, in which no script runs."""
-    path = case.view.report
-    if path is None:
-        raise HTTPException(404, "the case has no report")
+    """Answer with the report, in which no script runs; it is written anew where corrections took it away."""
+    path = _reported(case, REPORT)
     headers = {"content-security-policy": _REPORT_CSP, "x-frame-options": "SAMEORIGIN"}
     return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
+
+
+@router.get("/report.pdf", response_class=Response, responses={200: {"content": {"application/pdf": {}}}})
+def report_pdf(case: Case) -> Response:
+    """Answer with the report as a PDF; it is written anew where corrections took it away."""
+    return FileResponse(_reported(case, REPORT_PDF), media_type="application/pdf", filename=f"{case.folder.name}.pdf")
+
+
+def _reported(case: OpenCase, name: str) -> Path:
+    path = case.view.file(name)
+    if path is None:
+        if not case.has_score:
+            raise HTTPException(404, "the case has no report")
+        case.require_slides()
+        run_report(case.folder)
+        path = read_case(case.folder).file(name)
+    if path is None:
+        raise HTTPException(404, "the case has no such report")
+    return path
 
 
 @router.get("/exports")
@@ -43,10 +64,12 @@ def exports() -> list[dict[str, Any]]:
 
 @router.get("/export", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
 def export(case: Case, format: str, layer: Literal["index", "heatmap"] | None = None) -> Response:  # noqa: A002
-    """Answer with the automatic count for another program; ``format`` is the end of the file's name."""
+    """Answer with the case as it is with its corrections, for another program; ``format`` is the end of its name."""
     end = format.removeprefix(".").lower()
     if end not in ENDS:
         raise HTTPException(422, f"format is one of {', '.join(ENDS)}")
+    if case.view.regions_ki67 is None:
+        case.require_slides()
     folder = tempfile.TemporaryDirectory(prefix="ki67-export-", ignore_cleanup_errors=True)
     try:
         target = Path(folder.name) / f"cells.{end}"
