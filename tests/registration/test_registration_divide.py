@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from registration_scene import HE, IHC, MPP, draw_tissue, make_section, stain
 
 from ki67.registration import ByHand, Landmarks, Transform, register_sections
-from ki67.registration.divide import Part, divide, worth_dividing
+from ki67.registration.divide import Divided, Part, divide, worth_dividing
 from ki67.registration.images import Section
 from ki67.registration.seams import assemble
 
@@ -75,3 +76,30 @@ def test_landmarks_that_no_one_map_serves_are_taken_piece_by_piece() -> None:
     assert quality.accepted
     assert len(transform.pieces) == 2
     np.testing.assert_allclose(transform.map_points(np.vstack([on_a, on_b])), np.vstack([on_a, turned]), atol=10)
+
+
+@pytest.mark.parametrize(("blank", "astray"), [(24, 16), (50, 40)])
+def test_where_nothing_tells_the_side_of_a_seam_it_is_left_without_a_map(blank: int, astray: int) -> None:
+    cut, shift = SIDE_PX, 20
+    scene = np.full((SIDE_PX + 80, 2 * SIDE_PX), 0.0, np.float32)
+    scene[40:-40, 20:-20] = np.hstack([draw_tissue(seed, 2 * SIDE_PX)[130:390, 140:380] for seed in (3, 4)])
+    scene[40:-40, cut - blank : cut + blank] = 0.35
+    slid = scene.copy()
+    slid[:, cut:] = np.roll(scene[:, cut:], shift, axis=0)
+    fixed, moving = make_section(stain(scene, HE, 1), "fixed"), make_section(stain(slid, IHC, 2), "moving")
+    down = np.eye(3)
+    down[1, 2] = shift * MPP
+    left = fixed.tissue.copy()
+    left[:, cut + astray :] = False  # as the blocks have it
+    parts = [
+        Part(one, one, zone) for one, zone in ((Transform.identity(), left), (Transform(down), fixed.tissue & ~left))
+    ]
+
+    transform, _, placed = assemble(fixed, moving, Divided(tuple(parts), np.zeros_like(fixed.tissue)))
+
+    assert len(placed) == 2
+    x, y = np.meshgrid(np.arange(30, 2 * SIDE_PX - 30, 4), np.arange(50, SIDE_PX + 30, 4))
+    points = np.column_stack([x.ravel(), y.ravel()]) * MPP
+    error_um = np.hypot(*(transform.map_points(points) - points - np.outer(points[:, 0] >= cut * MPP, down[:2, 2])).T)
+    assert np.nanmax(error_um) < 20
+    assert np.isfinite(error_um).mean() > 0.8

@@ -45,8 +45,14 @@ EVEN_PX: Final = 5.0
 ISLAND_SHARE: Final = 0.25
 """A part of a piece of tissue hangs together; an island beside it has at least so much of its area."""
 
-BAND_UM: Final = 60.0
-"""Half the width of the band along a seam that stays with no map."""
+BAND_UM, BAND_PX = 60.0, 15.0
+"""Half the width, at least, of the band along a seam that stays with no map: a seam is found by what lies some pixels
+around it (:data:`SURROUNDINGS_PX`), which are the more µm the larger the section."""
+
+UNSURE, UNSURE_PX = 0.3, 60.0
+"""Where the map beside explains a pixel that much less well at most, nobody knows its side: it joins the band, so far
+from the seam at most. On the wrong side of a seam that lies 77 µm off, in tissue without structures, it is 0.10 to
+0.18, on the right side of one 0.5 (median)."""
 
 RIM_UM: Final = 150.0
 """Glass around its tissue that belongs to a piece, so that an outline drawn generously comes along."""
@@ -94,7 +100,7 @@ def assemble(
     """
     mpp = blocks_mpp(fixed, moving)
     f, m = fixed.at(mpp), moving.at(mpp)
-    labels = _labels(f, m, divided)
+    labels, margin = _labels(f, m, divided)
     placed: list[Placed] = []
     lost: list[MultiPolygon] = []
     for number, part in enumerate(divided.parts, start=1):
@@ -108,7 +114,7 @@ def assemble(
         lost.append(given_up)
     if not placed:
         raise RegistrationError("no piece of tissue has a believable place")
-    band = _band(labels, mpp)
+    band = _band(labels, margin, mpp)
     grown = _grown(labels, mpp)
     unregistered = [outline_um((grown == 0) & (labels >= 0), mpp), outline_um(band, mpp), *lost]
     pieces, taken = [], MultiPolygon()
@@ -123,8 +129,11 @@ def assemble(
     return transform, _belief(labels, placed, mpp), placed
 
 
-def _labels(f: Section, m: Section, divided: Divided) -> NDArray[np.int16]:
-    """Number of the part (from 1) that each pixel of the tissue belongs to; 0 for none, -1 off the tissue."""
+def _labels(f: Section, m: Section, divided: Divided) -> tuple[NDArray[np.int16], Image]:
+    """Number of the part (from 1) that each pixel of the tissue belongs to; 0 for none, -1 off the tissue.
+
+    And by how much less well the next best part of the same piece of tissue explains it; infinite without another.
+    """
     shape = f.tissue.shape
     size = shape[::-1]
     claims = np.zeros(shape, np.int16)
@@ -132,6 +141,7 @@ def _labels(f: Section, m: Section, divided: Divided) -> NDArray[np.int16]:
         claims[cv2.resize(part.zone.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0] = number
     claims[~f.tissue] = -1
     labels = claims.copy()
+    margin = np.full(shape, np.inf, np.float32)
     pieces, count = ndimage.label(f.tissue)
     costs: dict[int, Image] = {}
     for piece, where in enumerate(ndimage.find_objects(pieces, count), start=1):
@@ -148,9 +158,18 @@ def _labels(f: Section, m: Section, divided: Divided) -> NDArray[np.int16]:
                 if number not in costs:
                     costs[number] = _cost(f, m, divided.parts[number - 1])
             claimed = np.stack([claims[where] == number for number in owners])
-            stack = np.stack([costs[number][where] for number in owners]) + CLAIM * ~claimed
-            labels[where][inside] = np.array(owners, np.int16)[_even(stack, inside, claimed)][inside]
-    return labels
+            plain = np.stack([costs[number][where] for number in owners])
+            best = _even(plain + CLAIM * ~claimed, inside, claimed)
+            labels[where][inside] = np.array(owners, np.int16)[best][inside]
+            margin[where][inside] = _margin(plain, best)[inside]
+    return labels, margin
+
+
+def _margin(costs: NDArray[np.float64], best: NDArray[np.intp]) -> Image:
+    """By how much the cheapest other label of each pixel costs more than its own."""
+    own = np.take_along_axis(costs, best[None], axis=0)[0]
+    others = np.where(np.arange(len(costs))[:, None, None] == best, np.inf, costs).min(axis=0)
+    return np.asarray(others - own, np.float32)
 
 
 def _cost(f: Section, m: Section, part: Part) -> Image:
@@ -215,9 +234,16 @@ def _judged(fixed: Section, moving: Section, part: Part, domain: Mask) -> tuple[
     return Placed(part, judged, belief, (x_um, y_um), area), moved
 
 
-def _band(labels: NDArray[np.int16], mpp: float) -> Mask:
-    """Pixels along seams between two parts."""
-    reach = max(1, round(BAND_UM / mpp))
+def _band(labels: NDArray[np.int16], margin: Image, mpp: float) -> Mask:
+    """Pixels along seams between two parts, and beside them those that either part explains as well."""
+    near = _between(labels, max(BAND_UM / mpp, BAND_PX))
+    unsure = _between(labels, UNSURE_PX) & (margin < UNSURE)
+    return np.asarray(ndimage.binary_propagation(near, mask=near | unsure))
+
+
+def _between(labels: NDArray[np.int16], reach_px: float) -> Mask:
+    """Pixels of a part that are within reach of another one."""
+    reach = round(reach_px)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
     near = np.zeros(labels.shape, np.uint8)
     for number in range(1, int(labels.max()) + 1):

@@ -23,7 +23,7 @@ def register(
 ) -> Summary:
     """Write the transform and its quality, believable or not."""
     by_hand = adjustment.read(he.slide, ki67.slide) if adjustment else None
-    stage = Stage("registration", 6, (TRANSFORM, QUALITY), DISPLACEMENTS)
+    stage = Stage("registration", 7, (TRANSFORM, QUALITY), DISPLACEMENTS)
     parameters = {"adjustment": adjustment.identity} if adjustment else {}
     return _register_pair(case, stage, (he, ki67), mode, by_hand, parameters, "registering the two sections")
 
@@ -68,7 +68,7 @@ def register_block(case: Case, slides: Sequence[CaseSlide], mode: RegistrationMo
     fields = tuple(name for files in written for name in files[2:])
     reads = [name for pair in pairs for name in pair_files(*pair)[:2]]
     parameters = {"slides": [one.identity for one in slides], "mode": mode}
-    return case.run_stage(Stage("registration", 6, outputs, fields), parameters, reads, work)
+    return case.run_stage(Stage("registration", 7, outputs, fields), parameters, reads, work)
 
 
 def block_files(sections: int) -> tuple[str, ...]:
