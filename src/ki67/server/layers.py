@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.case.view import CaseView, Role
-from ki67.correcting import CorrectedCase
 from ki67.geometry import RectUm
 from ki67.registration import LocalBelief
 from ki67.report.drawing import viridis
@@ -138,9 +137,13 @@ def layer(case: OpenCase, name: str) -> Layer:
 
 
 def _hexagons(case: OpenCase) -> HexagonMap:
-    found: CorrectedCase = case.corrected()
+    found = case.corrected()
     counted = found.counted or case.finished.counted
-    return hexagon_map(TumourCells.of(counted.table), counted.where).judged(HEXAGON_CELLS)
+
+    def make() -> HexagonMap:
+        return hexagon_map(TumourCells.of(counted.table), counted.where).judged(HEXAGON_CELLS)
+
+    return case.made("hexagons", found.version, make)
 
 
 def _ends(case: OpenCase, name: str) -> tuple[str, str]:
