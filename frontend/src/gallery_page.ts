@@ -18,7 +18,7 @@ type Order = "uncertain" | "class" | "probability";
 export class Gallery implements ViewPage {
   readonly element: HTMLElement;
   private readonly stop = new AbortController();
-  private readonly grid = h("ul", { class: "gallery", "aria-label": "Cells" });
+  private readonly grid = h("ul", { class: "gallery", "aria-label": "Cells", "data-own-keys": true });
   private readonly told = h("output", {});
   private readonly more = h("button", { type: "button", class: "plain", onclick: () => void this.load(true) }, "More");
   private cells: GalleryCell[] = [];

@@ -9,8 +9,9 @@ export function listenToKeys(): void {
     const target = key.target as HTMLElement;
     const typed = TYPED.has(target.tagName) && (target as HTMLInputElement).type !== "checkbox";
     if (typed || key.altKey || document.querySelector("dialog[open]")) return;
-    // A focused button or link keeps what presses it.
-    if ((key.key === "Enter" || key.key === " ") && target.closest("button, a, summary")) return;
+    // A focused button or link keeps what presses it, but where the page says that keys are its own.
+    const presses = key.key === "Enter" || key.key === " ";
+    if (presses && target.closest("button, a, summary") && !target.closest("[data-own-keys]")) return;
     const detail = { key, used: false };
     document.dispatchEvent(new CustomEvent("ki67-key", { detail }));
     if (detail.used) key.preventDefault();

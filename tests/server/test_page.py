@@ -373,8 +373,7 @@ def test_whoever_is_not_let_in_is_told_how(chromium: Browser, served: Served) ->
     context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [(1280, 720), (820, 1180)])
+@pytest.mark.parametrize(("size", "scheme"), [((1280, 720), "light"), ((820, 1180), "dark")])
 def test_nothing_is_wider_than_the_screen_and_all_that_acts_has_a_name(
     chromium: Browser, context: BrowserContext, served: Served, scheme: Any, size: tuple[int, int]
 ) -> None:
