@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,7 @@ class Database:
 
     def __init__(self, url: str, what: str | Path) -> None:
         self.what = Path(what)
+        self._turn = threading.Lock()
         try:
             self.engine = _engine(url)
         except (ArgumentError, ImportError) as error:
@@ -44,13 +46,17 @@ class Database:
     def session(self) -> Iterator[Session]:
         """One transaction: all of it is kept, or nothing.
 
+        On SQLite, which has one writer at a time, threads of this program wait for their turn here: SQLite's own way
+        of waiting is to try again now and then, by which the last of many waits for long.
+
         Raises
         ------
         LabellingError
             Where the database cannot be reached or is damaged.
         """
         try:
-            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            turn = self._turn if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
+            with turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
                 yield session
         except DBAPIError as error:
             reason = str(error.orig).splitlines()[0]

@@ -200,11 +200,15 @@ def save(
     hold(session, by, task, token)
     project = the_project(session)
     classes = {one["name"] for one in project.classes}
-    done = []
+    wanted = []
     for number, change in enumerate(changes, 1):
         if number > MOST_AT_ONCE:
             raise RefusedError(f"a save holds more than {MOST_AT_ONCE:,} labels")
-        done.append(_save_one(session, by, task, _wanted(change, LabelKind(project.kind), classes)))
+        wanted.append(_wanted(change, LabelKind(project.kind), classes))
+    identifiers = [one["uuid"] for one in wanted]
+    found = session.scalars(sa.select(Label).where(Label.uuid.in_(identifiers)).with_for_update())
+    standing = {label.uuid: label for label in found}
+    done = [_save_one(session, by, task, one, standing) for one in wanted]
     session.flush()
     return done
 
@@ -226,17 +230,19 @@ def _wanted(change: Mapping[str, Any], kind: LabelKind, classes: set[str]) -> di
     return {"uuid": identifier, "version": version, "label": label, "geometry": geometry, "deleted": deleted}
 
 
-def _save_one(session: Session, by: Person, task: Task, wanted: dict[str, Any]) -> dict[str, Any]:
-    label = session.scalar(sa.select(Label).where(Label.uuid == wanted["uuid"]).with_for_update())
+def _save_one(
+    session: Session, by: Person, task: Task, wanted: dict[str, Any], found: dict[str, Label]
+) -> dict[str, Any]:
+    label = found.get(wanted["uuid"])
     if label is not None and label.task_id != task.id:
         raise RefusedError(f"label {wanted['uuid']} belongs to other work")
     content = {key: wanted[key] for key in ("label", "geometry", "deleted")}
     if label is not None and label.version != wanted["version"]:
-        standing = as_sent(label)
-        same = all(standing[key] == value for key, value in content.items())
+        stands = as_sent(label)
+        same = all(stands[key] == value for key, value in content.items())
         if same and label.person_id == by.id and label.version == wanted["version"] + 1:
-            return standing
-        raise ConflictError(wanted, standing)
+            return stands
+        raise ConflictError(wanted, stands)
     if label is None:
         if wanted["version"] != 0:
             raise RefusedError(
@@ -244,6 +250,7 @@ def _save_one(session: Session, by: Person, task: Task, wanted: dict[str, Any]) 
             )
         label = Label(uuid=wanted["uuid"], task_id=task.id, version=0, person_id=by.id, changed=0.0, **content)
         session.add(label)
+        found[label.uuid] = label
     before = label.version
     label.version, label.person_id, label.changed = before + 1, by.id, time.time()
     for key, value in content.items():
