@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
 from pathlib import Path
@@ -13,11 +14,13 @@ from made_case import MPP, SIDE_PX, SIDE_UM, make_case, turned
 from shapely.geometry import MultiPolygon, box
 from starlette.testclient import TestClient
 
-from conftest import client
+from conftest import PORT, client
 from ki67.geometry import RectUm
 from ki67.registration import Piece, PiecewiseTransform
+from ki67.server.app import create_app
 from ki67.server.library import EncodedTiles
 from ki67.server.overlay import SectionMap
+from ki67.server.routes.common import CLIENT_GONE
 from ki67.server.slide_pool import SlidePool
 from ki67.server.state import State
 from ki67.server.tiles import Grid, read_tile
@@ -228,3 +231,34 @@ def test_sent_tiles_stay_within_their_limit() -> None:
     for number in [*range(20), 19, 0]:
         kept.get(number, lambda number=number: (made.append(number), b"x" * 100)[1])
     assert made == [*range(20), 0]
+
+
+def test_a_browser_that_has_gone_on_gets_nothing_read(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request whose connection is closed while it waits: no tile is read for it."""
+    address = client(state).get("/api/cases/case").json()["slides"]["ki67"]["tiles"].format(level=8, col=0, row=0)
+    read: list[object] = []
+    monkeypatch.setattr("ki67.server.routes.tiles.read_tile", lambda *_: read.append(1))
+    sent: list[dict[str, object]] = []
+    headers = [(b"host", b"127.0.0.1:8000"), (b"authorization", f"Bearer {state.keys.token}".encode())]
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "root_path": "",
+        "path": address,
+        "raw_path": address.encode(),
+        "query_string": b"",
+        "headers": headers,
+    }
+    coming = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> dict[str, object]:
+        return next(coming, {"type": "http.disconnect"})
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    asyncio.run(create_app(state, PORT)(scope, receive, send))
+    assert sent[0]["status"] == CLIENT_GONE
+    assert read == []

@@ -57,7 +57,7 @@ def _reported(case: OpenCase, name: str) -> Path:
 
 
 @router.get("/exports")
-def exports() -> list[dict[str, Any]]:
+def exports(_case: Case) -> list[dict[str, Any]]:
     """List what a case can be exported as: ``format`` for ``export``, and what it is."""
     return [{"format": one.suffixes[0].removeprefix("."), "what": one.what, "layers": one.layers} for one in FORMATS]
 
