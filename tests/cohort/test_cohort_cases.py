@@ -17,7 +17,9 @@ def table(folder: Path, text: str | bytes) -> Path:
 
 
 def test_files_are_relative_to_the_table_or_absolute(tmp_path: Path) -> None:
-    text = "case,he,ki67,patient,regions,he_mpp,ki67_mpp\nA,s/he.svs,/data/ki67.svs,P1,r.geojson,0.25,0.5\nB,h,k,,,,\n"
+    text = (
+        "case,he,ki67,patient,regions,he_mpp,ki67_mpp\nA,s/he.svs,/data/ki67.svs,P1,r.geojson,0.25,0.5\nB,h,k,,,,\n"
+    )
     first, second = read_cases(table(tmp_path, text))
     assert (first.name, first.patient) == ("A", "P1")
     assert (first.he, first.ki67) == (tmp_path / "s/he.svs", Path("/data/ki67.svs"))

@@ -56,9 +56,9 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
 
 
 def test_two_runs_in_one_folder_are_refused_but_two_shards_are_not(tmp_path: Path) -> None:
-    with open_ledger(tmp_path, WHOLE), pytest.raises(BusyError, match="is in use by another run"):
-        with open_ledger(tmp_path, WHOLE):
-            pass
+    refused = pytest.raises(BusyError, match="is in use by another run")
+    with open_ledger(tmp_path, WHOLE), refused, open_ledger(tmp_path, WHOLE):
+        pass
     with open_ledger(tmp_path, Shard(1, 2)), open_ledger(tmp_path, Shard(2, 2)):
         pass
 

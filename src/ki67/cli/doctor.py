@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from ki67.cli.common import Json, Quiet, begin, emit
+from ki67.cli.common import Json, Quiet, begin, emit, number
+from ki67.cli.machine import look
 from ki67.errors import InstallationError, Ki67Error
 from ki67.vocabulary import EngineName
 
@@ -16,6 +16,16 @@ _EXTRAS = {
     "figures": ("matplotlib",),
     "itk": ("itk",),
     "dicom": ("highdicom",),
+    "cohort": ("distributed",),
+}
+
+_MACHINE = {
+    "cpu_limit": "processors' worth that the container may use",
+    "memory_gib": "memory, GiB",
+    "memory_limit_gib": "memory that the container may use, GiB",
+    "disk_free_gib": "free in the current folder, GiB",
+    "temporary_free_gib": "free in the temporary folder, GiB",
+    "gpu": "graphics card",
 }
 
 
@@ -25,11 +35,13 @@ def doctor(as_json: Json = False, quiet: Quiet = False) -> None:
     result = examine()
     lines = [f"{name} {found}" for name, found in result["versions"].items()]
     lines.append(f"threads: {result['threads']}")
+    lines += [f"{text}: {number(result['machine'][name])}" for name, text in _MACHINE.items()]
     lines.append(f"models run on: {', '.join(result['onnx_providers'])}")
     lines += [f"registration through: {result['elastix'] or 'nothing'}"]
     lines += [f"reader {name}: {state}" for name, state in result["readers"].items()]
     lines += [f"model {name}: {state}" for name, state in result["models"].items()]
     lines += [f"extra '{name}': {state}" for name, state in result["extras"].items()]
+    lines += [f"hint: {text}" for text in result["hints"]]
     lines += [f"problem: {text}" for text in result["problems"]]
     lines.append(
         "all is well" if not result["problems"] else "mend the problems with: pip install --force-reinstall ki67"
@@ -46,16 +58,20 @@ def examine() -> dict[str, Any]:
     -------
     dict
         ``versions``, ``threads``, ``onnx_providers``, ``elastix`` (the package that it comes from, or None),
-        ``readers``, ``models``, ``extras`` and ``problems``; the last is empty where all that scoring needs works.
+        ``readers``, ``models``, ``extras``, ``machine`` (:class:`ki67.cli.machine.Machine`), ``hints``, what will
+        hurt, and ``problems``; the last is empty where all that scoring needs works.
     """
     from ki67.case.manifest import library_versions
 
     versions = library_versions()
     problems = [f"{name} is not installed" for name, found in versions.items() if found == "missing"]
+    machine, providers = look(), _providers(problems)
     result: dict[str, Any] = {
         "versions": versions,
-        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "onnx_providers": _providers(problems),
+        "threads": machine.threads,
+        "machine": machine.to_dict(),
+        "hints": machine.hints(providers),
+        "onnx_providers": providers,
         "elastix": _elastix(problems),
         "readers": _readers(problems),
         "models": _models(problems),

@@ -1,7 +1,8 @@
 """How a command ends: its exit code, and one line on stderr instead of a traceback, whatever happens.
 
 Exit codes: 0 done; 1 a known error, or a defect of the program; 2 wrong usage; 75 a temporary state that passes by
-itself, try again (no memory, disk full, folder in use, file server away); 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM; 141 nobody reads the output any more.
+itself, try again (no memory, disk full, folder in use, file server away); 129, 130 and 143 stopped by SIGHUP, SIGINT
+and SIGTERM; 141 nobody reads the output any more.
 """
 
 from __future__ import annotations

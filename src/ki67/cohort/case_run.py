@@ -24,6 +24,9 @@ from ki67.files import printable
 CPU_SHARE: Final = "KI67_CPU_SHARE"
 """As in :mod:`ki67.cli.case_process`, which this room stands below."""
 
+COMMAND = (sys.executable, "-m", "ki67.cli.case_process")
+"""The program that a case is run by."""
+
 GRACE_S: Final = 15.0
 """A stopped case has so long to leave its folder in order; then it is ended, and its folder is sound all the same."""
 
@@ -128,7 +131,7 @@ def run_case(task: CaseTask, share: Share | None = None, worker: str = "") -> Ca
     reading, writing = os.pipe()
     try:
         process = subprocess.Popen(  # noqa: S603  the words are a list, and no shell reads them
-            [sys.executable, "-m", "ki67.cli.case_process", *task.words],
+            [*COMMAND, *task.words],
             cwd=task.start_in,
             stdin=reading,
             stdout=subprocess.PIPE,

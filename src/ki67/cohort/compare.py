@@ -51,7 +51,8 @@ def compare_cohorts(
         ``compared``, cases with an index in both; ``changed``, of these those whose index is another; differences in
         points, new less old: ``mean_difference_points``, ``largest_difference_points`` (of either sign); ``crossed``
         (``case``, ``old_percent``, ``new_percent``, ``cut_off``, ``old_class``, ``new_class``); ``lost`` and
-        ``gained``, cases with an index in one run only; ``only_old`` and ``only_new``, cases the other does not name; ``table``.
+        ``gained``, cases with an index in one run only; ``only_old`` and ``only_new``, cases the other does not name;
+        ``table``.
 
     Raises
     ------

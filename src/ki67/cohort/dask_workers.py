@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from ki67 import __version__
 from ki67.cohort.case_run import LOST, CaseEnd, CaseTask, Share, run_case, stop_all
@@ -32,6 +33,9 @@ MEMORY_GIB: Final = "memory_gib"
 """Resource that workers may offer: a case that ran out of memory is tried again on one that offers the most."""
 
 START_A_WORKER: Final = "dask worker ADDRESS --nthreads 1 --resources slot=1"
+_FOR_THIS_MACHINE: Final = "127.0.0.1:0"
+"""Dashboards listen to the whole network otherwise, the workers' too."""
+
 _CONNECT_S: Final = 10.0
 _LOST_CODE: Final = -9
 
@@ -118,14 +122,15 @@ def local_workers(count: int) -> Iterator[DaskWorkers]:
                 processes=False,
                 resources={SLOT: 1},
                 memory_limit=0,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
+                dashboard_address=_FOR_THIS_MACHINE,
+                worker_dashboard_address=_FOR_THIS_MACHINE,
                 silence_logs=logging.CRITICAL,
             )
         )
         client = stack.enter_context(Client(cluster))
-        workers = client.scheduler_info()["workers"]
-        yield DaskWorkers(client, _shares(workers), None)
+        port = urlsplit(client.dashboard_link).port
+        message(f"{count} workers; what they do: http://127.0.0.1:{port}/status")
+        yield DaskWorkers(client, _shares(client.scheduler_info()["workers"]), None)
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from ki67.cohort.results import kind_of_warning
 from ki67.errors import CohortError
 from ki67.files import atomic_path, printable, read_json, write_text
 from ki67.parquet import parquet_file
-from ki67.report.cohort_page import render_cohort
 
 COHORT: Final = "cohort.json"
 FORMAT: Final = 1
@@ -97,6 +96,8 @@ def collect(out: str | Path) -> dict[str, Any]:
     WriteError
         Where a file cannot be written.
     """
+    from ki67.report.cohort_page import render_cohort  # a worker, which never needs it, would load it too
+
     folder = Path(out)
     head = read_cohort(folder)
     entries = read_entries(folder)
