@@ -165,8 +165,8 @@ def _patient(name: str, blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "mean_index_percent": sum(indices) / len(indices) if indices else None,
         "lowest_index_percent": min(indices, default=None),
         "highest_index_percent": max(indices, default=None),
-        "cases": " ".join(row["case"] for row in blocks),
-        "cases_without_index": " ".join(row["case"] for row in blocks if row["index_percent"] is None),
+        "cases": " | ".join(row["case"] for row in blocks),
+        "cases_without_index": " | ".join(row["case"] for row in blocks if row["index_percent"] is None),
     }
 
 
