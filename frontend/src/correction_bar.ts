@@ -4,16 +4,19 @@ import type { Geometry, Label } from "./api";
 import type { CaseState } from "./case_state";
 import type { CellStore, Picked } from "./cells";
 import { add, fill, h, press, tell, tool } from "./dom";
+import type { Outline } from "./drawings";
 import type { Point } from "./geometry";
 import { onKeys } from "./keys";
 import type { SlideView } from "./slide_view";
-import { adding, brushing, outlining, picking, removing, type Brush, type Outlining } from "./tools";
+import { adding, brushing, nudging, outlining, picking, removing, type Brush, type Outlining } from "./tools";
 
 export interface Corrector {
   readonly state: CaseState;
   readonly ki67: SlideView;
   readonly he: SlideView | null;
   readonly cells: CellStore;
+  /** The region that is counted. */
+  readonly counted: readonly Outline[];
   /** Aborted when the page is left. */
   readonly signal: AbortSignal;
   select(cell: Picked | null): void;
@@ -71,6 +74,7 @@ export function correctionBar(view: Corrector): HTMLElement {
     else if (hand === "brush") ki67.pointerTool = brushing(ki67, cells, brush, (found) => painted(found));
     else if (hand === "exclude" || hand === "include") holdOutline(ki67, hand);
     else if (hand === "region") for (const pane of he ? [ki67, he] : [ki67]) holdOutline(pane, "region");
+    else if (hand === "nudge") ki67.pointerTool = nudging(ki67, () => view.counted.map((outline) => outline.rings), moved);
     for (const pane of [ki67, he]) if (pane) pane.element.style.setProperty("--cursor", pane.pointerTool?.cursor ?? "default");
     ki67.redraw();
   };
@@ -127,6 +131,7 @@ export function correctionBar(view: Corrector): HTMLElement {
     else if (event.key === "Enter") keep();
     else return false;
     paint();
+    view.ki67.redraw();
     return true;
   };
 

@@ -43,7 +43,7 @@ export function polygonsOf(geometry: Geometry | null): Rings[] {
   return [];
 }
 
-export function trace(context: CanvasRenderingContext2D, rings: Rings, map: Affine): void {
+export function trace(context: CanvasRenderingContext2D, rings: readonly (readonly Point[])[], map: Affine): void {
   for (const ring of rings) {
     ring.forEach((point, at) => {
       const [x, y] = apply(map, point);

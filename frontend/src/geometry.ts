@@ -205,15 +205,48 @@ export function distanceToSegment([x, y]: Point, [x0, y0]: Point, [x1, y1]: Poin
   return Math.hypot(x - x0 - along * dx, y - y0 - along * dy);
 }
 
-/** Whether a place lies in a polygon of rings, by the even-odd rule. */
-export function isInside([x, y]: Point, rings: readonly (readonly Point[])[]): boolean {
-  let inside = false;
-  for (const ring of rings) {
-    for (let at = 0, before = ring.length - 1; at < ring.length; before = at++) {
-      const [x0, y0] = ring[at] as Point;
-      const [x1, y1] = ring[before] as Point;
-      if (y0 > y !== y1 > y && x < ((x1 - x0) * (y - y0)) / (y1 - y0) + x0) inside = !inside;
-    }
+/** The middle of an area of outlines with holes, weighed by area; the rings may turn either way. */
+export function centroid(polygons: readonly (readonly (readonly Point[])[])[]): Point | null {
+  let [area, x, y] = [0, 0, 0];
+  for (const rings of polygons)
+    rings.forEach((ring, number) => {
+      const [weight, u, v] = ringMoments(ring);
+      const sign = number ? -Math.sign(weight) : Math.sign(weight);
+      area += sign * weight;
+      x += sign * u;
+      y += sign * v;
+    });
+  return area > 0 ? [x / area, y / area] : null;
+}
+
+function ringMoments(ring: readonly Point[]): [number, number, number] {
+  let [area, x, y] = [0, 0, 0];
+  for (let at = 0, before = ring.length - 1; at < ring.length; before = at++) {
+    const [x0, y0] = ring[before] as Point;
+    const [x1, y1] = ring[at] as Point;
+    const cross = (x0 * y1 - x1 * y0) / 2;
+    area += cross;
+    x += (cross * (x0 + x1)) / 3;
+    y += (cross * (y0 + y1)) / 3;
   }
-  return inside;
+  return [area, x, y];
+}
+
+/** Turn clockwise about a place, then shift. */
+export function motion([x, y]: Point, deg: number, [dx, dy]: Point): Affine {
+  const [cos, sin] = [Math.cos(deg * RADIANS), Math.sin(deg * RADIANS)];
+  return { a: cos, b: sin, c: -sin, d: cos, e: x - cos * x + sin * y + dx, f: y - sin * x - cos * y + dy };
+}
+
+/** First the second map, then the first. */
+export function after(first: Affine, second: Affine): Affine {
+  const [e, f] = apply(first, [second.e, second.f]);
+  return {
+    a: first.a * second.a + first.c * second.b,
+    b: first.b * second.a + first.d * second.b,
+    c: first.a * second.c + first.c * second.d,
+    d: first.b * second.c + first.d * second.d,
+    e,
+    f,
+  };
 }

@@ -1,5 +1,6 @@
 /** Who changed what, when and why; the name and the reason of the next correction; signing out. */
 
+import type { Correction } from "./api";
 import type { CaseState } from "./case_state";
 import { dialog, fill, h, icon } from "./dom";
 import { when } from "./format";
@@ -24,16 +25,16 @@ export function historyPanel(state: CaseState): HTMLElement {
       ...[...items].reverse().map((item) =>
         h(
           "li",
-          { class: item.active ? null : "undone" },
+          { class: isUndone(item) ? "undone" : null },
           h("span", { class: "what" }, item.summary || item.kind),
-          h("span", { class: "soft" }, `${item.who} · ${when(item.when)} · ${item.why}`, item.active ? null : " · does not hold"),
+          h("span", { class: "soft" }, `${item.who} · ${when(item.when)} · ${item.why}`, isUndone(item) ? " · does not hold" : null),
         ),
       ),
     );
     if (!items.length) fill(list, h("li", { class: "soft" }, "Nothing was corrected yet."));
     by.disabled = why.disabled = state.locked;
     fill(sign, icon("lock"), state.locked ? "Open again…" : "Sign out…");
-    block.querySelector("summary")?.replaceChildren(`Corrections (${items.filter((item) => item.active).length})`);
+    block.querySelector("summary")?.replaceChildren(`Corrections (${items.filter((item) => item.active && !ABOUT_THE_LOG.has(item.kind)).length})`);
   };
   sign.addEventListener("click", () => (state.locked ? askReopen(state) : askSignOut(state)));
   state.addEventListener("nameless", () => {
@@ -51,6 +52,13 @@ export function historyPanel(state: CaseState): HTMLElement {
   for (const what of ["history", "numbers"]) state.addEventListener(what, paint, { signal: state.signal });
   paint();
   return block;
+}
+
+/** Entries that say what happened to the log, and hold by themselves. */
+const ABOUT_THE_LOG = new Set(["undo", "redo", "sign_out", "reopen"]);
+
+function isUndone(item: Correction): boolean {
+  return !item.active && !ABOUT_THE_LOG.has(item.kind);
 }
 
 function askSignOut(state: CaseState): void {

@@ -59,7 +59,7 @@ export class SlideView extends EventTarget {
     const host = h("div", { class: "slide" });
     this.element = h(
       "section",
-      { class: "pane", "aria-label": `${label} section`, "data-slide": name, tabindex: 0 },
+      { class: "pane", "aria-label": `${label} section`, "data-slide": name },
       host,
       this.canvas,
       this.cross,
@@ -94,6 +94,8 @@ export class SlideView extends EventTarget {
       gestureSettingsPen: { clickToZoom: false, dblClickToZoom: false },
       tileSources: tileSource(facts) as unknown as string,
     });
+    this.viewer.canvas.setAttribute("role", "img");
+    this.viewer.canvas.setAttribute("aria-label", `${label} section; arrow keys move it, plus and minus zoom`);
     // The page has keys of its own.
     for (const keys of ["canvas-key", "canvas-key-press"] as const)
       this.viewer.addHandler(keys as "canvas-key", (event) => ((event as { preventDefaultAction: boolean }).preventDefaultAction = true));

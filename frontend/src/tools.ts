@@ -3,7 +3,8 @@
 import type { Geometry, Label } from "./api";
 import type { CellStore, Picked } from "./cells";
 import { colourOf } from "./colours";
-import { apply, simplified, type Point } from "./geometry";
+import { trace } from "./drawings";
+import { after, apply, centroid, motion, simplified, type Point } from "./geometry";
 import type { Drawing, PointerTool, SlideView, Touch } from "./slide_view";
 
 const PICK_PX = 14;
@@ -154,6 +155,32 @@ export function outlining(pane: SlideView, colour: string, done: (area: Geometry
     finish,
     cancel: clear,
   };
+}
+
+export interface Moved {
+  x: number;
+  y: number;
+  deg: number;
+}
+
+/** Show where the region would lie. */
+export function nudging(pane: SlideView, polygons: () => readonly (readonly (readonly Point[])[])[], moved: Moved): PointerTool {
+  const draw: Drawing = (context) => {
+    const middle = centroid(polygons());
+    if (!middle || !(moved.x || moved.y || moved.deg)) return;
+    const map = after(pane.toScreen, motion(middle, moved.deg, [moved.x, moved.y]));
+    context.beginPath();
+    for (const rings of polygons()) trace(context, rings, map);
+    context.strokeStyle = "#fff";
+    context.lineWidth = 5;
+    context.stroke();
+    context.strokeStyle = "#b4540a";
+    context.lineWidth = 2.5;
+    context.setLineDash([8, 5]);
+    context.stroke();
+    context.setLineDash([]);
+  };
+  return { cursor: "move", draw };
 }
 
 function near([x, y]: Point, [u, v]: Point): boolean {

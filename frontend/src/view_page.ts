@@ -267,7 +267,9 @@ export class CaseView implements ViewPage, Corrector {
     }
     void get<Cell>(caseUrl(this.state.id, `/cells/${cell.row}`), this.stop.signal)
       .then((facts) => {
-        if (this.selected?.row === cell.row) fill(this.cellBox, cellPanel(this, facts));
+        if (this.selected?.row !== cell.row) return;
+        fill(this.cellBox, cellPanel(this, facts));
+        this.cellBox.scrollIntoView({ block: "nearest" });
       })
       .catch(failed);
   }
@@ -321,6 +323,10 @@ export class CaseView implements ViewPage, Corrector {
 
   get signal(): AbortSignal {
     return this.stop.signal;
+  }
+
+  get counted(): readonly drawings.Outline[] {
+    return this.regions.counted;
   }
 
   get excluded(): readonly drawings.Outline[] {

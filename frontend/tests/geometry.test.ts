@@ -1,12 +1,14 @@
 import { describe, expect, it } from "vitest";
 import {
+  after,
   apply,
   boxOf,
+  centroid,
   fitAffine,
   follow,
   inverse,
-  isInside,
   magnification,
+  motion,
   probes,
   scaleBar,
   screenOf,
@@ -111,12 +113,24 @@ describe("a drawn line", () => {
     const line: Point[] = [[0, 0], [1, 0.01], [2, 0], [2, 2], [2, 4]];
     expect(simplified(line, 0.1)).toEqual([[0, 0], [2, 0], [2, 4]]);
   });
+});
 
-  it("knows its inside, holes left out", () => {
-    const outer: Point[] = [[0, 0], [10, 0], [10, 10], [0, 10]];
-    const hole: Point[] = [[4, 4], [6, 4], [6, 6], [4, 6]];
-    expect(isInside([1, 1], [outer, hole])).toBe(true);
-    expect(isInside([5, 5], [outer, hole])).toBe(false);
-    expect(isInside([11, 5], [outer, hole])).toBe(false);
+describe("an area", () => {
+  const outer: Point[] = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]];
+  const hole: Point[] = [[6, 6], [6, 8], [8, 8], [8, 6], [6, 6]];
+
+  it("has its middle where its tissue is, whichever way its rings turn", () => {
+    expect(centroid([[outer]])).toEqual([5, 5]);
+    const [x, y] = centroid([[outer, hole]]) ?? [0, 0];
+    expect([x, y]).toEqual([expect.closeTo((500 - 28) / 96, 9), expect.closeTo((500 - 28) / 96, 9)]);
+    expect(centroid([[[...outer].reverse(), [...hole].reverse()]])).toEqual([x, y]);
+    expect(centroid([])).toBeNull();
+  });
+
+  it("turns clockwise about its middle and is then shifted", () => {
+    const map = motion([5, 5], 90, [100, 0]);
+    expect(apply(map, [6, 5])).toEqual([expect.closeTo(105, 9), expect.closeTo(6, 9)]);
+    const twice = after(map, motion([0, 0], 0, [1, 2]));
+    expect(apply(twice, [5, 3])).toEqual(apply(map, [6, 5]).map((value) => expect.closeTo(value, 9)));
   });
 });
