@@ -180,7 +180,7 @@ def test_what_another_program_corrects_is_seen(state: State, script: TestClient,
 
 
 def test_texts_are_kept_and_told_as_they_are(script: TestClient) -> None:
-    why = "<script>alert(1)</script> \u202e \ud83d\ude00 " + "é" * 100
+    why = "<script>alert(1)</script> \u202e \U0001f600 " + "é" * 100
     assert correct(script, {"kind": "remove", "row": 3}, why=why, by="<b>A</b>").status_code == 200
     item = script.get(f"{CASE}/corrections").json()["items"][0]
     assert (item["why"], item["who"]) == (why.strip(), "<b>A</b>")
