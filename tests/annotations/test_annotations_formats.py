@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openslide
@@ -395,6 +397,23 @@ def test_converting_tells_what_was_read_and_lost(tmp_path: Path) -> None:
     assert result["area_mm2"] is None
     assert result["notes"] == ["1 shapes of r.xml are points or lines, no areas: left out"]
     assert "the names of 1 region(s)" in result["not_carried"]
+
+
+def test_the_command_converts_and_tells(tmp_path: Path, ki67: Callable[..., Any]) -> None:
+    source = imagescope(tmp_path / "r.xml", region(SQUARE) + region([(0, 0), (5, 5)], Type="4"))
+
+    done = ki67("annotations", "convert", source, tmp_path / "o.xml", "--to", "asap", "--json")
+    unsaid = ki67("annotations", "convert", source, tmp_path / "p.xml")
+    glass = ki67("annotations", "convert", source, tmp_path / "p.ndpa")
+
+    assert done.code == 0, done.stderr
+    assert (done.json["from"], done.json["to"]) == ("Aperio ImageScope XML", "ASAP XML")
+    assert done.json["not_carried"] == ["the ids of 1 region(s)"]
+    same_areas(read_regions(source, FRAME), read_regions(tmp_path / "o.xml", FRAME))
+    assert (unsaid.code, glass.code) == (1, 1)
+    assert "--to" in unsaid.stderr
+    assert "centre of the glass" in glass.stderr
+    assert not (tmp_path / "p.ndpa").exists()
 
 
 @needs_real

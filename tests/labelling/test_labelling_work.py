@@ -295,6 +295,11 @@ def test_a_folder_without_a_project_or_with_a_damaged_one_is_told(tmp_path: Path
         databases.open_database(office.folder)
 
 
+def test_a_project_is_for_its_owner_only(office: Office) -> None:
+    for name in (databases.SETTINGS, databases.SQLITE):
+        assert (office.folder / name).stat().st_mode & 0o077 == 0
+
+
 def test_states_survive(office: Office) -> None:
     task = begin(office)
     office.database.close()

@@ -118,6 +118,8 @@ def create(folder: Path, url: str | None) -> Database:
     settings = folder / SETTINGS
     write_json(settings, {"database": url})
     settings.chmod(0o600)  # the address may hold a password
+    if url is None:
+        (folder / SQLITE).chmod(0o600)  # names and password hashes; its companions get the same rights
     return database
 
 
