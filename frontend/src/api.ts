@@ -241,7 +241,7 @@ export interface Job {
 export interface Export {
   format: string;
   what: string;
-  layers: boolean | string[];
+  layers: boolean;
 }
 
 /** What the server refused, in its own words. */
