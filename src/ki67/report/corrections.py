@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from ki67.case.corrections import (
@@ -20,6 +21,7 @@ from ki67.case.corrections import (
 )
 from ki67.geometry import area_mm2
 from ki67.report.data import CorrectedLike
+from ki67.report.templating import told_time
 from ki67.report.words import Words
 from ki67.scoring import Score
 
@@ -43,7 +45,7 @@ def shown_corrections(found: CorrectedLike, words: Words) -> CorrectionsShown:
     said = []
     signed = signed_out(found.log)
     if signed is not None:
-        said.append(words("corrections.signed", by=signed.by, when=signed.when))
+        said.append(words("corrections.signed", by=signed.by, when=_when(signed.when)))
     count = len(found.holding)
     if count:
         summary = words(
@@ -58,9 +60,17 @@ def shown_corrections(found: CorrectedLike, words: Words) -> CorrectionsShown:
     lost = {one.number for one in found.unattached}
     listed = found.log[-_LISTED:]
     log: list[tuple[str, ...]] = [
-        (str(one.number), _what(one, hold, lost, words), one.by, one.when, one.why) for one in listed
+        (str(one.number), _what(one, hold, lost, words), one.by, _when(one.when), one.why) for one in listed
     ]
     return CorrectionsShown(summary, _side_by_side(automatic, corrected, words), log, len(found.log) - len(listed))
+
+
+def _when(text: str) -> str:
+    """Time of an entry as the page tells times; as it is where it is none."""
+    try:
+        return told_time(datetime.fromisoformat(text).astimezone(UTC))
+    except ValueError:
+        return text
 
 
 def _side_by_side(automatic: Score, corrected: Score, words: Words) -> list[tuple[str, str, str]]:
