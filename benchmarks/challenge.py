@@ -39,10 +39,10 @@ TURNS: Final = (0, 25, 90, 137, 180, 200, 245, 270, 300, 340)
 def options_of(slide: int, cells: int, index_percent: float, mpp: float) -> SimulationOptions:
     """What the pair of one slide is, 4 : 3 and large enough for its tumour."""
     area_mm2 = cells / CELLS_PER_MM2 / TUMOUR_SHARE
-    width = max(2 * LEAST_SIDE_MM, math.sqrt(area_mm2 * 4 / 3))
+    width = max(2.5 * LEAST_SIDE_MM, math.sqrt(area_mm2 * 4 / 3))
     return SimulationOptions(
         seed=FIRST_SEED + slide,
-        size_mm=(round(width, 1), round(max(1.5 * LEAST_SIDE_MM, width * 3 / 4), 1)),
+        size_mm=(round(width, 1), round(max(2 * LEAST_SIDE_MM, width * 3 / 4), 1)),
         mpp=mpp,
         cells=cells,
         index_percent=index_percent,
