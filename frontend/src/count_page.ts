@@ -27,6 +27,7 @@ export class CountPage implements ViewPage {
   private readonly board = h("section", { class: "board", "aria-live": "polite" });
   private readonly overall = h("section", { class: "overall", "aria-live": "polite" });
   private fields: Field[] = [];
+  private known = false;
   private field: Field | null = null;
   private hand: Mark["label"] = "positive";
 
@@ -60,6 +61,7 @@ export class CountPage implements ViewPage {
     try {
       const by = this.state.by ? `?by=${encodeURIComponent(this.state.by)}` : "";
       this.fields = await get<Field[]>(caseUrl(this.state.id, `/fields${by}`), this.stop.signal);
+      this.known = true;
       this.choose(this.fields.find((field) => !field.program) ?? this.fields[0] ?? null);
     } catch (error) {
       failed(error);
@@ -137,7 +139,7 @@ export class CountPage implements ViewPage {
 
   private paint(): void {
     fill(this.list, ...this.fields.map((field, at) => this.line(field, at)));
-    if (!this.fields.length) fill(this.list, h("li", { class: "soft" }, "This case has no guideline fields."));
+    if (!this.fields.length) fill(this.list, h("li", { class: "soft" }, this.known ? "This case has no guideline fields." : "Reading…"));
     fill(this.board, ...(this.field ? (this.field.program ? this.compared(this.field) : this.counting()) : []));
     this.pane.redraw();
   }
