@@ -93,7 +93,7 @@ def test_shapes_find_the_partner_where_names_say_nothing() -> None:
     pairs = list(propose([*he, *ki67]))
     right = {(f"scan{number}.svs", f"image_{9 - number}x.svs") for number in range(5)}
     found = {(str(pair["he"]), str(pair["ki67"])) for pair in pairs}
-    assert found <= right
+    assert found == right
     assert {pair["confidence"] for pair in pairs} <= {"medium", "low"}  # never high without names
     names = list(propose([seen("4_HE.svs", "he", 1), seen("4_Ki67.svs", "ki67", 1), seen("5_Ki67.svs", "ki67", 1)]))
     assert [(str(pair["ki67"]), pair["confidence"], pair["case"]) for pair in names] == [("4_Ki67.svs", "high", "4")]
@@ -156,8 +156,10 @@ def test_a_proposal_is_a_table_to_check_and_then_to_run(ki67: Run, tmp_path: Pat
 
 
 def test_folders_that_slides_are_made_of_are_passed_over(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    for name in ("a.mrxs", "a/Slide.png", "b.svs", ".hidden.svs", "c.txt"):
+    for folder in ("a", "case/idc"):
+        (tmp_path / folder).mkdir(parents=True)
+    names = ("a.mrxs", "a/Slide.png", "b.svs", ".hidden.svs", "c.txt", "case/run.json", "case/idc/heatmap.tif")
+    for name in names:
         (tmp_path / name).write_text("")
     assert [path.name for path in find_slides(tmp_path)] == ["a.mrxs", "b.svs"]
     (tmp_path / "empty").mkdir()

@@ -81,8 +81,9 @@ class DaskWorkers:
                 future.release()
         finally:
             if waiting:
-                stop_all()
+                # Those that wait first: they would take the places of those that are stopped.
                 self._client.cancel(list(waiting), force=True)
+                stop_all()
 
     def _end(self, future: Future[CaseEnd]) -> CaseEnd:
         if future.status == "finished":

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ki67 import cells
+from ki67.case.manifest import MANIFEST
 from ki67.errors import DataSetError, Ki67Error, PixelSizeError
 from ki67.files import printable, write_text
 from ki67.progress import track
@@ -59,8 +60,11 @@ TURNS: Final = 24
 """Sections are tried turned by 15° each, and mirrored: they lie on the glass as they fell."""
 
 _NAME_SHARE: Final = 0.5
-_LEAST_FIT: Final = 0.55
-"""Names that have nothing in common and shapes that overlap as any two do (0.8 of their area) fit by 0.5 at most."""
+_SHAPE_ALONE: Final = 0.8
+"""Where names say nothing the shape decides, but weighs less than both together."""
+
+_LEAST_FIT: Final = 0.45
+"""Half the tissue covered at best, and names that do not agree: no pair."""
 
 _SURE_FIT: Final = 0.85
 _SURE_LEAD: Final = 0.15
@@ -148,7 +152,9 @@ def pair_slides(folder: Path, out: Path | None = None) -> dict[str, Any]:
 
 
 def find_slides(folder: Path) -> list[Path]:
-    """Files that look like slides by their suffix, by name; a folder that a MIRAX slide is made of is passed over.
+    """Files that look like slides by their suffix, by name.
+
+    Folders that a MIRAX slide is made of and folders of cases, whose maps are TIFFs too, are passed over.
 
     Raises
     ------
@@ -159,6 +165,9 @@ def find_slides(folder: Path) -> list[Path]:
         raise DataSetError(folder, "is no folder", "Name the folder of the slides.")
     found: list[Path] = []
     for place, folders, names in os.walk(folder):
+        if MANIFEST in names:
+            folders.clear()
+            continue
         mirax = {Path(name).stem for name in names if name.lower().endswith(".mrxs")}
         folders[:] = sorted(name for name in folders if name not in mirax and not name.startswith("."))
         found += [
@@ -263,7 +272,7 @@ def propose(slides: Sequence[SeenSlide]) -> Iterator[dict[str, Any]]:
         return
     names = np.array([[likeness_of_names(one.path, other.path) for other in ki67] for one in he])
     shapes = np.array([[likeness_of_shapes(one, other) for other in ki67] for one in he])
-    fits = _NAME_SHARE * names + (1 - _NAME_SHARE) * shapes
+    fits = np.maximum(_NAME_SHARE * names + (1 - _NAME_SHARE) * shapes, _SHAPE_ALONE * shapes)
     taken: set[str] = set()
     for row, column in zip(*linear_sum_assignment(-fits), strict=True):
         if fits[row, column] < _LEAST_FIT:
