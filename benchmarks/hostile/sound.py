@@ -252,7 +252,7 @@ def forest_graph() -> bytes:
 
 def idc_graph() -> bytes:
     """Return a patch classifier that goes by the mean colour."""
-    px = int(json.loads((WEIGHTS / "idc_inception_v1.json").read_text(encoding="utf-8"))["patch_px"])
+    px = int(json.loads((WEIGHTS / "idc_efficientnet_lite0.json").read_text(encoding="utf-8"))["patch_px"])
     matrix = np.array([[0.02, -0.02], [0.0, 0.0], [-0.02, 0.02]], np.float32)
     nodes = [
         helper.make_node("Cast", ["patches"], ["f"], to=TensorProto.FLOAT),
@@ -268,7 +268,7 @@ def idc_graph() -> bytes:
     )
 
 
-SHIPPED: Final = {"network": "cells_network", "forest": "cells_forest", "idc": "idc_inception_v1"}
+SHIPPED: Final = {"network": "cells_network", "forest": "cells_forest", "idc": "idc_efficientnet_lite0"}
 GRAPHS: Final = {"network": network_graph, "forest": forest_graph, "idc": idc_graph}
 
 

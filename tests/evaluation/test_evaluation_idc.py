@@ -44,7 +44,7 @@ def test_every_row_is_there_with_intervals_over_patients(folder: Path) -> None:
     assert set(result["intervals"]) == set(RATE_ROWS)
     assert result["pooled"]["patches"] == 24
     assert result["pooled"]["patients"] == 2
-    assert result["model"] == "idc_inception_v1"
+    assert result["model"] == "idc_efficientnet_lite0"
     assert result["model_sha256"] == load_model().sha256
 
 

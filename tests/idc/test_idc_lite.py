@@ -81,10 +81,12 @@ def test_exported_graph_says_what_the_network_says_and_becomes_it_again(
     patches = np.random.default_rng(2).integers(0, 256, (3, 20, 20, 3), np.uint8)
     probabilities, features = model.features(patches)
     with torch.inference_mode():
-        seen = network.features(normalise(torch.from_numpy(patches)))
+        seen = network.seen(normalise(torch.from_numpy(patches)))
         expected = torch.softmax(network.head(seen), dim=1)[:, 1]
     assert np.allclose(features, seen.numpy(), atol=0.02)
     assert np.allclose(probabilities, expected.numpy(), atol=0.005)
+    both = np.concatenate([patches, patches.transpose(0, 2, 1, 3)])
+    assert np.allclose(*np.split(model.probabilities(both), 2), atol=1e-3)
     again = load_network(model)
     assert torch.allclose(again.head.weight, network.head.weight, atol=1e-3)
 

@@ -27,7 +27,10 @@ from ki67.cli.common import (
 )
 from ki67.vocabulary import AdaptMethod, IdcArchitecture
 
-ModelOption = Annotated[Path | None, typer.Option("--model", help="Another model (.onnx); default: the shipped one.")]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option("--model", help="Another model (.onnx), or inception_v1 for the paper's; default: the shipped one."),
+]
 
 
 app = App(help="Find invasive ductal carcinoma (IDC) on H&E slides.", no_args_is_help=True)

@@ -117,7 +117,8 @@ def score(
     use_unusable_stain: UnusableStain = False,
     use_doubtful_region: DoubtfulRegion = False,
     idc_model: Annotated[
-        Path | None, typer.Option("--idc-model", help="Another model of the carcinoma (idc train, idc adapt).")
+        Path | None,
+        typer.Option("--idc-model", help="Another model of the carcinoma (idc train, idc adapt), or inception_v1."),
     ] = None,
     outline_threshold: OutlineThreshold = None,
     outline_smoothing: OutlineSmoothing = 100.0,

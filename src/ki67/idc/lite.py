@@ -23,6 +23,8 @@ class LiteClassifier(PatchNetwork):
         Classes, drop-out, and the edge that patches are enlarged to.
     """
 
+    mirrored = True
+
     def __init__(self, options: NetworkOptions) -> None:
         super().__init__(options)
         self.stem = Convolution(3, STEM_CHANNELS, 3, 2)

@@ -18,9 +18,15 @@ from ki67.errors import ModelError
 from ki67.idc.appearance import Appearance
 from ki67.idc.surroundings import Surroundings
 from ki67.model_files import CPU_PROVIDER, CardFields, Runner, Signature, checked, read_fields, try_once
+from ki67.vocabulary import IdcArchitecture
 
-SHIPPED_MODEL = Path(__file__).parent.parent / "weights" / "idc_inception_v1.onnx"
-"""The model that comes with the package."""
+SHIPPED = {
+    name.value: Path(__file__).parent.parent / "weights" / f"idc_{name.value}.onnx" for name in IdcArchitecture
+}
+"""The models that come with the package; their architecture stands for them wherever a model is named."""
+
+SHIPPED_MODEL = SHIPPED[IdcArchitecture.efficientnet_lite0.value]
+"""The one that is used where none is named (docs/decisions/029)."""
 
 CARD_SCHEMA = 1
 """Version of the card's fields."""
@@ -227,7 +233,8 @@ def load_model(path: str | Path | None = None, *, threads: int | None = None) ->
     Parameters
     ----------
     path
-        The ``.onnx`` file; its card has the same name with ``.json``. None takes the shipped model.
+        The ``.onnx`` file; its card has the same name with ``.json``. None takes the shipped model, and the name of
+        an architecture (:data:`SHIPPED`) the shipped one of that kind.
     threads
         Threads of the runtime; None takes as many as there are cores.
 
@@ -241,7 +248,7 @@ def load_model(path: str | Path | None = None, *, threads: int | None = None) ->
     ModelError
         Where the graph or the card is missing, damaged or no such model, or the two do not belong together.
     """
-    graph = SHIPPED_MODEL if path is None else Path(path)
+    graph = SHIPPED_MODEL if path is None else SHIPPED.get(str(path), Path(path))
     card = checked(graph, read_card, REINSTALL)
     model = IdcModel(graph, card, threads or len(os.sched_getaffinity(0)))
     told = card.appearance and (len(card.appearance.mean), len(card.appearance.spread))

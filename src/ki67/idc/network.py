@@ -137,6 +137,9 @@ class PatchNetwork(nn.Module, ABC):
         What it looks like.
     """
 
+    mirrored = False
+    """Whether a patch is also looked at mirrored at its diagonal when it is judged, and what is seen averaged."""
+
     dropout: nn.Dropout
     head: nn.Linear
 
@@ -156,6 +159,11 @@ class PatchNetwork(nn.Module, ABC):
         """Map normalised patches (N, 3, H, W) to logits (N, classes)."""
         logits: Tensor = self.head(self.dropout(self.features(x)))
         return logits
+
+    def seen(self, x: Tensor) -> Tensor:
+        """Return the features that a patch is judged by, (N, channels); see :attr:`mirrored`."""
+        features = self.features(x)
+        return (features + self.features(x.transpose(2, 3))) / 2 if self.mirrored else features
 
 
 class InceptionV1(PatchNetwork):
@@ -231,7 +239,7 @@ class PatchClassifier(nn.Module):
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Map patches (N, H, W, 3), uint8 RGB, to probabilities (N, classes) and features (N, channels)."""
-        features = self.network.features(normalise(patches))
+        features = self.network.seen(normalise(patches))
         return torch.softmax(self.network.head(features) / self.temperature, dim=1), features
 
 

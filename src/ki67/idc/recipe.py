@@ -28,7 +28,7 @@ from ki67.idc.model import MARKS_BEFORE, IdcModel, load_model, patient_mark
 from ki67.idc.network import NetworkOptions, PatchNetwork
 from ki67.idc.slide_list import SPLITS
 from ki67.idc.surroundings import Surroundings
-from ki67.idc.training import PatchSet, margins_of, predict_logits, predict_margins, train
+from ki67.idc.training import PatchSet, margins_of, predict_logits, train
 from ki67.progress import message
 from ki67.vocabulary import IdcArchitecture
 
@@ -187,9 +187,6 @@ def finish(
             truth, margins, validation.patients
         ),
         "auc": rank_auc(truth, margins),
-        "auc_eight_views": rank_auc(
-            truth, predict_margins(network, validation.pixels, tumour=options.tumour, flips=True)
-        ),
     }
     scores = expit(margins_of(logits / temperature, options.tumour))
     export(
@@ -318,7 +315,11 @@ def make_card(
         "data": data,
         "split": {"by": "patient", "training": _count(training), "validation": _count(validation)},
         "probability": "refers to an even share of the classes, as drawn in training",
-        "training": {"command": "ki67 idc train PATCHES OUT", "options": asdict(options)},
+        "training": {
+            "command": f"ki67 idc train PATCHES OUT --architecture {options.network.architecture} "
+            f"--epochs {options.epochs}",
+            "options": asdict(options),
+        },
         "limits": "what the labels do not tell apart, the model does not either",
     }
 

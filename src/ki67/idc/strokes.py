@@ -31,8 +31,9 @@ from ki67.onnx_graph import read_weights, replace_weights
 from ki67.progress import message, track
 from ki67.slides import Slide, read_ahead
 
-HELD = 0.003
-"""Weight of half the correction's squared length beside the mean loss, in features that together have unit length."""
+HELD = 0.03
+"""Weight of half the correction's squared length beside the mean loss, in features that together have unit length.
+Held less, strokes of two patients did other patients harm (docs/decisions/030)."""
 
 STEP_SHARE = 0.25
 """Patches of a stroke lie this share of a patch's edge apart: strokes are thinner than patches."""

@@ -157,7 +157,9 @@ def predict_logits(
         for start in range(0, len(pixels), batch):
             patches = torch.from_numpy(pixels[start : start + batch]).to(device)
             views = _symmetries(patches) if flips else [patches]
-            logits = torch.stack([network(_channels_last(normalise(view))) for view in views]).mean(dim=0)
+            logits = torch.stack(
+                [network.head(network.seen(_channels_last(normalise(view)))) for view in views]
+            ).mean(dim=0)
             found.append(logits.double().cpu().numpy())
     return np.concatenate(found)
 
