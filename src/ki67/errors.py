@@ -146,7 +146,8 @@ class ConflictError(RefusedError):
     Parameters
     ----------
     mine, theirs
-        What was to be saved and what stands now, both with ``uuid``, ``version``, ``label``, ``geometry``, ``deleted``.
+        What was to be saved and what stands now, both with ``uuid``, ``version``, ``label``, ``geometry`` and
+        ``deleted``.
     """
 
     def __init__(self, mine: dict[str, object], theirs: dict[str, object]) -> None:

@@ -43,9 +43,7 @@ CohortFolder = Annotated[Path, typer.Option("--out", help="The cohort's folder; 
 def run(
     cases: Annotated[
         Path,
-        typer.Argument(
-            help="CSV with columns case, he, ki67, perhaps patient, regions, he_mpp, ki67_mpp."
-        ),
+        typer.Argument(help="CSV with columns case, he, ki67, perhaps patient, regions, he_mpp, ki67_mpp."),
     ],
     out: CohortFolder,
     score_options: Annotated[
