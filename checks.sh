@@ -6,5 +6,5 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports
-# A file's tests stay together, since they share what is slow to make.
-pytest -n auto --maxprocesses 4 --dist loadfile "$@"
+# A file's tests stay together, since they share what is slow to make; the slowest files come first (tests/conftest.py).
+pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

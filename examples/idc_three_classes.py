@@ -43,7 +43,7 @@ class Form:
 
 
 WHOLE = Form(("train", "train", "train", "train", "val", "test"), (2.8, 2.2), 600, 10, 3200)
-SMALL = Form(("train", "val", "test"), (1.5, 1.2), 60, 6, 640)
+SMALL = Form(("train", "val", "test"), (1.5, 1.2), 60, 4, 320)
 
 
 def ki67(*words: object) -> None:

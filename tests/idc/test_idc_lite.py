@@ -111,6 +111,12 @@ def test_damaged_appearance_is_told(network: LiteClassifier, tmp_path: Path, fie
         load_model(path)
 
 
+def seen(features: list[float], patches: int) -> FeatureMean:
+    found = FeatureMean()
+    found.add(np.tile(np.array(features, np.float32), (patches, 1)))
+    return found
+
+
 KNOWN = Appearance(np.zeros(4), np.array([1.0, 1.0, 2.0, 2.0]), usual=2.0, believable=3.0)
 
 
@@ -119,25 +125,25 @@ KNOWN = Appearance(np.zeros(4), np.array([1.0, 1.0, 2.0, 2.0]), usual=2.0, belie
     [([1.0, 1, 2, 2], Verdict.usual), ([2.5, 2.5, 5, 5], Verdict.unusual), ([4.0, 4, 8, 8], Verdict.unusable)],
 )
 def test_a_slide_far_from_what_was_learnt_is_told(features: list[float], verdict: Verdict) -> None:
-    check = KNOWN.check(np.array(features), 100)
+    check = KNOWN.check(seen(features, 100))
     assert check.verdict is verdict
     assert check.value == pytest.approx(features[0])
     assert bool(check.text) is (verdict is not Verdict.usual)
 
 
 def test_few_patches_say_nothing_of_a_slide() -> None:
-    check = KNOWN.check(np.full(4, 100.0), 3)
+    check = KNOWN.check(seen([100.0] * 4, 3))
     assert check.verdict is Verdict.usual
     assert check.value is None
 
 
 def test_mean_of_features_does_not_depend_on_the_parts_they_come_in() -> None:
     features = np.random.default_rng(3).normal(size=(10, 4)).astype(np.float32)
-    seen = FeatureMean()
+    found = FeatureMean()
     for part in (features[:3], features[3:3], features[3:]):
-        seen.add(part)
-    assert seen.patches == 10
-    assert seen.mean == pytest.approx(features.mean(axis=0), abs=1e-6)
+        found.add(part)
+    assert found.patches == 10
+    assert found.mean == pytest.approx(features.mean(axis=0), abs=1e-6)
 
 
 def test_colours_change_and_structure_stays() -> None:

@@ -87,7 +87,7 @@ def server(
 @pytest.fixture
 def served(server: tuple[str, Path, Any], finished: Path, request: pytest.FixtureRequest) -> Served:
     base, folder, _ = server
-    name = re.sub(r"\W+", "-", request.node.name)[:60]
+    name = re.sub(r"\W+", "-", request.node.name)[-60:]
     shutil.copytree(finished / "case", folder / name)
     return Served(base, folder, name, [])
 
@@ -344,7 +344,6 @@ def test_the_gallery_is_gone_through_by_keyboard(page: Page, served: Served) -> 
     page.get_by_role("link", name="Gallery").click()
     tiles = page.locator(".gallery li")
     expect(tiles.first).to_be_visible()
-    before = page.locator(".top-index").inner_text()
     first = tiles.first.get_attribute("class") or ""
     page.locator(".gallery button").first.focus()
     page.keyboard.press(" ")
@@ -354,7 +353,10 @@ def test_the_gallery_is_gone_through_by_keyboard(page: Page, served: Served) -> 
     page.keyboard.press(label[0])
     expect(tiles.first).to_have_class(f"{label} seen")
     expect(page.locator(".gallery button").nth(1)).to_be_focused()
-    expect(page.locator(".top-index")).not_to_have_text(before)
+    for _ in range(60):
+        if served.kinds:
+            break
+        page.wait_for_timeout(500)
     assert served.kinds == ["relabel"]
 
 

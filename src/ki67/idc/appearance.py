@@ -57,12 +57,12 @@ class Appearance:
         apart = (np.asarray(features, np.float64) - self.mean) / self.spread
         return float(np.sqrt(np.mean(np.square(apart))))
 
-    def check(self, features: NDArray[np.floating[Any]], patches: int) -> Check:
-        """Judge a slide by the means of its features over this many patches."""
+    def check(self, seen: FeatureMean) -> Check:
+        """Judge a slide by what the network saw on it."""
         usual = (None, round(self.usual, 2))
-        if patches < LEAST_PATCHES:
+        if seen.patches < LEAST_PATCHES:
             return Check(CHECK, Verdict.usual, value=None, usual=usual)
-        value = self.distance(features)
+        value = self.distance(seen.mean)
         if value <= self.usual:
             return Check(CHECK, Verdict.usual, value=value, usual=usual)
         verdict = Verdict.unusual if value <= self.believable else Verdict.unusable

@@ -65,7 +65,7 @@ def look_for_carcinoma(
     appearance = model.card.appearance
     seen = idc.FeatureMean() if model.knows_its_slides else None
     heatmap = idc.predict(he.slide, he.tissue, model, stride_px=stride_px, seen=seen)
-    checks = (appearance.check(seen.mean, seen.patches),) if appearance and seen else ()
+    checks = (appearance.check(seen),) if appearance and seen else ()
     return FoundCarcinoma(heatmap, idc.outline(heatmap, model, outline), checks)
 
 
