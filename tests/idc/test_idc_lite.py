@@ -94,18 +94,19 @@ def test_exported_graph_says_what_the_network_says_and_becomes_it_again(
 def test_card_of_other_features_is_told(network: LiteClassifier, tmp_path: Path) -> None:
     path = _exported(network, tmp_path)
     card = json.loads(path.with_suffix(".json").read_text())
-    appearance = {"mean": [0.0] * 7, "spread": [1.0] * 7, "usual": 2.0, "believable": 3.0}
+    appearance = {"other": [0.0] * 7, "tumour": [1.0] * 7, "spread": [1.0] * 7, "usual": 2.0, "believable": 3.0}
     path.with_suffix(".json").write_text(json.dumps(card | {"appearance": appearance}))
     with pytest.raises(ModelError, match="gives 1280 features, its card tells of 7"):
         load_model(path)
 
 
-@pytest.mark.parametrize("field", ["mean", "spread", "usual", "believable"])
+@pytest.mark.parametrize("field", ["other", "tumour", "spread", "usual", "believable"])
 @pytest.mark.parametrize("value", [None, "wide", -1.0, [0.0, "one"]])
 def test_damaged_appearance_is_told(network: LiteClassifier, tmp_path: Path, field: str, value: object) -> None:
     path = _exported(network, tmp_path)
     card = json.loads(path.with_suffix(".json").read_text())
-    appearance: dict[str, object] = {"mean": [0.0] * 1280, "spread": [1.0] * 1280, "usual": 2.0, "believable": 3.0}
+    appearance: dict[str, object] = {name: [1.0] * 1280 for name in ("other", "tumour", "spread")}
+    appearance |= {"usual": 2.0, "believable": 3.0}
     path.with_suffix(".json").write_text(json.dumps(card | {"appearance": appearance | {field: value}}))
     with pytest.raises(ModelError, match=rf"appearance\.{field}"):
         load_model(path)
@@ -117,7 +118,7 @@ def seen(features: list[float], patches: int) -> FeatureMean:
     return found
 
 
-KNOWN = Appearance(np.zeros(4), np.array([1.0, 1.0, 2.0, 2.0]), usual=2.0, believable=3.0)
+KNOWN = Appearance(np.zeros(4), np.zeros(4), np.array([1.0, 1.0, 2.0, 2.0]), usual=2.0, believable=3.0)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,13 @@ def test_a_slide_far_from_what_was_learnt_is_told(features: list[float], verdict
     assert check.verdict is verdict
     assert check.value == pytest.approx(features[0])
     assert bool(check.text) is (verdict is not Verdict.usual)
+
+
+def test_how_much_of_a_slide_is_carcinoma_makes_it_no_stranger() -> None:
+    known = Appearance(np.zeros(4), np.array([8.0, 0.0, 0.0, 0.0]), np.ones(4), usual=2.0, believable=3.0)
+    for share in (0.0, 0.3, 1.0):
+        assert known.distance(np.array([8.0 * share, 0.0, 0.0, 1.0])) == pytest.approx(0.5)
+    assert known.distance(np.array([16.0, 0.0, 0.0, 0.0])) == pytest.approx(4.0)
 
 
 def test_few_patches_say_nothing_of_a_slide() -> None:

@@ -167,8 +167,8 @@ class IdcModel:
         if np.abs(sums - 1).max() > SUM_ROUNDING:
             raise ModelError(self.path, f"gives probabilities that sum to {sums[0]:.3g}, expected 1", REINSTALL)
         if self.card.appearance is not None and self.gives_features:
-            found, expected = self.features(patches)[1].shape[1], len(self.card.appearance.mean)
-            if found != expected or len(self.card.appearance.spread) != expected:
+            found, (expected, *others) = self.features(patches)[1].shape[1], self.card.appearance.lengths
+            if found != expected or any(other != expected for other in others):
                 raise ModelError(self.path, f"gives {found} features, its card tells of {expected}", REINSTALL)
 
     def probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -251,7 +251,7 @@ def load_model(path: str | Path | None = None, *, threads: int | None = None) ->
     graph = SHIPPED_MODEL if path is None else SHIPPED.get(str(path), Path(path))
     card = checked(graph, read_card, REINSTALL)
     model = IdcModel(graph, card, threads or len(os.sched_getaffinity(0)))
-    told = card.appearance and (len(card.appearance.mean), len(card.appearance.spread))
+    told = card.appearance and card.appearance.lengths
     try_once(("idc", card.sha256, card.patch_px, card.classes, told), model.try_out)
     return model
 
@@ -294,7 +294,8 @@ def read_card(path: str | Path) -> ModelCard:
 
 def _appearance(fields: CardFields) -> Appearance:
     return Appearance(
-        mean=fields.numbers("mean", -math.inf, math.inf),
+        other=fields.numbers("other", -math.inf, math.inf),
+        tumour=fields.numbers("tumour", -math.inf, math.inf),
         spread=fields.numbers("spread", 0, math.inf),
         usual=fields.number("usual", 0, math.inf),
         believable=fields.number("believable", 0, math.inf),

@@ -46,12 +46,6 @@ AROUND_PATCHES = 8
 LEAST_PATIENTS = 5
 """With fewer on either side there is no saying how far patients lie apart."""
 
-LEAST_SPREAD = 0.1
-"""A feature's spread between patients is taken for at least this share of the median one: some hardly ever move."""
-
-BELIEVABLE = 1.5
-"""Beyond so many times the distance of the farthest validation patient nothing is made of what the model says."""
-
 REPORT = "Do not use it: this is a fault of the program or of its libraries; please report it."
 
 
@@ -208,8 +202,8 @@ def finish(
 def add_appearance(target: Path, training: PatchSet, validation: PatchSet) -> None:
     """Write into a model's card how its patients look to it (:class:`ki67.idc.appearance.Appearance`).
 
-    Mean and spread come from the training patients, the distance that is usual from the validation patients, whom the
-    network never saw: the largest among them.
+    Means and spread come from the training patients, the distance that is usual from the validation patients, whom
+    the network never saw: the largest among them, of carcinoma alone and of other tissue alone.
 
     Parameters
     ----------
@@ -219,26 +213,28 @@ def add_appearance(target: Path, training: PatchSet, validation: PatchSet) -> No
         The patches it was made with.
     """
     model = load_model(target)
-    means, unseen = patient_means(model, training), patient_means(model, validation)
-    if min(len(means), len(unseen)) < LEAST_PATIENTS:
+    known, unseen = patient_means(model, training), patient_means(model, validation)
+    counts = *map(len, known), sum(map(len, unseen))
+    if min(counts) < LEAST_PATIENTS:
         message(
-            f"the model will not tell a slide unlike its own: {LEAST_PATIENTS} training and validation patients with "
-            f"{LEAST_PATCHES} patches each are needed for that, found {len(means)} and {len(unseen)}"
+            f"the model will not tell a slide unlike its own: that needs {LEAST_PATIENTS} patients or more, with "
+            f"{LEAST_PATCHES} patches, in training without and within carcinoma and in validation, found "
+            f"{', '.join(map(str, counts))}"
         )
         return
-    spread = np.std(means, axis=0)
-    spread = np.maximum(spread, LEAST_SPREAD * np.median(spread))
-    appearance = Appearance(np.mean(means, axis=0), spread, 1.0, 1.0)
-    usual = max(appearance.distance(mean) for mean in unseen)
+    draft = Appearance.of(*known)
+    appearance = Appearance.of(*known, usual=max(draft.distance(mean) for means in unseen for mean in means))
     card = dict(model.card.details) | {
         "appearance": {
-            "what": "features averaged over each patient's patches: mean and standard deviation over the training "
-            "patients; usual: largest distance of a validation patient",
-            "patients": len(means),
-            "usual": round(usual, 3),
-            "believable": round(BELIEVABLE * usual, 3),
-            "mean": [float(f"{value:.4g}") for value in appearance.mean],
-            "spread": [float(f"{value:.4g}") for value in appearance.spread],
+            "what": "features averaged over each patient's patches, without and within carcinoma: means and standard "
+            "deviation over the training patients; usual: largest distance of a validation patient's, of either kind",
+            "patients": {"other": counts[0], "tumour": counts[1]},
+            "usual": round(appearance.usual, 3),
+            "believable": round(appearance.believable, 3),
+            **{
+                name: [float(f"{value:.4g}") for value in getattr(appearance, name)]
+                for name in ("other", "tumour", "spread")
+            },
         }
     }
     write_json(target.with_suffix(".json"), card)
@@ -283,14 +279,15 @@ def add_surroundings(target: Path, rows: Sequence[PatchRow], validation: PatchSe
     write_json(target.with_suffix(".json"), details)
 
 
-def patient_means(model: IdcModel, patches: PatchSet) -> list[NDArray[np.float64]]:
-    """Mean features, float64 (channels,), of each patient with enough patches to have one."""
+def patient_means(model: IdcModel, patches: PatchSet) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """Mean features, float64 (channels,), without and within carcinoma, of patients with enough such patches."""
     patients = np.array(patches.patients)
-    found = []
+    found: tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]] = ([], [])
     for patient in dict.fromkeys(patches.patients):
-        own = patches.pixels[patients == patient]
-        if len(own) >= LEAST_PATCHES:
-            found.append(model.features(own)[1].mean(axis=0, dtype=np.float64))
+        for kind, means in enumerate(found):
+            chosen = (patients == patient) & ((patches.labels == model.card.tumour_output) == kind)
+            if np.count_nonzero(chosen) >= LEAST_PATCHES:
+                means.append(model.features(patches.pixels[chosen])[1].mean(axis=0, dtype=np.float64))
     return found
 
 
