@@ -30,7 +30,14 @@ from ki67.server.state import State
 def running(*words: object) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """A server of its own: its process, its address and its secret."""
     command = [sys.executable, "-m", "ki67", "serve", *map(str, words), "--json", "--no-browser"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Tests that a shell began in the background hand on that they ignore Ctrl-C.
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     try:
         assert process.stdout is not None
         base, _, token = json.loads(process.stdout.readline())["url"].partition("/?token=")
