@@ -37,7 +37,7 @@ def variants(epochs: int) -> dict[str, TrainingOptions]:
     full = TrainingOptions(epochs=epochs)
     gentle = replace(full.augment, stain_gain=0.0, stain_offset=0.0, stain_vector=0.0)
     return {
-        "as shipped": full,
+        "the recipe": full,
         "without MixUp": replace(full, mixup=0.0),
         "without label smoothing": replace(full, label_smoothing=0.0),
         "without stain augmentation": replace(full, augment=gentle),

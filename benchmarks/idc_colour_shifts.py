@@ -21,21 +21,24 @@ from PIL import Image
 
 from ki67.idc import load_model, load_pixels, read_patches
 from ki67.idc.metrics import rank_auc
+from ki67.light import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN, WHITE, optical_density
 
 Pixels = NDArray[np.uint8]
 
-HE = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
-"""Haematoxylin, eosin, residual (Ruifrok and Johnston 2001)."""
+HE = np.array([REFERENCE_HEMATOXYLIN, REFERENCE_EOSIN, REFERENCE_DAB])
+"""Haematoxylin, eosin, residual."""
+
+WHITE_GLASS = (float(WHITE),) * 3
 
 
 def density(pixels: Pixels) -> NDArray[np.float64]:
     """Optical density of 8-bit light."""
-    return -np.log10(np.maximum(pixels, 1) / 255.0)
+    return optical_density(pixels, WHITE_GLASS).astype(np.float64)
 
 
 def light(od: NDArray[np.float64]) -> Pixels:
     """8-bit light of optical density."""
-    return np.clip(np.rint(255.0 * 10.0**-od), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(WHITE * 10.0**-od), 0, 255).astype(np.uint8)
 
 
 def restained(haematoxylin: tuple[float, ...], eosin: tuple[float, ...], strength: tuple[float, float]) -> Callable:
@@ -114,8 +117,8 @@ SHIFTS: dict[str, Callable[[Pixels], Pixels]] = {
     "as they are": lambda pixels: pixels,
     "violet and magenta, strong": restained((0.50, 0.80, 0.33), (0.20, 0.95, 0.25), (1.4, 1.3)),
     "blue and pink, pale": restained((0.80, 0.57, 0.20), (0.05, 0.95, 0.31), (0.6, 0.6)),
-    "haematoxylin weak, eosin strong": restained((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.5, 1.5)),
-    "haematoxylin strong, eosin weak": restained((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (1.5, 0.5)),
+    "haematoxylin weak, eosin strong": restained(REFERENCE_HEMATOXYLIN, REFERENCE_EOSIN, (0.5, 1.5)),
+    "haematoxylin strong, eosin weak": restained(REFERENCE_HEMATOXYLIN, REFERENCE_EOSIN, (1.5, 0.5)),
     "brownish haematoxylin": restained((0.50, 0.65, 0.57), (0.10, 0.90, 0.43), (1.0, 1.0)),
     "density x 0.6": by_density(lambda od: 0.6 * od),
     "density x 1.6": by_density(lambda od: 1.6 * od),

@@ -24,7 +24,7 @@ from ki67.files import write_json
 from ki67.idc import load_model, read_patches
 from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.dataset import INDEX_FILE
-from ki67.idc.recipe import MODEL_FILE, finish, make_card
+from ki67.idc.recipe import finish, make_card
 from ki67.idc.training import PatchSet, train
 
 SEED = 2020
@@ -87,7 +87,7 @@ def main() -> None:
     training = select(patches, np.flatnonzero(~elsewhere & ~deciding))
     validation = select(patches, np.flatnonzero(deciding & random))
     network = train(training, validation, chosen.out, options)
-    target = chosen.out / MODEL_FILE
+    target = chosen.out / f"{options.network.model_name}.onnx"
     card = make_card([], [], options, "patients of the other stain groups")
     finish(network, validation, target, card, options, mpp=MPP)
     table = compare(

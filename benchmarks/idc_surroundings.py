@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,10 @@ from ki67.evaluation.idc import summarise
 from ki67.files import write_json
 from ki67.idc import SHIPPED_MODEL, ModelCard, PatchRow, load_model, load_pixels, read_patches
 from ki67.idc.dataset import INDEX_FILE
-from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
-from ki67.idc.surroundings import LEAST_PROBABILITY, Surroundings
+from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, rank_auc
+from ki67.idc.model import IdcModel
+from ki67.idc.recipe import fit_surroundings
+from ki67.idc.surroundings import Surroundings
 
 NEIGHBOURS = (4, 8, 12, 24)
 REACHES_UM = (800.0, 1200.0, 1600.0, 2400.0)
@@ -100,29 +102,19 @@ def held_out(rows: list[PatchRow], unseen: NDArray[np.float64], card: ModelCard,
         print(f"  balanced accuracy {balanced:.4f}, {other:.4f} at thresholds from other patients")
 
 
-def finish(model: Any, rows: list[PatchRow], chosen: Surroundings) -> dict[str, Any]:
+def finish(model: IdcModel, rows: list[PatchRow], chosen: Surroundings) -> dict[str, Any]:
     """Scale and threshold on the validation patients; returns the model's card with all of it."""
-    labels, patients = np.array([row.label for row in rows]), [row.patient for row in rows]
+    labels = np.array([row.label for row in rows])
     alone = model.probabilities(load_pixels(rows, model.card.patch_px)).astype(np.float64)
-    margins = informed(rows, alone, model.card, chosen)
-    scale = 1.0 / fit_temperature(labels, margins)
-    scores = expit(scale * margins)
-    threshold = round(best_threshold(labels, scores), 4)
-    validation = {
-        "auc": rank_auc(labels, scores),
-        "auc_alone": rank_auc(labels, np.clip(alone, LEAST_PROBABILITY, 1)),
-        "balanced_accuracy_threshold_from_other_patients": cross_fitted_balanced_accuracy(labels, scores, patients),
-    }
-    called = scores >= threshold
-    print(f"validation: scale {scale:.3f}, threshold {threshold}, {validation}")
+    fields = fit_surroundings(model.card, rows, alone, chosen)
+    if fields is None:
+        raise SystemExit("the patches' names tell no places")
+    card = dict(model.card.details) | fields
+    scale, threshold = card["surroundings"]["scale"], card["threshold"]
+    called = expit(scale * informed(rows, alone, model.card, replace(chosen, scale=1.0))) >= threshold
+    print(f"validation: scale {scale:.3f}, threshold {threshold}, {card['validation']['with_surroundings']}")
     print(f"balanced accuracy {(called[labels == 1].mean() + (~called[labels == 0]).mean()) / 2:.4f}")
-    details = dict(model.card.details)
-    return details | {
-        "surroundings": asdict(chosen) | {"scale": round(scale, 4)},
-        "threshold": threshold,
-        "threshold_alone": model.card.threshold_alone,
-        "validation": details["validation"] | {"with_surroundings": validation},
-    }
+    return card
 
 
 if __name__ == "__main__":

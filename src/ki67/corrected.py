@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from ki67 import scoring
 from ki67.annotations import Region, Regions
 from ki67.case import CaseView, read_case
-from ki67.case.artefacts import SCORE, SCORED
 from ki67.case.corrections import Counted, Nudge, ReplaceRegion, holding, read_corrections
 from ki67.case.manifest import MANIFEST
 from ki67.case.view import CellTable
@@ -60,7 +59,7 @@ class CorrectedView(CaseView):
     @property
     def score_sha256(self) -> str:
         """Name of what the score is made of: the automatic one, and the corrections."""
-        made_of = f"{self.stages[SCORED].outputs[SCORE]} {self.corrections.version}"
+        made_of = f"{super().score_sha256} {self.corrections.version}"
         return hashlib.sha256(made_of.encode()).hexdigest()
 
     @property

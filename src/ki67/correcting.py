@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from ki67 import cells, registration, scoring
 from ki67.annotations import read_regions
 from ki67.case import Case, CaseView, read_case
-from ki67.case.artefacts import REGION_CARRIED, REPORTED, SCORE, SCORED
+from ki67.case.artefacts import REGION_CARRIED, REPORTED, SCORED
 from ki67.case.corrections import (
     CORRECTIONS,
     CorrectedIndex,
@@ -98,11 +98,6 @@ class FinishedCase:
             msg = f"{view.folder}: was counted before cells had lasting names. Run the command that made it again"
             raise CorrectionError(msg)
         return Counted(table, _region(view), {one.region_id: one.geometry for one in view.excluded or ()})
-
-    @property
-    def score_sha256(self) -> str:
-        """SHA-256 of the automatic score."""
-        return self.view.stages[SCORED].outputs[SCORE]
 
 
 @dataclass(frozen=True)
@@ -203,7 +198,7 @@ def correct(
         _refuse_impossible(folder, what, log)
         if isinstance(what, SignOut):
             index = _corrected(case, log).score.index_percent
-            what = SignOut(index_percent=index, score_sha256=case.score_sha256)
+            what = SignOut(index_percent=index, score_sha256=case.view.score_sha256)
         when = datetime.now(tz=UTC).isoformat(timespec="seconds")
         entry = Correction(number=len(log) + 1, by=by.strip(), when=when, why=why.strip(), what=what)
         result = _corrected(case, (*log, entry))
@@ -243,7 +238,7 @@ def _in_short(case: FinishedCase, score: Score) -> CorrectedIndex:
         ci95_percent=score.ci95_percent,
         positive=score.positive,
         negative=score.negative,
-        score_sha256=case.score_sha256,
+        score_sha256=case.view.score_sha256,
     )
 
 

@@ -6,8 +6,9 @@ line and exits with 1. Anything else that is raised is a defect of the program.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 TEMPORARY: Final = 75
 """Exit code of a state that passes by itself (EX_TEMPFAIL of sysexits.h): the same command may be tried again."""
@@ -185,3 +186,9 @@ class MissingExtraError(Ki67Error):
 
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs the '{extra}' extra. Install it with: pip install 'ki67[{extra}]'")
+
+
+def first_fault(faults: Sequence[Mapping[str, Any]]) -> str:
+    """Place and reason of the first of what pydantic finds wrong (``ValidationError.errors()``)."""
+    place = ".".join(map(str, faults[0]["loc"]))
+    return f"{place}: {faults[0]['msg']}"

@@ -16,7 +16,7 @@ from ki67.idc import FeatureMean, load_model
 from ki67.idc.adaptation import load_network
 from ki67.idc.appearance import Appearance
 from ki67.idc.augment import AugmentOptions, change_colours
-from ki67.idc.checkpoint import network_for
+from ki67.idc.checkpoint import options_for
 from ki67.idc.export import export
 from ki67.idc.lite import LiteClassifier, begin_network, build_network
 from ki67.idc.network import InceptionV1, NetworkOptions, normalise
@@ -51,7 +51,7 @@ def test_architecture_decides_the_network() -> None:
     assert isinstance(build_network(NetworkOptions(width=0.125)), InceptionV1)
     with pytest.raises(ValueError, match="resnet"):
         build_network(NetworkOptions(architecture="resnet"))
-    options = network_for(50, 3, IdcArchitecture.efficientnet_lite0)
+    options = options_for(IdcArchitecture.efficientnet_lite0, 50, ("other", "DCIS", "IDC")).network
     assert (options.classes, options.input_px, options.architecture) == (3, 96, "efficientnet_lite0")
 
 

@@ -24,10 +24,10 @@ from ki67.errors import LabellingError, RefusedError
 from ki67.labelling import database as databases
 from ki67.labelling.backup import back_up, restore
 from ki67.labelling.database import Database
-from ki67.labelling.delivering import Delivery, deliver
+from ki67.labelling.delivering import deliver
 from ki67.labelling.people import person_named
 from ki67.labelling.tables import Base, Label
-from ki67.labelling.words import Act, LabelKind
+from ki67.labelling.words import Act, Delivery, LabelKind
 from ki67.slides import PixelFrame
 from labelling_office import Office, fill, point, write_slides
 

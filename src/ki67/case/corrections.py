@@ -25,7 +25,7 @@ from shapely.geometry import MultiPolygon, shape
 from shapely.geometry.base import BaseGeometry
 
 from ki67.cells import MARGIN_UM, cell_ids
-from ki67.errors import BeyondCountedError, CaseError, CorrectionError
+from ki67.errors import BeyondCountedError, CaseError, CorrectionError, first_fault
 from ki67.files import json_text, read_json
 from ki67.geometry import as_multipolygon
 from ki67.vocabulary import BY_HAND, CLASSES
@@ -208,9 +208,7 @@ def read_log(folder: Path) -> CorrectionLog:
     try:
         return CorrectionLog.model_validate(read_json(path, CaseError, WAY_OUT, "the corrections of a case"))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise CaseError(path, f"is damaged ({place}: {first['msg']})", WAY_OUT) from error
+        raise CaseError(path, f"is damaged ({first_fault(error.errors())})", WAY_OUT) from error
 
 
 def version_of(corrections: Sequence[Correction]) -> str:

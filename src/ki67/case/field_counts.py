@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ki67.case.folder import locked
 from ki67.case.view import CaseView
 from ki67.cells import cell_ids
-from ki67.errors import CaseError, CorrectionError
+from ki67.errors import CaseError, CorrectionError, first_fault
 from ki67.files import read_json, write_json
 
 FIELD_COUNTS: Final = "field_counts.json"
@@ -111,9 +111,7 @@ def read_field_counts(folder: Path) -> tuple[FieldCount, ...]:
     try:
         return _Log.model_validate(read_json(path, CaseError, WAY_OUT, "counts of fields")).counts
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise CaseError(path, f"is damaged ({place}: {first['msg']})", WAY_OUT) from error
+        raise CaseError(path, f"is damaged ({first_fault(error.errors())})", WAY_OUT) from error
 
 
 def add_field_count(view: CaseView, field_id: str, *, by: str, positive: int, negative: int) -> FieldCount:

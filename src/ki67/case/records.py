@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ki67.case.details import CaseDetails
-from ki67.errors import CaseError
+from ki67.errors import CaseError, first_fault
 
 
 class SlideRecord(BaseModel):
@@ -92,7 +92,5 @@ def case_record(folder: Path, manifest: Mapping[str, Any], way_out: str) -> Case
     try:
         return CaseRecord.model_validate({"state": "done", **manifest, "stages": stages})
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        msg = f"holds a manifest of another version or a damaged one ({place}: {first['msg']})"
+        msg = f"holds a manifest of another version or a damaged one ({first_fault(error.errors())})"
         raise CaseError(folder, msg, way_out) from error

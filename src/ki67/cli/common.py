@@ -21,6 +21,7 @@ from ki67.vocabulary import EngineName, Language
 
 if TYPE_CHECKING:
     from ki67.case.details import CaseDetails
+    from ki67.idc import OutlineOptions
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no messages on stderr.")]
@@ -129,18 +130,38 @@ OutlineThreshold = Annotated[
     ),
 ]
 OutlineSmoothing = Annotated[
-    float, typer.Option("--outline-smoothing", min=0, max=1000, help="Smoothing of the outline in µm (Gaussian).")
+    float | None,
+    typer.Option(
+        "--outline-smoothing", min=0, max=1000, help="Smoothing of the outline in µm (Gaussian); default: 100."
+    ),
 ]
 OutlineLeastArea = Annotated[
-    float, typer.Option("--outline-least-area", min=0, max=1000, help="Smaller regions are dropped, mm².")
+    float | None,
+    typer.Option("--outline-least-area", min=0, max=1000, help="Smaller regions are dropped, mm²; default: 0.1."),
 ]
 OutlineLeastHole = Annotated[
-    float, typer.Option("--outline-least-hole", min=0, max=1000, help="Smaller holes are filled, mm².")
+    float | None,
+    typer.Option("--outline-least-hole", min=0, max=1000, help="Smaller holes are filled, mm²; default: 0.05."),
 ]
 UnusableStain = Annotated[
     bool,
     typer.Option("--use-unusable-stain", help="Report an index on a stain or colours known to be unusable, flagged."),
 ]
+
+
+def outline_of(
+    threshold: float | None, smoothing: float | None, least_area: float | None, least_hole: float | None
+) -> OutlineOptions:
+    """How the carcinoma is outlined; what is None is left as it is by default."""
+    from ki67.idc import OutlineOptions
+
+    told = {
+        "threshold": threshold,
+        "smoothing_um": smoothing,
+        "min_area_mm2": least_area,
+        "min_hole_mm2": least_hole,
+    }
+    return OutlineOptions(**{name: value for name, value in told.items() if value is not None})
 
 
 def details_of(**told: str | None) -> CaseDetails:

@@ -22,6 +22,7 @@ from ki67.cli.common import (
     Quiet,
     begin,
     emit,
+    outline_of,
     require_training,
     warning_lines,
 )
@@ -53,26 +54,21 @@ def predict(
         typer.Option("--stride-px", help="Distance of patches in pixels of the model's resolution; default: half."),
     ] = None,
     outline_threshold: OutlineThreshold = None,
-    outline_smoothing: OutlineSmoothing = 100.0,
-    outline_least_area: OutlineLeastArea = 0.1,
-    outline_least_hole: OutlineLeastHole = 0.05,
+    outline_smoothing: OutlineSmoothing = None,
+    outline_least_area: OutlineLeastArea = None,
+    outline_least_hole: OutlineLeastHole = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the IDC heat map and the outline of the invasive region."""
-    from ki67.idc import OutlineOptions, load_model
+    from ki67.idc import load_model
     from ki67.pipeline import run_idc
 
     begin(quiet=quiet)
     edge = load_model(model).card.patch_px
     if stride_px is not None and (stride_px < 1 or edge % stride_px):
         raise typer.BadParameter(f"--stride-px must divide the patch's edge of {edge} px, found {stride_px}")
-    outline = OutlineOptions(
-        outline_threshold,
-        smoothing_um=outline_smoothing,
-        min_area_mm2=outline_least_area,
-        min_hole_mm2=outline_least_hole,
-    )
+    outline = outline_of(outline_threshold, outline_smoothing, outline_least_area, outline_least_hole)
     result = run_idc(
         he, out, mpp=mpp, mpp_overrides_file=mpp_overrides_file, model=model, stride_px=stride_px, outline=outline
     )
@@ -206,7 +202,7 @@ def train(
 
     from ki67.idc import load_model
     from ki67.idc.adaptation import load_network
-    from ki67.idc.checkpoint import LEARNING_RATES, PRECISIONS, TrainingOptions, network_for
+    from ki67.idc.checkpoint import options_for
     from ki67.idc.dataset import PatchFacts, read_facts
     from ki67.idc.model import PUBLIC_CLASSES, read_card
     from ki67.idc.recipe import train_model
@@ -222,22 +218,22 @@ def train(
         )
     if threads:
         torch.set_num_threads(threads)
-    options = TrainingOptions(
+    options = options_for(
+        architecture,
+        facts.patch_px,
+        facts.classes,
+        width=width,
+        learning_rate=learning_rate,
         epochs=epochs,
         patches_per_epoch=patches_per_epoch,
         batch=batch,
-        learning_rate=LEARNING_RATES[architecture] if learning_rate is None else learning_rate,
         patience=patience,
         label_smoothing=label_smoothing,
         mixup=mixup,
         teacher_share=teacher_share,
         seed=seed,
-        precision=PRECISIONS[architecture],
-        patch_px=facts.patch_px,
-        class_names=facts.classes,
-        network=network_for(facts.patch_px, len(facts.classes), architecture, width),
     )
-    source = None if start is None else load_model(None if str(start) == "shipped" else start)
+    source = None if start is None else load_model(start)
     begun = None if source is None else load_network(source)
     if begun is None and teacher_share > 0:
         raise typer.BadParameter("--teacher-share needs a model to start from (--start)")
@@ -306,7 +302,7 @@ def adapt(
         raise typer.BadParameter("dann learns on from labelled patches; name them with --source")
     if method is not AdaptMethod.dann and (source is not None or steps is not None):
         raise typer.BadParameter("--source and --steps are for --method dann; leave them out, or choose it")
-    base = load_model(None if str(model) == "shipped" else model)
+    base = load_model(model)
     options = AdaptOptions(method, patches=patches, mix=mix, seed=seed)
     if steps is not None:
         options = replace(options, steps=steps)
@@ -343,17 +339,18 @@ def _adapt_by_strokes(
 
     if len(strokes) != len(slides):
         raise typer.BadParameter(f"{len(slides)} slide(s) and {len(strokes)} file(s) of --strokes; give one for each")
-    base = load_model(None if str(model) == "shipped" else model)
+    base = load_model(model)
     with ExitStack() as opened:
         sections = [opened.enter_context(open_slide(path, mpp, overrides_file=overrides_file)) for path in slides]
         warnings = [line for section in sections for line in section.named_warnings]
         adapted = adapt_by_strokes(base, sections, strokes, out, seed=seed)
-    figures = adapted["left_out"]
+    before, after = (adapted["left_out"]["balanced_accuracy"][name] for name in ("before", "after"))
+    if after <= before:
+        warnings.append("on strokes left out the model is no better than before: draw more, in more places")
     result = {"model": str(out), "warnings": warnings, **adapted}
-    before, after = (f"{figures['balanced_accuracy'][name]:.1%}" for name in ("before", "after"))
     lines = [
         f"{adapted['patches']} patches under {sum(adapted['strokes'].values())} strokes of {len(slides)} slide(s)",
-        f"balanced accuracy on strokes left out: {after} (before {before}); other slides lie farther away",
+        f"balanced accuracy on strokes left out: {after:.1%} (before {before:.1%}); other slides lie farther away",
         *warning_lines(result),
         f"model: {out}",
     ]

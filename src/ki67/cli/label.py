@@ -15,6 +15,7 @@ import typer
 from ki67.cli.common import App, Json, Quiet, begin, emit, number
 from ki67.errors import MissingExtraError, RefusedError
 from ki67.files import read_text
+from ki67.labelling.words import Delivery, LabelKind, QualityRule, Role
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -71,7 +72,7 @@ def _password(wanted: bool) -> str:
 def init(
     folder: Folder,
     administrator: Annotated[str, typer.Option("--administrator", help="Name of the first administrator.")],
-    kind: Annotated[str, typer.Option("--kind", help="What is labelled: regions or cells.")] = "regions",
+    kind: Annotated[LabelKind, typer.Option("--kind", help="What is labelled.")] = LabelKind.regions,
     classes: Annotated[
         list[str] | None,
         typer.Option("--class", help="NAME=#rrggbb, once for each; IDC red, DCIS green, Normal blue by default."),
@@ -94,11 +95,8 @@ def init(
     from ki67.errors import AnnotationError
     from ki67.labelling.database import create, discard
     from ki67.labelling.project import make_project
-    from ki67.labelling.words import LabelKind
 
     begin(quiet=quiet)
-    if kind not in LabelKind.__members__:
-        raise typer.BadParameter("expected regions or cells", param_hint="--kind")
     text = read_text(guideline, AnnotationError, "Give a text file.") if guideline else ""
     chosen = {label: colour for label, _, colour in (one.rpartition("=") for one in classes)} if classes else None
     password = _password(password_stdin)
@@ -108,7 +106,7 @@ def init(
             make_project(
                 session,
                 name or folder.absolute().name,
-                LabelKind(kind),
+                kind,
                 administrator,
                 classes=chosen,
                 guideline=text,
@@ -153,9 +151,7 @@ def add_slides(
 def add_person(
     folder: Folder,
     name: Annotated[str, typer.Argument(help="As it is shown.")],
-    role: Annotated[
-        str, typer.Option("--role", help="labeller, leader, reviewer, quality, trainer or administrator.")
-    ],
+    role: Annotated[Role, typer.Option("--role", help="What the person may do.")],
     group: Annotated[str | None, typer.Option("--group", help="Labellers and leaders have one.")] = None,
     password_stdin: Password = False,
     by: By = None,
@@ -167,11 +163,8 @@ def add_person(
     password = _password(password_stdin)
     with _open(folder) as session:
         from ki67.labelling.people import add_person as add
-        from ki67.labelling.words import Role
 
-        if role not in Role.__members__:
-            raise typer.BadParameter(f"expected one of {', '.join(Role.__members__)}", param_hint="--role")
-        person = add(session, _who(session, by), name, Role(role), group=group, password=password)
+        person = add(session, _who(session, by), name, role, group=group, password=password)
         result = {"person": person.id, "name": person.name, "role": role, "group": group}
     emit(result, as_json=as_json, lines=[f"{name} is {role}" + (f" in {group}" if group else "")])
 
@@ -258,7 +251,6 @@ def _take(session: Session, who: Person, task: Task, path: Path) -> int:
     """Put the labels of a file in the place of a task's own, in the same transaction."""
     from ki67.labelling.project import labels_of_file, the_project
     from ki67.labelling.tables import Slide
-    from ki67.labelling.words import LabelKind
     from ki67.labelling.work import current_labels, save
     from ki67.slides import open_slide
 
@@ -281,9 +273,9 @@ def draw(
     seed: Seed,
     share: Annotated[float, typer.Option("--share", help="Of the accepted slides, at least 0.05.")] = 0.05,
     rule: Annotated[
-        str,
+        QualityRule,
         typer.Option("--rule", help="What lies above the limit: point (the agreement) or interval (its low end)."),
-    ] = "point",
+    ] = QualityRule.point,
     limit: Annotated[float, typer.Option("--limit", help="The agreement needed.")] = 0.95,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -292,13 +284,8 @@ def draw(
     begin(quiet=quiet)
     with _open(folder) as session:
         from ki67.labelling.quality import draw_for_quality
-        from ki67.labelling.words import QualityRule
 
-        if rule not in QualityRule.__members__:
-            raise typer.BadParameter("expected point or interval", param_hint="--rule")
-        made = draw_for_quality(
-            session, _who(session, by), group, seed=seed, share=share, rule=QualityRule(rule), limit=limit
-        )
+        made = draw_for_quality(session, _who(session, by), group, seed=seed, share=share, rule=rule, limit=limit)
         result = {"draw": made.id, "seed": seed}
     emit(
         result, as_json=as_json, lines=[f"draw {result['draw']}: see `ki67 label list` for the tasks to label again"]
@@ -345,7 +332,7 @@ def export(
     folder: Folder,
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     delivery: Annotated[
-        str,
+        Delivery,
         typer.Option("--as", help="idc (for `idc sample`), cells (for `cells train`) or gold (for `gold make`)."),
     ],
     by: By = None,
@@ -355,11 +342,9 @@ def export(
     """Write accepted labels for the program's own commands; test slides only after unblinding."""
     begin(quiet=quiet)
     with _open(folder) as session:
-        from ki67.labelling.delivering import Delivery, deliver
+        from ki67.labelling.delivering import deliver
 
-        if delivery not in Delivery.__members__:
-            raise typer.BadParameter("expected idc, cells or gold", param_hint="--as")
-        result = deliver(session, _who(session, by), out, Delivery(delivery))
+        result = deliver(session, _who(session, by), out, delivery)
     left = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in result["left_out"].items() if count)
     lines = [f"{result['slides']} slides, {result['labels']} labels: {out}"] + ([f"left out: {left}"] if left else [])
     emit(result, as_json=as_json, lines=lines)

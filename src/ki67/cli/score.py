@@ -36,6 +36,7 @@ from ki67.cli.common import (
     details_of,
     emit,
     index_line,
+    outline_of,
     warning_lines,
 )
 from ki67.vocabulary import MINIMUM_CELLS, EngineName, Language, RegistrationMode
@@ -121,9 +122,9 @@ def score(
         typer.Option("--idc-model", help="Another model of the carcinoma (idc train, idc adapt), or inception_v1."),
     ] = None,
     outline_threshold: OutlineThreshold = None,
-    outline_smoothing: OutlineSmoothing = 100.0,
-    outline_least_area: OutlineLeastArea = 0.1,
-    outline_least_hole: OutlineLeastHole = 0.05,
+    outline_smoothing: OutlineSmoothing = None,
+    outline_least_area: OutlineLeastArea = None,
+    outline_least_hole: OutlineLeastHole = None,
     language: LanguageOption = Language.en,
     accession: Accession = None,
     block: Block = None,
@@ -134,18 +135,13 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Score a case: find the carcinoma on the H&E, carry it to the Ki-67 slide, count, report."""
-    from ki67.idc import OutlineOptions
+    from ki67.idc import DEFAULT_OUTLINE
     from ki67.options import Options
     from ki67.pipeline import run_score
 
     begin(quiet=quiet)
-    outline = OutlineOptions(
-        outline_threshold,
-        smoothing_um=outline_smoothing,
-        min_area_mm2=outline_least_area,
-        min_hole_mm2=outline_least_hole,
-    )
-    if regions is not None and (idc_model is not None or outline != OutlineOptions()):
+    outline = outline_of(outline_threshold, outline_smoothing, outline_least_area, outline_least_hole)
+    if regions is not None and (idc_model is not None or outline != DEFAULT_OUTLINE):
         raise typer.BadParameter("--idc-model and --outline-… draw the region; with --regions it is drawn already")
     options = Options(
         regions=regions,

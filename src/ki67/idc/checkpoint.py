@@ -6,6 +6,7 @@ import csv
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,22 +113,44 @@ class TrainingOptions:
         return max(1, self.patches_per_epoch // self.batch)
 
 
-def network_for(
-    patch_px: int,
-    classes: int,
-    architecture: IdcArchitecture = IdcArchitecture.inception_v1,
+def options_for(
+    architecture: IdcArchitecture,
+    patch_px: int = 50,
+    class_names: tuple[str, ...] = PUBLIC_CLASSES,
+    *,
     width: float = 1.0,
-) -> NetworkOptions:
-    """Return the network for a patch size.
+    learning_rate: float | None = None,
+    **chosen: Any,
+) -> TrainingOptions:
+    """Return how to train a network on patches of a size.
 
     The first stride of Inception v1 is left out where patches are small; EfficientNet-Lite0 enlarges small ones.
+
+    Parameters
+    ----------
+    architecture
+        Which network.
+    patch_px, class_names, width
+        As in :class:`TrainingOptions` and :class:`ki67.idc.network.NetworkOptions`.
+    learning_rate
+        None takes that of the architecture.
+    chosen
+        Further fields of :class:`TrainingOptions`.
     """
-    return NetworkOptions(
-        classes=classes,
+    network = NetworkOptions(
+        classes=len(class_names),
         width=width,
         stem_stride=1 if patch_px <= SMALL_PATCH_PX else 2,
         architecture=architecture.value,
         input_px=max(LITE_INPUT_PX, patch_px),
+    )
+    return TrainingOptions(
+        learning_rate=LEARNING_RATES[architecture] if learning_rate is None else learning_rate,
+        precision=PRECISIONS[architecture],
+        patch_px=patch_px,
+        class_names=class_names,
+        network=network,
+        **chosen,
     )
 
 

@@ -20,13 +20,13 @@ from ki67.idc.surroundings import Surroundings
 from ki67.model_files import CPU_PROVIDER, CardFields, Runner, Signature, checked, read_fields, try_once
 from ki67.vocabulary import IdcArchitecture
 
-SHIPPED = {
-    name.value: Path(__file__).parent.parent / "weights" / f"idc_{name.value}.onnx" for name in IdcArchitecture
-}
-"""The models that come with the package; their architecture stands for them wherever a model is named."""
+_WEIGHTS = Path(__file__).parent.parent / "weights"
 
-SHIPPED_MODEL = SHIPPED[IdcArchitecture.efficientnet_lite0.value]
-"""The one that is used where none is named (docs/decisions/029)."""
+SHIPPED_MODEL = _WEIGHTS / "idc_efficientnet_lite0.onnx"
+"""The model that is used where none is named (docs/decisions/030)."""
+
+SHIPPED = {"shipped": SHIPPED_MODEL} | {name.value: _WEIGHTS / f"idc_{name.value}.onnx" for name in IdcArchitecture}
+"""The models that come with the package, by the words that stand for them wherever a model is named."""
 
 CARD_SCHEMA = 1
 """Version of the card's fields."""
@@ -36,6 +36,9 @@ INPUT_NAME, OUTPUT_NAME, FEATURES_NAME = "patches", "probabilities", "features"
 (N, channels), which graphs of older versions do not give. Scaling of pixels is inside the graph."""
 
 TUMOUR_CLASS = "IDC"
+
+MEASURED = ("validation", "appearance")
+"""Fields of a card that were measured on the weights it belongs to, and hold for no others."""
 
 MARKS_BEFORE = "patient_marks_before"
 """Field of a card: marks of the patients that a model it was made from had been trained on."""
@@ -233,8 +236,8 @@ def load_model(path: str | Path | None = None, *, threads: int | None = None) ->
     Parameters
     ----------
     path
-        The ``.onnx`` file; its card has the same name with ``.json``. None takes the shipped model, and the name of
-        an architecture (:data:`SHIPPED`) the shipped one of that kind.
+        The ``.onnx`` file; its card has the same name with ``.json``. None takes the shipped model; ``shipped``
+        and the names of architectures stand for those that come with the package (:data:`SHIPPED`).
     threads
         Threads of the runtime; None takes as many as there are cores.
 

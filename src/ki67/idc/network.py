@@ -72,6 +72,11 @@ class NetworkOptions:
     architecture: str = IdcArchitecture.inception_v1.value
     input_px: int = 96
 
+    @property
+    def model_name(self) -> str:
+        """What a model of this network is called, and its files."""
+        return f"idc_{self.architecture}"
+
 
 class ConvUnit(nn.Sequential):
     """Convolution, batch normalisation, rectifier."""

@@ -24,7 +24,7 @@ from ki67.idc.checkpoint import TrainingOptions
 from ki67.idc.dataset import PatchRow, read_patches
 from ki67.idc.export import export
 from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
-from ki67.idc.model import MARKS_BEFORE, IdcModel, load_model, patient_mark
+from ki67.idc.model import MARKS_BEFORE, IdcModel, ModelCard, load_model, patient_mark
 from ki67.idc.network import NetworkOptions, PatchNetwork
 from ki67.idc.slide_list import SPLITS
 from ki67.idc.surroundings import Surroundings
@@ -93,7 +93,7 @@ def train_model(
     patches = PatchSet.load(validation, options.patch_px)
     known = PatchSet.load(training, options.patch_px)
     network = train(known, patches, out, options, start=start)
-    target = Path(out) / f"idc_{options.network.architecture}.onnx"
+    target = Path(out) / f"{options.network.model_name}.onnx"
     card = make_card(training, validation, options, data, from_scratch=start is None)
     card[MARKS_BEFORE] = sorted(marks_before)
     finish(network, patches, target, card, options, mpp=mpp)
@@ -243,8 +243,7 @@ def add_appearance(target: Path, training: PatchSet, validation: PatchSet) -> No
 def add_surroundings(target: Path, rows: Sequence[PatchRow], validation: PatchSet) -> None:
     """Let a model listen to the patches around, where their places are known and it tells carcinoma better so.
 
-    Number, reach and weight of the neighbours are those of decision 012; scale and threshold are fitted on the
-    validation patches.
+    Number, reach and weight of the neighbours are those of decision 012.
 
     Parameters
     ----------
@@ -254,29 +253,55 @@ def add_surroundings(target: Path, rows: Sequence[PatchRow], validation: PatchSe
         The validation patches.
     """
     model = load_model(target)
-    card = model.card
     alone = model.probabilities(validation.pixels).astype(np.float64)
-    plain = replace(AROUND, reach_um=AROUND_PATCHES * card.patch_um)
+    chosen = replace(AROUND, reach_um=AROUND_PATCHES * model.card.patch_um)
+    fields = fit_surroundings(model.card, rows, alone, chosen)
+    if fields is None:
+        return
+    figures = fields["validation"]["with_surroundings"]
+    if figures["auc"] > figures["auc_alone"]:
+        write_json(target.with_suffix(".json"), dict(model.card.details) | fields)
+
+
+def fit_surroundings(
+    card: ModelCard, rows: Sequence[PatchRow], alone: NDArray[np.float64], chosen: Surroundings
+) -> dict[str, Any] | None:
+    """Fit scale and threshold of a model that listens to the patches around on the validation patches.
+
+    Parameters
+    ----------
+    card
+        Of the model.
+    rows, alone
+        The validation patches, and the probability of IDC of each by itself, float64 (N,).
+    chosen
+        Number, reach and weight of the neighbours; its scale is not looked at.
+
+    Returns
+    -------
+    dict or None
+        Fields of the card; None where a patch's name does not tell its place.
+    """
+    plain = replace(chosen, scale=1.0)
     found = plain.of_patches(alone, [row.place for row in rows], card.mpp, card.patch_um)
     if found is None:
-        return
-    truth = (validation.labels == card.tumour_output).astype(np.int64)
+        return None
+    truth = (np.array([row.label for row in rows]) == card.tumour_output).astype(np.int64)
     margins = logit(np.clip(found, 1e-12, 1 - 1e-12))
-    figures: dict[str, Any] = {"auc": rank_auc(truth, margins), "auc_alone": rank_auc(truth, alone)}
-    if figures["auc"] <= figures["auc_alone"]:
-        return
     scale = 1.0 / fit_temperature(truth, margins)
     scores = expit(scale * margins)
-    balanced = cross_fitted_balanced_accuracy(truth, scores, validation.patients)
-    figures["balanced_accuracy_threshold_from_other_patients"] = balanced
-    details = dict(card.details)
-    details |= {
+    patients = [row.patient for row in rows]
+    figures = {
+        "auc": rank_auc(truth, scores),
+        "auc_alone": rank_auc(truth, alone),
+        "balanced_accuracy_threshold_from_other_patients": cross_fitted_balanced_accuracy(truth, scores, patients),
+    }
+    return {
         "surroundings": asdict(replace(plain, scale=round(scale, 4))),
         "threshold": _inside(best_threshold(truth, scores)),
-        "threshold_alone": card.threshold,
-        "validation": details["validation"] | {"with_surroundings": figures},
+        "threshold_alone": card.threshold_alone,
+        "validation": card.details["validation"] | {"with_surroundings": figures},
     }
-    write_json(target.with_suffix(".json"), details)
 
 
 def patient_means(model: IdcModel, patches: PatchSet) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
@@ -306,7 +331,7 @@ def make_card(
 ) -> dict[str, Any]:
     """Return what a card says of architecture, data, split and training."""
     return {
-        "name": f"idc_{options.network.architecture}",
+        "name": options.network.model_name,
         "architecture": _architecture(options.network, from_scratch=from_scratch),
         "licence": "research use",
         "data": data,

@@ -6,7 +6,6 @@ import csv
 import io
 import os
 import shutil
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,9 @@ from ki67.labelling.people import require_administrator
 from ki67.labelling.project import TRAINING, the_project
 from ki67.labelling.shapes import areas, points
 from ki67.labelling.tables import Person, Slide, Task
-from ki67.labelling.words import DONE, LabelKind, TaskKind
+from ki67.labelling.words import DONE, Delivery, LabelKind, TaskKind
 from ki67.labelling.work import current_labels
 from ki67.slides import PixelFrame, open_slide
-
-
-class Delivery(StrEnum):
-    """For which command labels are written."""
-
-    idc = "idc"
-    cells = "cells"
-    gold = "gold"
-
 
 _KIND = {Delivery.idc: LabelKind.regions, Delivery.cells: LabelKind.cells, Delivery.gold: LabelKind.cells}
 

@@ -80,3 +80,11 @@ class QualityRule(StrEnum):
 
     point = "point"
     interval = "interval"
+
+
+class Delivery(StrEnum):
+    """For which command labels are written."""
+
+    idc = "idc"
+    cells = "cells"
+    gold = "gold"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shapely.geometry.base import BaseGeometry
 
 from ki67.domain import Check, Verdict, checks_of, checks_part, doubts, worst
-from ki67.errors import CaseError
+from ki67.errors import CaseError, first_fault
 from ki67.html import table_of
 from ki67.scoring.enough import FewerCells
 from ki67.scoring.heterogeneity import Heterogeneity
@@ -117,9 +117,7 @@ class Score(AverageScore):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise CaseError(path, f"is no score of this version ({place}: {first['msg']})", way_out) from error
+            raise CaseError(path, f"is no score of this version ({first_fault(error.errors())})", way_out) from error
 
     def without_index(self) -> Score:
         """Only the counts, for a stain that gives no index."""

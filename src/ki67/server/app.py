@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from ki67 import __version__
 from ki67.case.corrections import read_corrections, version_of
-from ki67.errors import BeyondCountedError, BusyError, Ki67Error, SignedOutError, StaleError
+from ki67.errors import BeyondCountedError, BusyError, Ki67Error, SignedOutError, StaleError, first_fault
 from ki67.files import printable
 from ki67.server.guard import Guard
 from ki67.server.routes import cases, cells, corrections, downloads, fields, jobs, session, tiles
@@ -87,9 +87,7 @@ def _tell_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return JSONResponse({"error": printable(f"{place}: {first['msg']}")}, 422)
+        return JSONResponse({"error": printable(first_fault(error.errors()))}, 422)
 
     @app.exception_handler(StaleError)
     def stale(request: Request, error: StaleError) -> Response:
