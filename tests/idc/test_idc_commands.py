@@ -102,6 +102,34 @@ def test_adapt_names_a_slide_that_cannot_be_read(ki67: Run, tmp_path: Path, slid
     assert ".onnx" in wrong.stderr
 
 
+def test_strokes_fit_the_shipped_model_and_say_when_they_teach_nothing(
+    ki67: Run, tmp_path: Path, slide: Path
+) -> None:
+    file = tmp_path / "strokes.geojson"
+    squares = [("IDC", 60), ("Stroma", 100), ("IDC", 140), ("Stroma", 180)]
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {
+                "type": "Polygon",
+                "coordinates": [[[x, x], [x + 20, x], [x + 20, x + 20], [x, x + 20], [x, x]]],
+            },
+            "properties": {"classification": {"name": name}},
+        }
+        for name, x in squares
+    ]
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    words = ("idc", "adapt", "shipped", slide, "--out", tmp_path / "new.onnx", "--strokes", file)
+    fitted = ki67(*words, "--json", "--quiet")
+    assert fitted.code == 0, fitted.stderr
+    assert fitted.json["strokes"] == {"tumour": 2, "other": 2}
+    # Everywhere the same: there is nothing to learn.
+    assert any("no better than before" in line for line in fitted.json["warnings"])
+    assert ki67("idc", "predict", slide, "--out", tmp_path / "a", "--model", tmp_path / "new.onnx").code == 0
+    for wrong in (("--strokes", file), ("--method", "dann"), ("--steps", 5)):
+        assert ki67(*words, *wrong).code == 2
+
+
 def test_adapt_looks_at_its_labelled_patches_first(
     ki67: Run, tmp_path: Path, slide: Path, patch_folder: Path
 ) -> None:

@@ -31,6 +31,8 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "small.onnx"
     network = build_network(NetworkOptions(width=0.25)).eval()
     card = {"name": "small", "architecture": "Inception v1", "licence": "research use", "data": "none"}
+    means = {name: [1.0] * network.head.in_features for name in ("other", "tumour", "spread")}
+    card |= {"validation": {"auc": 0.5}, "appearance": {**means, "usual": 0.1, "believable": 0.2}}
     export(network, path, card, patch_px=24, mpp=MPP, threshold=0.5, temperature=1.3)
     return path
 
@@ -77,7 +79,10 @@ def test_strokes_turn_a_model_that_knows_nothing_towards_what_they_say(
     card = json.loads((tmp_path / "fitted.json").read_text())
     assert card["name"] == "small_strokes"
     assert card["adaptation"]["from_sha256"] == base.sha256
-    assert "validation" not in card
+    # It was told to know these slides: what it looked like to the weights before decides no longer.
+    assert base.knows_its_slides
+    assert not fitted.knows_its_slides
+    assert not {"validation", "appearance"} & card.keys()
 
 
 def test_written_graph_gives_the_fitted_log_odds(tmp_path: Path, model_file: Path, slide_file: Path) -> None:
@@ -163,6 +168,16 @@ def test_weights_of_another_shape_or_that_are_none_are_refused(model_file: Path)
         replace_weights(content, {"network.head.bias": np.array([np.nan, 0], np.float32)})
     with pytest.raises(KeyError):
         replace_weights(content, {"elsewhere": np.zeros(2, np.float32)})
+
+
+def test_nothing_is_written_that_differs_from_what_was_fitted(
+    tmp_path: Path, model_file: Path, slide_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = strokes_file(tmp_path / "strokes.geojson", slide_file, FOUR)
+    monkeypatch.setattr("ki67.idc.strokes.MOST_APART", -1.0)
+    with open_slide(slide_file) as slide, pytest.raises(ModelError, match="nothing was written"):
+        adapt_by_strokes(load_model(model_file), [slide], [file], tmp_path / "fitted.onnx")
+    assert not list(tmp_path.glob("fitted*"))
 
 
 def test_graph_without_features_is_told(tmp_path: Path) -> None:

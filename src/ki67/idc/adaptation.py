@@ -30,7 +30,7 @@ from ki67.geometry import RectUm
 from ki67.idc.augment import AugmentOptions, augment
 from ki67.idc.export import export
 from ki67.idc.lite import build_network
-from ki67.idc.model import MARKS_BEFORE, IdcModel, ModelCard, patient_mark
+from ki67.idc.model import MARKS_BEFORE, MEASURED, IdcModel, ModelCard, patient_mark
 from ki67.idc.network import NetworkOptions, PatchNetwork, normalise
 from ki67.idc.training import PatchSet, draw_weights
 from ki67.model_files import taking_apart
@@ -46,9 +46,6 @@ MINIMUM_TISSUE = 0.5
 
 DOMAIN_HIDDEN = 256
 """Width of the domain head; a quarter of the features it looks at."""
-
-MEASURED = ("validation",)
-"""Fields of a card that were measured on the weights it belongs to."""
 
 LEAST_PATCHES = 64
 """Fewer say little of a laboratory's stain."""
@@ -368,8 +365,7 @@ def adapt_model(
     else:
         adapt_statistics(network, pixels, mix=options.mix)
     card = model.card
-    # Figures of the model it was made from hold for that one alone.
-    figures = {name: card.details[name] for name in MEASURED if name in card.details}
+    figures = {name: card.details[name] for name in ("validation",) if name in card.details}
     details = {name: value for name, value in card.details.items() if name not in MEASURED}
     adapted = {
         "method": options.method,

@@ -25,7 +25,7 @@ from ki67.errors import DataSetError, ModelError
 from ki67.files import atomic_path, sha256_of, write_json
 from ki67.geometry import RectUm
 from ki67.idc.metrics import rank_auc
-from ki67.idc.model import IdcModel, load_model
+from ki67.idc.model import MEASURED, IdcModel, load_model
 from ki67.idc.prediction import check_resolution
 from ki67.onnx_graph import read_weights, replace_weights
 from ki67.progress import message, track
@@ -45,6 +45,11 @@ LEAST_STROKES = 2
 """Of each kind: with one, nothing is left to measure by when it is held out."""
 
 LEAST_PROBABILITY = 1e-6
+"""Log-odds are those of probabilities kept this far off 0 and 1."""
+
+MOST_APART = 0.02
+"""Probabilities may differ by this from what was fitted: weights are stored in half precision."""
+
 _WEIGHT, _BIAS, _HALF = "network.head.weight", "network.head.bias", ".half"
 RETRAIN = "Train or export the model with this version of the program."
 
@@ -268,7 +273,7 @@ def adapt_by_strokes(
     message(f"fitting the last layer to {len(np.unique(strokes.stroke))} strokes, {len(strokes.stroke)} patches")
     figures = measure(strokes)
     correction = fit(strokes)
-    content = _corrected(model, correction)
+    content = _corrected(model, strokes, correction)
     target = Path(target)
     with atomic_path(target) as temporary:
         temporary.write_bytes(content)
@@ -282,41 +287,38 @@ def adapt_by_strokes(
         "from_sha256": model.sha256,
         "threshold": "that of the model it was made from",
     }
-    card = {name: value for name, value in model.card.details.items() if name != "validation"}
+    card = {name: value for name, value in model.card.details.items() if name not in MEASURED}
     card |= {"name": f"{model.card.name}_strokes", "adaptation": adapted, "sha256": sha256_of(target)}
     write_json(target.with_suffix(".json"), card)
-    _check(load_model(target), model, strokes, correction)
+    load_model(target)
     return adapted
 
 
-def _corrected(model: IdcModel, correction: Correction) -> bytes:
-    """The graph with the correction in its last layer, multiplied by what the softmax divides by."""
+def _corrected(model: IdcModel, strokes: Strokes, correction: Correction) -> bytes:
+    """The graph with the correction in its last layer, multiplied by what the softmax divides by.
+
+    Raises
+    ------
+    ModelError
+        Where the graph has no such layer, or its numbers, rounded as they are stored, say something else than was
+        fitted.
+    """
     content = model.path.read_bytes()
-    temperature = float(model.card.details.get("temperature", 1.0))
+    tumour, temperature = model.card.tumour_output, float(model.card.details.get("temperature", 1.0))
     try:
         stored = read_weights(content)
-        weight = _WEIGHT if _WEIGHT in stored else _WEIGHT + _HALF
-        rows, bias = stored[weight].astype(np.float64), stored[_BIAS].astype(np.float64)
-        rows[model.card.tumour_output] += temperature * correction.weight
-        bias[model.card.tumour_output] += temperature * correction.bias
-        changed = {weight: rows.astype(stored[weight].dtype), _BIAS: bias.astype(stored[_BIAS].dtype)}
-        return replace_weights(content, changed)
+        name = _WEIGHT if _WEIGHT in stored else _WEIGHT + _HALF
+        rows, bias = stored[name].astype(np.float64), stored[_BIAS].astype(np.float64)
+        rows[tumour] += temperature * correction.weight
+        bias[tumour] += temperature * correction.bias
+        changed = {name: rows.astype(stored[name].dtype), _BIAS: bias.astype(stored[_BIAS].dtype)}
+        result = replace_weights(content, changed)
     except (KeyError, ValueError) as error:
         raise ModelError(model.path, f"is no network whose last layer can be fitted ({error})", RETRAIN) from error
-
-
-MOST_APART = 0.02
-"""Probabilities may differ by this from what was fitted: weights are stored in half precision."""
-
-
-def _check(adapted: IdcModel, model: IdcModel, strokes: Strokes, correction: Correction) -> None:
-    """Run the written graph's last layer against what was fitted, by its own numbers."""
-    stored = read_weights(adapted.path.read_bytes())
-    weight = _WEIGHT if _WEIGHT in stored else _WEIGHT + _HALF
-    logits = strokes.features @ stored[weight].astype(np.float64).T + stored[_BIAS].astype(np.float64)
-    logits /= float(model.card.details.get("temperature", 1.0))
-    tumour = model.card.tumour_output
+    logits = (strokes.features @ changed[name].astype(np.float64).T + changed[_BIAS]) / temperature
     others = np.logaddexp.reduce(np.delete(logits, tumour, axis=1), axis=1)
     apart = float(np.abs(expit(logits[:, tumour] - others) - expit(correction.of(strokes))).max())
     if apart > MOST_APART:
-        raise ModelError(adapted.path, f"differs by {apart:.3f} in probability from what was fitted", RETRAIN)
+        found = f"would differ by {apart:.3f} in probability from what was fitted"
+        raise ModelError(model.path, found, "Draw more strokes, on more places; nothing was written.")
+    return result
