@@ -17,7 +17,7 @@ from shapely.geometry import Point
 
 from ki67.annotations import Region, Regions
 from ki67.errors import RegistrationError
-from ki67.report import ReportData, render_report, write_report
+from ki67.report import ReportData, render_report, write_reports
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 VOID = {"meta", "img", "br", "circle", "link", "input"}
@@ -221,7 +221,7 @@ def test_a_checkerboard_that_cannot_be_drawn_is_said_so(data: ReportData) -> Non
 def test_the_same_data_give_the_same_page(data: ReportData, tmp_path: Path) -> None:
     assert render_report(data, NOW) == render_report(data, NOW)
 
-    write_report(tmp_path / "report.html", data)
+    write_reports(tmp_path / "report.html", tmp_path / "report.pdf", data)
     written = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "37.7 %" in written
     assert len(written) < 6_000_000

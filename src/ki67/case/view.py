@@ -334,6 +334,10 @@ class CaseView:
                 parts.append(table_of({role: str(error)}))
         return page_of(parts)
 
+    def sha256_of(self, name: str) -> str | None:
+        """SHA-256 that the manifest tells of a file of the case; None where no stage made it."""
+        return self._outputs().get(name)
+
     def _outputs(self) -> dict[str, str]:
         return {name: sha256 for stage in self.stages.values() for name, sha256 in stage.outputs.items()}
 

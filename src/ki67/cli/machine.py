@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ki67.processors import usable_processors
+
 CASE_GIB: Final = 2.0
 """Memory that a case takes at most: 1.7 GB for 48 mm² of carcinoma at 0.25 µm."""
 
@@ -80,9 +82,8 @@ class Machine:
 
 def look(cgroups: Path = _CGROUPS) -> Machine:
     """Look at the machine; ``cgroups`` is where the system tells of a container's limits."""
-    affinity = hasattr(os, "sched_getaffinity")
     return Machine(
-        threads=len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1,
+        threads=usable_processors(),
         cpu_limit=_cpu_limit(cgroups),
         memory_gib=_memory(),
         memory_limit_gib=_memory_limit(cgroups),

@@ -20,6 +20,7 @@ from typing import Any, Final
 from ki67.cohort.results import figures_of
 from ki67.errors import TEMPORARY
 from ki67.files import printable
+from ki67.processors import usable_processors
 
 CPU_SHARE: Final = "KI67_CPU_SHARE"
 """As in :mod:`ki67.cli.case_process`, which this room stands below."""
@@ -181,8 +182,7 @@ def _environment(share: Share | None) -> dict[str, str]:
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     if share is None or share.of == 1:
         return environment
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = str(max(1, processors // share.of))
+    threads = str(max(1, usable_processors() // share.of))
     return environment | dict.fromkeys(THREAD_VARIABLES, threads) | {CPU_SHARE: f"{share.number}/{share.of}"}
 
 

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -103,6 +104,20 @@ class SeenSlide:
     mask: Mask | None = None
     area_mm2: float | None = None
     fault: str = ""
+
+    @cached_property
+    def shape(self) -> NDArray[np.float32]:
+        """The tissue laid into a square, float32 (GRID, GRID)."""
+        assert self.mask is not None
+        return _centred(self.mask)
+
+    @cached_property
+    def poses(self) -> list[NDArray[np.float32]]:
+        """:attr:`shape` in every pose that is tried."""
+        middle = (GRID / 2 - 0.5, GRID / 2 - 0.5)
+        turns = [cv2.getRotationMatrix2D(middle, 360 * turn / TURNS, 1.0) for turn in range(TURNS)]
+        sides = self.shape, np.ascontiguousarray(self.shape[:, ::-1])
+        return [cv2.warpAffine(side, turn, (GRID, GRID), flags=cv2.INTER_LINEAR) for side in sides for turn in turns]
 
 
 def pair_slides(folder: Path, out: Path | None = None) -> dict[str, Any]:
@@ -237,15 +252,10 @@ def likeness_of_shapes(one: SeenSlide, other: SeenSlide) -> float:
     """
     if one.mask is None or other.mask is None:
         return 0.0
-    target = _centred(one.mask)
-    source = _centred(other.mask)
     best = 0.0
-    for mirrored in (source, source[:, ::-1]):
-        for turn in range(TURNS):
-            matrix = cv2.getRotationMatrix2D((GRID / 2 - 0.5, GRID / 2 - 0.5), 360 * turn / TURNS, 1.0)
-            turned = cv2.warpAffine(np.ascontiguousarray(mirrored), matrix, (GRID, GRID), flags=cv2.INTER_LINEAR)
-            union = float(np.maximum(turned, target).sum())
-            best = max(best, float(np.minimum(turned, target).sum()) / union if union else 0.0)
+    for turned in other.poses:
+        union = float(np.maximum(turned, one.shape).sum())
+        best = max(best, float(np.minimum(turned, one.shape).sum()) / union if union else 0.0)
     if one.area_mm2 and other.area_mm2:
         best *= float(np.sqrt(min(one.area_mm2, other.area_mm2) / max(one.area_mm2, other.area_mm2)))
     return best

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from ki67.errors import ModelError
 from ki67.idc.appearance import Appearance
 from ki67.idc.surroundings import Surroundings
 from ki67.model_files import CPU_PROVIDER, CardFields, Runner, Signature, checked, read_fields, try_once
+from ki67.processors import usable_processors
 from ki67.vocabulary import IdcArchitecture
 
 _WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -253,7 +253,7 @@ def load_model(path: str | Path | None = None, *, threads: int | None = None) ->
     """
     graph = SHIPPED_MODEL if path is None else SHIPPED.get(str(path), Path(path))
     card = checked(graph, read_card, REINSTALL)
-    model = IdcModel(graph, card, threads or len(os.sched_getaffinity(0)))
+    model = IdcModel(graph, card, threads or usable_processors())
     told = card.appearance and card.appearance.lengths
     try_once(("idc", card.sha256, card.patch_px, card.classes, told), model.try_out)
     return model

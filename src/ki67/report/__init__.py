@@ -2,7 +2,7 @@
 
 from ki67.report.data import HeatMapLike, ReportData, SlideLike, TransformLike
 from ki67.report.fields import CELL_COLUMNS, OUTLINE
-from ki67.report.page import render_report, write_report, write_reports
+from ki67.report.page import render_report, write_reports
 
 __all__ = [
     "CELL_COLUMNS",
@@ -12,6 +12,5 @@ __all__ = [
     "SlideLike",
     "TransformLike",
     "render_report",
-    "write_report",
     "write_reports",
 ]

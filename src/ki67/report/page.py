@@ -15,7 +15,17 @@ from ki67.report.templating import environment
 
 
 def write_reports(page: str | Path, pdf: str | Path, data: ReportData) -> None:
-    """Write the report as a page (:func:`write_report`) and as a PDF; figures are drawn once.
+    """Write the report as a page and as a PDF; figures are drawn once.
+
+    The page is one self-contained HTML file: no script, no font and no picture from elsewhere. Either file appears
+    whole or not at all.
+
+    Parameters
+    ----------
+    page, pdf
+        The files.
+    data
+        What to show; sections without data are left out.
 
     Raises
     ------
@@ -30,26 +40,6 @@ def write_reports(page: str | Path, pdf: str | Path, data: ReportData) -> None:
     content = content_of(data)
     write_text(page, render_page(content))
     write_pdf(pdf, content)
-
-
-def write_report(path: str | Path, data: ReportData) -> None:
-    """Write the report as one self-contained HTML file: no script, no font and no picture from elsewhere.
-
-    Parameters
-    ----------
-    path
-        The HTML file; it appears whole or not at all.
-    data
-        What to show; sections without data are left out.
-
-    Raises
-    ------
-    SlideError
-        Where a slide cannot be read.
-    WriteError
-        Where the file cannot be written.
-    """
-    write_text(path, render_report(data))
 
 
 def render_report(data: ReportData, now: datetime | None = None) -> str:

@@ -106,13 +106,13 @@ def in_short(view: CaseView) -> dict[str, Any]:
     log = read_log(view.folder)
     hold, _ = holding(log.corrections)
     facts |= {"signed_out": signed_out(log.corrections) is not None, "corrections": len(hold)}
-    stage = next((stage for stage in view.stages.values() if SCORE in stage.outputs), None)
-    if stage is None:
+    score_sha256 = view.sha256_of(SCORE)
+    if score_sha256 is None:
         return facts
     score = view.score
     names = ("index_percent", "ci95_percent", "cells", "positive", "negative")
     facts |= {name: getattr(score, name) for name in names} | {"warnings": list(score.warnings)}
-    if hold and log.result is not None and log.result.score_sha256 == stage.outputs[SCORE]:
+    if hold and log.result is not None and log.result.score_sha256 == score_sha256:
         facts["corrected_index_percent"] = log.result.index_percent
         facts["corrected_ci95_percent"] = log.result.ci95_percent
     return facts

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ki67.case import artefacts
 from ki67.case.view import CaseView, Role
 from ki67.geometry import RectUm
 from ki67.registration import LocalBelief
@@ -104,12 +105,12 @@ def layer_digest(case: OpenCase, name: str) -> str | None:
     """Name of a layer's tiles; None where the case has no such layer."""
     view = case.view
     if name == HEATMAP:
-        return _digest_of(view, "heatmap.tif", name)
+        return _digest_of(view, artefacts.HEATMAP, name)
     if name == AGREEMENT:
         known = view.quality is not None and view.quality.places
-        return _digest_of(view, "quality.json", name) if known else None
+        return _digest_of(view, artefacts.QUALITY, name) if known else None
     if name == INDEX and case.has_score:
-        return digest_of(case.corrected().version, _digest_of(view, "cells.parquet", name))
+        return digest_of(case.corrected().version, _digest_of(view, artefacts.CELLS, name))
     return None
 
 
@@ -162,7 +163,6 @@ def _coloured(values: NDArray[Any], known: NDArray[np.bool_]) -> Rgba:
     return colours
 
 
-def _digest_of(view: CaseView, end: str, name: str) -> str | None:
-    made = (sha for stage in view.stages.values() for file, sha in stage.outputs.items() if file.endswith(end))
-    sha256 = next(made, None)
+def _digest_of(view: CaseView, file: str, name: str) -> str | None:
+    sha256 = view.sha256_of(file)
     return None if sha256 is None else digest_of(name, sha256)

@@ -76,7 +76,7 @@ class OpenCase:
     @property
     def has_score(self) -> bool:
         """Whether cells were counted and scored, so that there is something to correct."""
-        return self.view.record.state == "done" and any(SCORE in one.outputs for one in self.view.stages.values())
+        return self.view.record.state == "done" and self.view.sha256_of(SCORE) is not None
 
     def is_current(self) -> bool:
         """Whether no run has changed it since it was read."""

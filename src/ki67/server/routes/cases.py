@@ -10,6 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field
 
+from ki67.case.artefacts import DISPLACEMENTS, TRANSFORM
 from ki67.case.corrections import signed_out
 from ki67.case.field_counts import program_fields
 from ki67.case.view import Role
@@ -190,13 +191,8 @@ def section_map(case: OpenCase) -> SectionMap:
 
 def map_digest(case: OpenCase) -> str | None:
     """Name of the tiles of the H&E in the Ki-67 frame; None where there is no registration."""
-    files = ("registration/transform.json", "registration/displacement")
-    made = {
-        name: sha
-        for stage in case.view.stages.values()
-        for name, sha in stage.outputs.items()
-        if name.startswith(files)
-    }
+    told = {name: case.view.sha256_of(name) for name in (TRANSFORM, *DISPLACEMENTS)}
+    made = {name: sha256 for name, sha256 in told.items() if sha256 is not None}
     if not made or "he" not in case.view.record.inputs or "ki67" not in case.view.record.inputs:
         return None
     return digest_of(made, {"motion": np.round(case.motion, 6).tolist()}, case.digest("he"), case.digest("ki67"))
