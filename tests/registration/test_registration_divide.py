@@ -103,3 +103,5 @@ def test_where_nothing_tells_the_side_of_a_seam_it_is_left_without_a_map(blank: 
     error_um = np.hypot(*(transform.map_points(points) - points - np.outer(points[:, 0] >= cut * MPP, down[:2, 2])).T)
     assert np.nanmax(error_um) < 20
     assert np.isfinite(error_um).mean() > 0.8
+    beyond = np.array([(cut, 40 - away) for away in (2, 5, 8)]) * MPP
+    assert np.isnan(transform.map_points(beyond)).all()

@@ -54,6 +54,9 @@ UNSURE, UNSURE_PX = 0.3, 60.0
 from the seam at most. On the wrong side of a seam that lies 77 µm off, in tissue without structures, it is 0.10 to
 0.18, on the right side of one 0.5 (median)."""
 
+UNSURE_EDGE_PX: Final = SURROUNDINGS_PX / 2
+"""So much beyond what either map explains as well is left too: a side is seen by the surroundings, no sharper."""
+
 RIM_UM: Final = 150.0
 """Glass around its tissue that belongs to a piece, so that an outline drawn generously comes along."""
 
@@ -115,7 +118,7 @@ def assemble(
     if not placed:
         raise RegistrationError("no piece of tissue has a believable place")
     band = _band(labels, margin, mpp)
-    grown = _grown(labels, mpp)
+    grown = _grown(labels, band, mpp)
     unregistered = [outline_um((grown == 0) & (labels >= 0), mpp), outline_um(band, mpp), *lost]
     pieces, taken = [], MultiPolygon()
     for number, one in enumerate(placed, start=1):
@@ -235,26 +238,36 @@ def _judged(fixed: Section, moving: Section, part: Part, domain: Mask) -> tuple[
 
 
 def _band(labels: NDArray[np.int16], margin: Image, mpp: float) -> Mask:
-    """Pixels along seams between two parts, and beside them those that either part explains as well."""
+    """Pixels along seams between two parts, and beside them those that either part explains as well, with an edge."""
     near = _between(labels, max(BAND_UM / mpp, BAND_PX))
     unsure = _between(labels, UNSURE_PX) & (margin < UNSURE)
-    return np.asarray(ndimage.binary_propagation(near, mask=near | unsure))
+    reached = np.asarray(ndimage.binary_propagation(near, mask=near | unsure))
+    return near | (_dilated(reached & ~near, round(UNSURE_EDGE_PX)) & (labels > 0))
 
 
 def _between(labels: NDArray[np.int16], reach_px: float) -> Mask:
     """Pixels of a part that are within reach of another one."""
-    reach = round(reach_px)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
     near = np.zeros(labels.shape, np.uint8)
     for number in range(1, int(labels.max()) + 1):
-        near += cv2.dilate((labels == number).astype(np.uint8), kernel)
+        near += _dilated(labels == number, round(reach_px))
     return np.asarray((near > 1) & (labels > 0))
 
 
-def _grown(labels: NDArray[np.int16], mpp: float) -> NDArray[np.int16]:
-    """Labels with the glass around the tissue, each pixel as the nearest tissue; -1 further off."""
+def _dilated(mask: Mask, reach_px: int) -> Mask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach_px + 1,) * 2)
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
+
+
+def _grown(labels: NDArray[np.int16], band: Mask, mpp: float) -> NDArray[np.int16]:
+    """Labels with the glass around the tissue, each pixel as the nearest tissue; -1 further off.
+
+    Glass that is nearest to the band has no map either: where the mask of the tissue is drawn a pixel too narrow, the
+    end of a seam lies on it.
+    """
     away, (rows, columns) = ndimage.distance_transform_edt(labels < 0, return_indices=True)
-    return np.where(away <= RIM_UM / mpp, labels[rows, columns], np.int16(-1)).astype(np.int16)
+    grown = np.where(away <= RIM_UM / mpp, labels[rows, columns], np.int16(-1)).astype(np.int16)
+    grown[(away > 0) & (grown > 0) & band[rows, columns]] = 0
+    return grown
 
 
 def _belief(labels: NDArray[np.int16], placed: list[Placed], mpp: float) -> LocalBelief:
