@@ -42,6 +42,16 @@ def attempts(out: Path, case: str) -> list[str]:
     return (out / "cases" / case / "attempts.txt").read_text().splitlines()
 
 
+def test_a_case_that_hangs_is_ended_and_named_and_the_others_run(cohort: Cohort, tmp_path: Path) -> None:
+    table = cohort(A="sleep 300", B="")
+    result = run_cohort(table, tmp_path / "out", CohortOptions(case_minutes=0.05))
+    assert (result["done"], result["failed"]) == (1, 1)
+    (failure,) = result["failures"]
+    assert (failure["case"], failure["kind"]) == ("A", "time limit")
+    assert "ended after 0.05 minutes" in failure["error"]
+    assert len(attempts(tmp_path / "out", "A")) == 1
+
+
 def test_every_case_is_tried_and_every_failure_named(cohort: Cohort, tmp_path: Path) -> None:
     table = cohort(
         A="", B="damaged", C="", D="signal SIGKILL", E="signal SIGSEGV", F="memory", G="defect", H="nothing"

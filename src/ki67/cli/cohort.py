@@ -63,6 +63,10 @@ def run(
         int,
         typer.Option("--attempts", min=1, max=10, help="Most attempts at a case that fails for a passing reason."),
     ] = 3,
+    case_minutes: Annotated[
+        float,
+        typer.Option("--case-minutes", min=0.0, help="End a case that takes longer; 0: never."),
+    ] = 360,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -74,7 +78,7 @@ def run(
     if scheduler is not None and workers != 1:
         raise typer.BadParameter("a scheduler has its own workers", param_hint="--workers")
     words = _score_words(score_options or [])
-    options = CohortOptions(workers, scheduler, Shard.parse(shard), attempts, words)
+    options = CohortOptions(workers, scheduler, Shard.parse(shard), attempts, words, case_minutes or None)
     if dry_run:
         plan = plan_cohort(cases, out, options)
         emit(plan, as_json=as_json, lines=_plan_lines(plan))

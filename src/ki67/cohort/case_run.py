@@ -63,6 +63,7 @@ KILLED: Final = "killed"
 CRASHED: Final = "crashed"
 LOST: Final = "worker lost"
 OUT_OF_MEMORY: Final = "out of memory"
+TOO_LONG: Final = "time limit"
 
 _STOPPED_BY: Final = frozenset({"SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"})
 _SAID: Final = 1000
@@ -73,12 +74,16 @@ _running: set[subprocess.Popen[str]] = set()
 
 @dataclass(frozen=True)
 class CaseTask:
-    """What a worker needs to run a case: its name, its key, the words of the command, the folder to start in."""
+    """What a worker needs to run a case.
+
+    Its name, its key, the words of the command, the folder to start in, and after how many seconds it is ended.
+    """
 
     name: str
     key: str
     words: tuple[str, ...]
     start_in: str
+    limit_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,13 @@ def run_case(task: CaseTask, share: Share | None = None, worker: str = "") -> Ca
         os.close(reading)
     _running.add(process)
     try:
-        stdout, stderr = process.communicate()
+        stdout, stderr = process.communicate(timeout=task.limit_s)
+    except subprocess.TimeoutExpired:
+        _stop(process)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        return CaseEnd(1, round(time.monotonic() - started, 3), TOO_LONG, _took_too_long(task), worker)
     except BaseException:
         _stop(process)
         raise
@@ -175,7 +186,9 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.wait(GRACE_S)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        # What waits for a file server that went away may not end even then; nobody waits for it.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
 
 
 def _environment(share: Share | None) -> dict[str, str]:
@@ -205,6 +218,11 @@ def _end(code: int, stdout: str, stderr: str, seconds: float, worker: str) -> Ca
     if not named:
         named = DEFECT if "defect of the program" in said else kind or "not known"
     return CaseEnd(code, seconds, named, said[:_SAID] or f"it ended with {code}", worker)
+
+
+def _took_too_long(task: CaseTask) -> str:
+    minutes = (task.limit_s or 0.0) / 60
+    return f"it was ended after {minutes:g} minutes; the next run goes on with its next stage (--case-minutes)"
 
 
 def _ended_by(code: int, said: str) -> tuple[str, str]:

@@ -41,6 +41,8 @@ class CohortOptions:
         Most attempts at a case that fails for a reason that may pass.
     score_words
         Options of ``ki67 score`` for every case.
+    case_minutes
+        A case that takes longer is ended, so that one that hangs does not hold its worker for ever; None: no limit.
     """
 
     workers: int = 1
@@ -48,6 +50,7 @@ class CohortOptions:
     shard: Shard = WHOLE
     attempts: int = DEFAULT_ATTEMPTS
     score_words: tuple[str, ...] = ()
+    case_minutes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -216,6 +219,7 @@ def _head(cases: Sequence[CohortCase], options: CohortOptions) -> dict[str, Any]
 def _plan(cases: Sequence[CohortCase], out: Path, options: CohortOptions) -> Plan:
     entries = read_entries(out)
     own = options.shard.of_cases(cases)
+    limit_s = None if options.case_minutes is None else 60 * options.case_minutes
     finished, tasks, missing = [], [], []
     for case in own:
         key = case_key(case, options.score_words)
@@ -227,7 +231,7 @@ def _plan(cases: Sequence[CohortCase], out: Path, options: CohortOptions) -> Pla
         files = [case.he, case.ki67, *([case.regions] if case.regions else [])]
         missing += [str(file) for file in files if not file.exists()]
         words = ("score", *case.words, "--out", str(folder), *options.score_words, "--json", "--quiet")
-        tasks.append(CaseTask(case.name, key, words, str(Path.cwd())))
+        tasks.append(CaseTask(case.name, key, words, str(Path.cwd()), limit_s))
     return Plan(own, finished, tasks, entries, missing)
 
 
