@@ -135,6 +135,10 @@ class RefusedError(Ki67Error):
     """An act of the labelling process that is not open in this state, or not to this person."""
 
 
+class AbsentError(RefusedError):
+    """Something of a labelling project that is not there, or not for this person to know of."""
+
+
 class LeaseError(RefusedError):
     """Work that another session has open; it passes when that one is closed, or silent for a while."""
 

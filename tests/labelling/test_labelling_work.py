@@ -17,9 +17,10 @@ import sqlalchemy as sa
 from ki67.errors import ConflictError, LabellingError, LeaseError, RefusedError
 from ki67.labelling import database as databases
 from ki67.labelling.people import add_person, check_password, list_people, person_named, remove_name
+from ki67.labelling.remarks import remark
 from ki67.labelling.tables import Event, Label
 from ki67.labelling.words import Act, Role, State
-from ki67.labelling.work import LEASE_S, current_labels, hold, labels_for, remark, task_of
+from ki67.labelling.work import LEASE_S, current_labels, hold, labels_for, task_of
 from labelling_office import Office, point
 
 

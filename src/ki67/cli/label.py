@@ -169,6 +169,25 @@ def add_person(
     emit(result, as_json=as_json, lines=[f"{name} is {role}" + (f" in {group}" if group else "")])
 
 
+@app.command("set-password")
+def set_password(
+    folder: Folder,
+    name: Annotated[str, typer.Argument(help="Whose.")],
+    by: By = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Give a person a password for the web pages, read from standard input, one line."""
+    begin(quiet=quiet)
+    password = _password(True)
+    with _open(folder) as session:
+        from ki67.labelling.people import person_named
+        from ki67.labelling.people import set_password as give
+
+        give(session, _who(session, by), person_named(session, name), password)
+    emit({"name": name}, as_json=as_json, lines=[f"{name} can log in"])
+
+
 @app.command("remove-name")
 def remove_name(
     folder: Folder,

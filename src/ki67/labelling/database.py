@@ -41,6 +41,7 @@ class Database:
             self.engine = _engine(url)
         except (ArgumentError, ImportError) as error:
             raise LabellingError(what, f"names no database that can be opened ({error})", _AGAIN) from error
+        self._looked_at = self.engine.execution_options(ki67_looks=True)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
@@ -57,6 +58,22 @@ class Database:
         try:
             turn = self._turn if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
             with turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except DBAPIError as error:
+            reason = str(error.orig).splitlines()[0]
+            raise LabellingError(self.what, f"has a database that cannot be used ({reason})", _AGAIN) from error
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Look at one state of the database, without waiting for a writer; nothing is kept of what is changed in it.
+
+        Raises
+        ------
+        LabellingError
+            Where the database cannot be reached or is damaged.
+        """
+        try:
+            with Session(self._looked_at, expire_on_commit=False, autoflush=False) as session:
                 yield session
         except DBAPIError as error:
             reason = str(error.orig).splitlines()[0]
@@ -163,7 +180,7 @@ def _engine(url: str) -> Engine:
     engine = sa.create_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _on_connect)
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        event.listen(engine, "begin", _on_begin)
     return engine
 
 
@@ -172,6 +189,12 @@ def _on_connect(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _on_begin(connection: Connection) -> None:
+    """Who will write takes the writer's place at once; who looks only waits for nobody."""
+    looks = connection.get_execution_options().get("ki67_looks", False)
+    connection.exec_driver_sql("BEGIN" if looks else "BEGIN IMMEDIATE")
 
 
 def _alembic(connection: Connection | None) -> alembic.config.Config:

@@ -6,11 +6,11 @@ Whatever serves the process (command line, server, scripts) changes a state thro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ki67.errors import RefusedError
-from ki67.labelling.words import Act, LabelKind, Role, State, TaskKind
+from ki67.labelling.words import BY_HAND, Act, LabelKind, Role, State, TaskKind
 
 _ALL_WORK: Final = frozenset(TaskKind)
 _LABEL: Final = frozenset({TaskKind.label})
@@ -163,6 +163,27 @@ def may_see(actor: Actor, work: Work, *, unblinded: bool) -> bool:
     if actor.role is Role.quality:
         return work.state in (State.qc_passed, State.qc_failed)
     return False
+
+
+def may_look(actor: Actor, work: Work) -> bool:
+    """Whether a person may see the slide, and that there is this work on it.
+
+    Whose work it is, at any time; and who could see its labels if nothing were blinded: a reviewer has to find the
+    test slides that wait for review.
+    """
+    return actor.person in (work.labeller, work.reviewer) or may_see(actor, replace(work, test=False), unblinded=True)
+
+
+def open_acts(actor: Actor, work: Work) -> list[Act]:
+    """What a person may do with a piece of work by hand now, given a reason where one is needed."""
+    found = []
+    for act in sorted(BY_HAND):
+        try:
+            judge(act, actor, work, "a reason")
+        except RefusedError:
+            continue
+        found.append(act)
+    return found
 
 
 def label_kind_fits(kind: LabelKind, geometry_type: str) -> bool:

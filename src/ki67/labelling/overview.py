@@ -11,11 +11,15 @@ from sqlalchemy.orm import Session
 
 from ki67.evaluation.agreement import icc_a1
 from ki67.labelling.agreement import compare, pooled
+from ki67.labelling.curves import learning_curves
 from ki67.labelling.people import list_people
 from ki67.labelling.project import the_project
-from ki67.labelling.tables import Draw, Person, Slide, Task
+from ki67.labelling.tables import Draw, Drawn, Person, Slide, Task
 from ki67.labelling.words import DONE, LabelKind, State, TaskKind
 from ki67.labelling.work import current_labels
+
+_STILL_BLIND = sa.select(Drawn.check_id).join(Draw, Drawn.draw_id == Draw.id).where(Draw.passed.is_(None))
+"""What quality control labels again before it has compared: nobody is told how far it agrees."""
 
 _HANDED_IN = frozenset(State) - {State.new, State.assigned, State.in_progress, State.returned}
 
@@ -84,6 +88,11 @@ def status(session: Session) -> dict[str, Any]:
     }
 
 
+def progress(session: Session) -> dict[str, Any]:
+    """What everybody may know of the project: :func:`status`, and ``curves``, how each labeller learns."""
+    return {**status(session), "curves": learning_curves(session)}
+
+
 def _matrix(session: Session, kind: LabelKind, *, unblinded: bool) -> dict[str, Any]:
     rows = session.execute(
         sa.select(Task, Slide.id, Person.name)
@@ -93,6 +102,7 @@ def _matrix(session: Session, kind: LabelKind, *, unblinded: bool) -> dict[str, 
             Task.state.in_([state.value for state in _HANDED_IN]),
             Task.kind.in_([TaskKind.label.value, TaskKind.check.value]),
             sa.or_(sa.literal(unblinded), Slide.split != "test"),
+            Task.id.not_in(_STILL_BLIND),
         )
     )
     by_slide: dict[int, dict[str, list[dict[str, Any]]]] = {}
@@ -103,10 +113,20 @@ def _matrix(session: Session, kind: LabelKind, *, unblinded: bool) -> dict[str, 
         for first, second in combinations(sorted(labelled), 2):
             pairs.setdefault((first, second), []).append(compare(kind, labelled[first], labelled[second]))
     matrix = [
-        {"first": first, "second": second, **pooled(kind, compared)}
+        {"first": first, "second": second, **pooled(kind, compared), "classes": _by_class(compared)}
         for (first, second), compared in sorted(pairs.items())
     ]
     return {"agreement": matrix, "index_icc": _icc(pairs) if kind is LabelKind.cells else None}
+
+
+def _by_class(compared: list[dict[str, Any]]) -> dict[str, float]:
+    """Mean agreement over slides of each class that either of two has labelled there."""
+    found: dict[str, list[float]] = {}
+    for one in compared:
+        for label, agreement in one["classes"].items():
+            if agreement is not None:
+                found.setdefault(label, []).append(agreement)
+    return {label: float(np.mean(values)) for label, values in sorted(found.items())}
 
 
 def _icc(pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> float | None:

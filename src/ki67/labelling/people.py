@@ -138,9 +138,44 @@ def check_password(session: Session, name: str, password: str) -> Person | None:
         return None
     if person is None or not known:
         return None
+    return person
+
+
+def entered(session: Session, person: Person, password: str) -> None:
+    """Keep in the log that somebody logged in; make a hash of older strength anew while the password is at hand."""
     if _HASHER.check_needs_rehash(person.password_hash):
         person.password_hash = _HASHER.hash(password)
-    return person
+    note(session, person.id, "log_in")
+
+
+def set_password(session: Session, by: Person, person: Person, password: str) -> None:
+    """Give a person a password, as an administrator.
+
+    Raises
+    ------
+    RefusedError
+        For everybody else, of somebody who is no longer active, and where it is too short or too long.
+    """
+    require_administrator(by)
+    _set_password(session, by, person, password)
+
+
+def change_password(session: Session, by: Person, password: str) -> None:
+    """Change the own password; whoever calls this has had the old one looked at.
+
+    Raises
+    ------
+    RefusedError
+        Where it is too short or too long.
+    """
+    _set_password(session, by, by, password)
+
+
+def _set_password(session: Session, by: Person, person: Person, password: str) -> None:
+    if not person.active:
+        raise RefusedError("this person is no longer active")
+    person.password_hash = hashed(password)
+    note(session, by.id, "set_password", detail={"person": person.id})
 
 
 def remove_name(session: Session, by: Person, person: Person) -> str:

@@ -32,6 +32,9 @@ DEFAULT_CLASSES: Final[Mapping[LabelKind, dict[str, str]]] = {
 TRAINING: Final = "training"
 """Split of training slides, whose labels are known."""
 
+LONGEST_GUIDELINE: Final = 100_000
+"""Characters; a book has more."""
+
 _SLIDES: Final = (
     "Expected a CSV with the columns slide, patient and, if wanted, split (train, val, test, training), mpp and "
     "answer (a region file, for training slides)."
@@ -216,6 +219,22 @@ def labels_of_file(path: Path, frame: Any, kind: LabelKind, classes: set[str]) -
             raise RefusedError(f"{path}: has the class {label!r}; the project has {', '.join(sorted(classes))}")
         labels.append({"label": name, "geometry": as_stored(geometry)})
     return labels
+
+
+def set_guideline(session: Session, by: Person, text: str) -> None:
+    """Change the text that labellers see; it is kept in the log.
+
+    Raises
+    ------
+    RefusedError
+        For others than trainers and administrators, and for a text that is too long.
+    """
+    if by.role not in (Role.administrator, Role.trainer):
+        raise RefusedError(f"the guideline is for trainers and administrators, not for the role '{by.role}'")
+    if len(text) > LONGEST_GUIDELINE:
+        raise RefusedError(f"a guideline has at most {LONGEST_GUIDELINE:,} characters")
+    the_project(session).guideline = text
+    note(session, by.id, "guideline", detail={"text": text})
 
 
 def unblind(session: Session, by: Person) -> None:

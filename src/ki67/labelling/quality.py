@@ -92,6 +92,47 @@ def draw_for_quality(
     return draw
 
 
+def draws_for(session: Session, by: Person) -> list[dict[str, Any]]:
+    """Draws of a quality controller, the latest first: what is to be labelled again, and how each ended.
+
+    Raises
+    ------
+    RefusedError
+        For other roles.
+    """
+    if by.role != Role.quality:
+        raise RefusedError(f"draws are for quality control, not for the role '{by.role}'")
+    rows = session.execute(
+        sa.select(Draw, Group.name)
+        .outerjoin(Group, Draw.group_id == Group.id)
+        .where(Draw.person_id == by.id)
+        .order_by(Draw.id.desc())
+    )
+    found = []
+    for draw, group in rows:
+        checks = session.execute(
+            sa.select(Task.id, Task.state)
+            .join(Drawn, Drawn.check_id == Task.id)
+            .where(Drawn.draw_id == draw.id)
+            .order_by(Task.id)
+        )
+        found.append(
+            {
+                "draw": draw.id,
+                "group": group,
+                "at": draw.at,
+                "seed": draw.seed,
+                "share": draw.share,
+                "rule": draw.rule,
+                "limit": draw.limit,
+                "passed": draw.passed,
+                "figures": draw.figures,
+                "checks": [{"task": task, "state": state} for task, state in checks],
+            }
+        )
+    return found
+
+
 def _of_group(session: Session, team: Group, states: tuple[State, ...]) -> list[Task]:
     return list(
         session.scalars(

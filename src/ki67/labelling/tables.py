@@ -53,7 +53,11 @@ class Person(Base):
 
 
 class Slide(Base):
-    """A slide; ``split`` is train, val or test. ``answer`` holds the known labels of a training slide."""
+    """A slide; ``split`` is train, val, test or training.
+
+    ``answer`` holds the known labels of a training slide, ``rois`` the squares [x, y, side] in µm in which cells are
+    counted, once they are drawn.
+    """
 
     __tablename__ = "slide"
 
@@ -64,6 +68,7 @@ class Slide(Base):
     split: Mapped[str]
     mpp: Mapped[float | None]
     answer: Mapped[list[Any] | None]
+    rois: Mapped[list[Any] | None]
 
 
 class Task(Base):
@@ -136,6 +141,7 @@ class Comment(Base):
     x_um: Mapped[float | None]
     y_um: Mapped[float | None]
     text: Mapped[str]
+    settled: Mapped[bool]
 
 
 class Draw(Base):

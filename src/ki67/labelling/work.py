@@ -1,4 +1,4 @@
-"""Work on a slide: acts that change its state, the lease of a session, labels with versions, remarks."""
+"""Work on a slide: acts that change its state, the lease of a session, labels with versions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from ki67.errors import ConflictError, LeaseError, RefusedError
+from ki67.errors import AbsentError, ConflictError, LeaseError, RefusedError
 from ki67.labelling.agreement import compare
 from ki67.labelling.journal import note
 from ki67.labelling.law import PROGRAM, Actor, Work, judge, may_edit, may_see
 from ki67.labelling.people import actor_of
 from ki67.labelling.project import the_project
 from ki67.labelling.shapes import checked
-from ki67.labelling.tables import Comment, Label, Lease, Person, Slide, Task
-from ki67.labelling.words import Act, LabelKind, State, TaskKind
+from ki67.labelling.tables import Label, Lease, Person, Slide, Task
+from ki67.labelling.words import BY_HAND, Act, LabelKind, State, TaskKind
 
 LEASE_S: Final = 75.0
 """A session that was silent for so long has lost its slide. Our own choice: three missed heartbeats and a bit."""
@@ -38,12 +38,12 @@ def task_of(session: Session, number: int) -> Task:
 
     Raises
     ------
-    RefusedError
+    AbsentError
         Where there is none.
     """
     task = session.scalar(sa.select(Task).where(Task.id == number).with_for_update())
     if task is None:
-        raise RefusedError(f"there is no task {number}")
+        raise AbsentError(f"there is no task {number}")
     return task
 
 
@@ -117,6 +117,19 @@ def perform(
     return after
 
 
+def perform_by_hand(session: Session, by: Person, task: Task, act: Act, *, reason: str = "") -> State:
+    """Do an act that a person does as such; the others follow from assigning, from draws and from grading.
+
+    Raises
+    ------
+    RefusedError
+        For the others, and as :func:`perform`.
+    """
+    if act not in BY_HAND:
+        raise RefusedError(f"{act.value} is no step that is done by hand")
+    return perform(session, by, task, act, reason=reason)
+
+
 def _grade(session: Session, by: Person, task: Task) -> State:
     """Compare a training slide with its known answer; who has passed all of them may label."""
     slide = session.get_one(Slide, task.slide_id)
@@ -124,6 +137,7 @@ def _grade(session: Session, by: Person, task: Task) -> State:
     agreement = compare(kind, slide.answer or [], current_labels(session, task))["agreement"] or 0.0
     passed = agreement >= TRAINING_LIMIT
     act = Act.grade_pass if passed else Act.grade_fail
+    note(session, None, "graded", task=task.id, detail={"agreement": agreement})
     reason = f"agreement {agreement:.3f} with the known answer, {TRAINING_LIMIT:g} needed"
     state = perform(session, by, task, act, reason=reason, actor=PROGRAM)
     others = sa.select(Task.id).where(
@@ -135,10 +149,17 @@ def _grade(session: Session, by: Person, task: Task) -> State:
     return state
 
 
-def hold(session: Session, by: Person, task: Task, token: str, *, now: float | None = None) -> float:
+def hold(
+    session: Session, by: Person, task: Task, token: str, *, take_over: bool = False, now: float | None = None
+) -> float:
     """Take or keep the lease of a task for one session of one person; to be repeated every :data:`HEARTBEAT_S`.
 
     The time since the last sign of life counts as work on the slide.
+
+    Parameters
+    ----------
+    take_over
+        Also where another session of the same person holds it, as after a browser that died.
 
     Returns
     -------
@@ -155,7 +176,8 @@ def hold(session: Session, by: Person, task: Task, token: str, *, now: float | N
     may_edit(actor_of(by), work_of(session, task))
     now = time.time() if now is None else now
     lease = session.scalar(sa.select(Lease).where(Lease.task_id == task.id).with_for_update())
-    if lease is not None and lease.session != token and now - lease.seen < LEASE_S:
+    mine = lease is not None and lease.person_id == by.id
+    if lease is not None and lease.session != token and now - lease.seen < LEASE_S and not (take_over and mine):
         who = "another window of yours" if lease.person_id == by.id else "somebody else"
         left = LEASE_S - (now - lease.seen)
         raise LeaseError(f"{who} has this slide open; try again when it is closed, or in {left:.0f} s")
@@ -296,19 +318,3 @@ def labels_for(session: Session, by: Person, task: Task) -> list[dict[str, Any]]
     if not may_see(actor_of(by), work_of(session, task), unblinded=unblinded):
         raise RefusedError("these labels are not for this person to see now")
     return current_labels(session, task)
-
-
-def remark(session: Session, by: Person, task: Task, text: str, at_um: tuple[float, float] | None = None) -> None:
-    """Pin a remark to a place of a task, or to the whole of it; for whoever may see its labels.
-
-    Raises
-    ------
-    RefusedError
-        Where that is not this person's, or the text is empty or longer than 2,000 characters.
-    """
-    labels_for(session, by, task)
-    if not text.strip() or len(text) > 2000:
-        raise RefusedError("a remark has 1 to 2,000 characters")
-    x_um, y_um = at_um if at_um is not None else (None, None)
-    session.add(Comment(task_id=task.id, person_id=by.id, at=time.time(), x_um=x_um, y_um=y_um, text=text))
-    note(session, by.id, "remark", task=task.id, detail={"x_um": x_um, "y_um": y_um})

@@ -75,12 +75,15 @@ def create_app(state: State, port: int, static: Path = STATIC) -> ASGIApp:
     app.state.shared = state
     for module in (session, cases, tiles, cells, corrections, fields, downloads, jobs):
         app.include_router(module.router)
-    _tell_errors(app)
-    _serve_page(app, static)
+    tell_errors(app)
+    _tell_errors_of_cases(app)
+    serve_page(app, static)
     return Guard(app, state.keys, port)
 
 
-def _tell_errors(app: FastAPI) -> None:
+def tell_errors(app: FastAPI) -> None:
+    """Say in one line what went wrong."""
+
     @app.exception_handler(HTTPException)
     def refused(_: Request, error: HTTPException) -> Response:
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code, error.headers)
@@ -88,20 +91,6 @@ def _tell_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> Response:
         return JSONResponse({"error": printable(first_fault(error.errors()))}, 422)
-
-    @app.exception_handler(StaleError)
-    def stale(request: Request, error: StaleError) -> Response:
-        folder = request.app.state.shared.places.case_folder(request.path_params["case_id"])
-        return JSONResponse({"error": printable(str(error)), "version": version_of(read_corrections(folder))}, 409)
-
-    @app.exception_handler(SignedOutError)
-    def signed_out(request: Request, error: SignedOutError) -> Response:
-        return stale(request, StaleError(str(error)))
-
-    @app.exception_handler(BeyondCountedError)
-    def beyond(_: Request, error: BeyondCountedError) -> Response:
-        text = printable(str(error))
-        return JSONResponse({"error": text, "needs_recount": text}, 422)
 
     @app.exception_handler(BusyError)
     def busy(_: Request, error: BusyError) -> Response:
@@ -117,7 +106,25 @@ def _tell_errors(app: FastAPI) -> None:
         return JSONResponse({"error": f"this is a defect of the program: {type(error).__name__}"}, 500)
 
 
-def _serve_page(app: FastAPI, static: Path) -> None:
+def _tell_errors_of_cases(app: FastAPI) -> None:
+    @app.exception_handler(StaleError)
+    def stale(request: Request, error: StaleError) -> Response:
+        folder = request.app.state.shared.places.case_folder(request.path_params["case_id"])
+        return JSONResponse({"error": printable(str(error)), "version": version_of(read_corrections(folder))}, 409)
+
+    @app.exception_handler(SignedOutError)
+    def signed_out(request: Request, error: SignedOutError) -> Response:
+        return stale(request, StaleError(str(error)))
+
+    @app.exception_handler(BeyondCountedError)
+    def beyond(_: Request, error: BeyondCountedError) -> Response:
+        text = printable(str(error))
+        return JSONResponse({"error": text, "needs_recount": text}, 422)
+
+
+def serve_page(app: FastAPI, static: Path) -> None:
+    """Answer with the page and its files."""
+
     @app.get("/", include_in_schema=False)
     def page() -> Response:
         index = static / "index.html"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -26,7 +28,9 @@ MOST_BODY_BYTES: Final = 2 * 2**20
 MOST_DIGITS: Final = 18
 """Of a length in bytes; more is nonsense."""
 
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+NO_CSRF: Final = "X-CSRF-Token is missing or wrong; GET /api/session tells it"
+
 _CSP: Final = "; ".join(
     (
         "default-src 'none'",
@@ -59,24 +63,22 @@ _NO_ENTRY: Final = (
 )
 
 
-class Guard:
-    """Lets in who holds a secret, and nobody under another host's name (against DNS rebinding).
+class Gate(ABC):
+    """What every server asks of a request: a host's name that is its own (against DNS rebinding), a size, a log.
 
     Parameters
     ----------
     app
         What answers.
-    keys
-        The secrets.
-    port
-        Port of the server: of the hosts' names that are let in, and of the cookie's, since browsers send cookies of
-        one port to all others.
+    hosts
+        Hosts' names, with port, that are let in.
     """
 
-    def __init__(self, app: ASGIApp, keys: Keys, port: int) -> None:
-        self._app, self._keys = app, keys
-        self._hosts = frozenset(f"{name}:{port}" for name in ("127.0.0.1", "localhost"))
-        self._cookie = f"ki67_{port}"
+    misdirected = "this server answers to 127.0.0.1 only"
+    more_headers: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+        self._app, self._hosts = app, frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -94,6 +96,8 @@ class Guard:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                for name, value in self.more_headers.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -117,13 +121,48 @@ class Guard:
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            return _problem(421, "this server answers to 127.0.0.1 only")
+            return problem(421, self.misdirected)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or len(length) > MOST_DIGITS:
-            return _problem(400, "content-length is no number")
+            return problem(400, "content-length is no number")
         if int(length) > MOST_BODY_BYTES:
-            return _problem(413, f"a request holds at most {MOST_BODY_BYTES // 2**20} MB")
-        session = self._keys.by_cookie(_cookie(headers, self._cookie))
+            return problem(413, f"a request holds at most {MOST_BODY_BYTES // 2**20} MB")
+        return self.admit(scope, headers)
+
+    @abstractmethod
+    def admit(self, scope: Scope, headers: Headers) -> Response | None:
+        """Answer of a request that is not let in; None where it is, its session then in ``scope["state"]``."""
+
+    def foreign(self, headers: Headers) -> Response | None:
+        """Answer of a request that another site's page makes; None where none does."""
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2].lower() not in self._hosts:
+            return problem(403, "the request comes from another site's page")
+        return None
+
+
+class Guard(Gate):
+    """Lets in who holds a secret.
+
+    Parameters
+    ----------
+    app
+        What answers.
+    keys
+        The secrets.
+    port
+        Port of the server: of the hosts' names that are let in, and of the cookie's, since browsers send cookies of
+        one port to all others.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Keys, port: int) -> None:
+        super().__init__(app, (f"{name}:{port}" for name in ("127.0.0.1", "localhost")))
+        self._keys = keys
+        self._cookie = f"ki67_{port}"
+
+    def admit(self, scope: Scope, headers: Headers) -> Response | None:
+        """Let in who holds a secret, by link, cookie or bearer."""
+        session = self._keys.by_cookie(cookie_of(headers, self._cookie))
         if scope["path"] == "/" and b"token=" in scope["query_string"]:
             return self._entered(scope, session)
         if session is None:
@@ -131,12 +170,12 @@ class Guard:
             if not isinstance(found, Session):
                 return self._unknown(scope) if found is None else found
             session = found
-        if scope["method"] not in _SAFE and session.by_cookie:
-            origin = headers.get("origin")
-            if origin is not None and origin.removeprefix("http://").lower() not in self._hosts:
-                return _problem(403, "the request comes from another site's page")
+        if scope["method"] not in SAFE and session.by_cookie:
+            foreign = self.foreign(headers)
+            if foreign is not None:
+                return foreign
             if headers.get("x-csrf-token") != session.csrf:
-                return _problem(403, "X-CSRF-Token is missing or wrong; GET /api/session tells it")
+                return problem(403, NO_CSRF)
         scope.setdefault("state", {})["session"] = session
         return None
 
@@ -144,7 +183,7 @@ class Guard:
         """Take a link's secret out of the address, and give the browser a cookie for it."""
         wait_s = self._keys.blocked_s()
         if session is None and wait_s:
-            return _too_many(wait_s)
+            return too_many(wait_s)
         token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[-1]
         name = None if session is not None else self._keys.enter(token)
         if session is None and name is None:
@@ -161,23 +200,31 @@ class Guard:
         if kind.lower() != "bearer":
             return None
         wait_s = self._keys.blocked_s()
-        return _too_many(wait_s) if wait_s else self._keys.by_bearer(token.strip())
+        return too_many(wait_s) if wait_s else self._keys.by_bearer(token.strip())
 
     def _unknown(self, scope: Scope) -> Response:
         if scope["path"] == "/":
             return HTMLResponse(_NO_ENTRY.format("It is not known here."), 401)
-        return _problem(401, "open the link that 'ki67 serve' printed", {"www-authenticate": "Bearer"})
+        return problem(401, "open the link that 'ki67 serve' printed", {"www-authenticate": "Bearer"})
 
 
-def _problem(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+def problem(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with a reason."""
     return JSONResponse({"error": text}, status, headers)
 
 
-def _too_many(wait_s: float) -> Response:
-    return _problem(429, "too many wrong secrets; wait a minute", {"retry-after": str(math.ceil(wait_s))})
+def too_many(wait_s: float) -> Response:
+    """Answer to who has tried too often."""
+    return problem(429, too_many_text("secrets"), {"retry-after": str(math.ceil(wait_s))})
 
 
-def _cookie(headers: Headers, name: str) -> str:
+def too_many_text(what: str) -> str:
+    """What is said to who has tried too often."""
+    return f"too many wrong {what}; wait a minute"
+
+
+def cookie_of(headers: Headers, name: str) -> str:
+    """Value of a cookie; empty where there is none."""
     try:
         morsel = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:

@@ -1,4 +1,4 @@
-"""Running the server on this machine's own address until it is stopped."""
+"""Running the servers until they are stopped: cases on this machine's own address, labelling projects on any."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Final
 import uvicorn
 
 from ki67.errors import FileError, UsageError
+from ki67.labelling.database import SETTINGS
 from ki67.server.app import create_app
+from ki67.server.labelling_app import create_labelling_app
+from ki67.server.labelling_state import LabellingState
+from ki67.server.reach import HOST, Reach
 from ki67.server.state import State
-
-HOST: Final = "127.0.0.1"
-"""Only this machine: to others a server needs accounts and encryption, which this one has not."""
 
 STOP_WITHIN_S: Final = 10
 
@@ -67,6 +68,59 @@ def serve(
         _Server(config, lambda: ready(url, state)).run(sockets=[listener])
 
 
+def is_project(folder: Path) -> bool:
+    """Whether a folder holds a labelling project."""
+    return (folder / SETTINGS).is_file()
+
+
+def serve_labelling(
+    folder: Path, port: int, ready: Callable[[str], None], reach: Reach | None = None, log: Path | None = None
+) -> None:
+    """Serve a labelling project to whoever has an account, and return when the server was stopped.
+
+    Parameters
+    ----------
+    folder
+        Of the project.
+    port
+        Port to listen at; 0 for any that is free.
+    ready
+        Called with the address as soon as the server answers.
+    reach
+        From where it is reached; this machine only by default.
+    log
+        File that gets one line of JSON for each request.
+
+    Raises
+    ------
+    LabellingError
+        Where the project cannot be opened.
+    UsageError
+        Where the port is in use, or passwords would go unencrypted.
+    """
+    reach = reach or Reach()
+    reach.require_encryption()
+    if log is not None:
+        _log_to(log)
+    encrypted = reach.certificate is not None
+    with _listening(port, reach.host) as listener:
+        port = int(listener.getsockname()[1])
+        state = LabellingState.of(folder, f"ki67_labelling_{port}", encrypted=encrypted)
+        config = uvicorn.Config(
+            create_labelling_app(state, reach.hosts(port)),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            timeout_graceful_shutdown=STOP_WITHIN_S,
+            ssl_certfile=reach.certificate,
+            ssl_keyfile=reach.key,
+        )
+        url = f"{'https' if encrypted else 'http'}://{reach.shown}:{port}/"
+        _Server(config, lambda: ready(url)).run(sockets=[listener])
+
+
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -78,15 +132,15 @@ class _Server(uvicorn.Server):
             self._ready()
 
 
-def _listening(port: int) -> socket.socket:
+def _listening(port: int, host: str = HOST) -> socket.socket:
     # With its protocol named, asyncio sends at once: without, each answer waits 40 ms for the browser's word.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
-        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had at {host} ({error.strerror})"
         raise UsageError(f"port {port} {reason}; name another with --port, or none for any that is free") from error
     return listener
 

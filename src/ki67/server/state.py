@@ -10,12 +10,12 @@ from pathlib import Path
 from ki67.server.catalogue import Catalogue
 from ki67.server.jobs import Jobs
 from ki67.server.keys import Keys
-from ki67.server.library import Library
+from ki67.server.library import EncodedTiles, Library
 from ki67.server.places import Places
 from ki67.server.slide_pool import SlidePool
 
 
-def _readers() -> ThreadPoolExecutor:
+def tile_readers() -> ThreadPoolExecutor:
     """Threads that read tiles: decoding leaves Python's lock, and more of them than cores only take turns."""
     return ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="tiles")
 
@@ -37,13 +37,18 @@ class State:
     library: Library
     catalogue: Catalogue
     jobs: Jobs
-    readers: ThreadPoolExecutor = field(default_factory=_readers)
+    readers: ThreadPoolExecutor = field(default_factory=tile_readers)
 
     @classmethod
     def of(cls, root: Path, slides: tuple[Path, ...] = ()) -> State:
         """Serve a folder."""
         places = Places(Path(os.path.realpath(root)), tuple(Path(os.path.realpath(one)) for one in slides))
         return cls(places, Keys(), Library(places, SlidePool()), Catalogue(places), Jobs(places))
+
+    @property
+    def encoded(self) -> EncodedTiles:
+        """Tiles as they were sent."""
+        return self.library.encoded
 
     def close(self) -> None:
         """End jobs and release files."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 from fastapi import Depends, Path, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from ki67.server.keys import Session
-from ki67.server.library import OpenCase
+from ki67.server.library import EncodedTiles, OpenCase
 from ki67.server.state import State
 
 T = TypeVar("T")
@@ -53,6 +54,29 @@ CLIENT_GONE: Final = 499
 """Nobody waits for the answer any more; it is never seen."""
 
 Number = Annotated[int, Path(ge=0, le=2**31)]
+
+
+class TileServer(Protocol):
+    """What it takes to answer with tiles."""
+
+    @property
+    def readers(self) -> ThreadPoolExecutor:
+        """Threads that read."""
+        ...
+
+    @property
+    def encoded(self) -> EncodedTiles:
+        """Tiles as they were sent."""
+        ...
+
+
+class TileReader(Protocol):
+    """Who asks for tiles: few at a time."""
+
+    @property
+    def reading(self) -> asyncio.Semaphore:
+        """Taken while a tile is read."""
+        ...
 
 
 def state_of(request: Request) -> State:
@@ -111,17 +135,19 @@ async def tile(request: Request, name: str, make: Callable[[], bytes], media_typ
     known = in_browser_for_ever(request, name)
     if known is not None:
         return known
-    state = state_of(request)
-    async with session_of(request).reading:
+    state: TileServer = request.app.state.shared
+    reader: TileReader = request.state.session
+    async with reader.reading:
         if await _gone(request):
             return Response(status_code=CLIENT_GONE)
-        data = await in_thread(request, lambda: state.library.encoded.get(name, make))
+        data = await in_thread(request, lambda: state.encoded.get(name, make))
     return picture(data, name, media_type)
 
 
 async def in_thread(request: Request, work: Callable[[], T]) -> T:
     """Do something that reads files, while others are answered."""
-    return await asyncio.get_running_loop().run_in_executor(state_of(request).readers, work)
+    state: TileServer = request.app.state.shared
+    return await asyncio.get_running_loop().run_in_executor(state.readers, work)
 
 
 async def _gone(request: Request) -> bool:

@@ -1,0 +1,126 @@
+"""Labels of a task: read, saved by version, under a lease that a window keeps."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path
+from pydantic import Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from ki67.labelling.desk import task_for
+from ki67.labelling.tables import Task
+from ki67.labelling.work import MOST_AT_ONCE, hold, labels_for, release, save
+from ki67.server.routes.office import Account, Body, Number, Office, Window
+
+router = APIRouter(prefix="/api/labelling/tasks/{number}", tags=["labels"])
+
+Uuid = Annotated[str, Path(pattern="^[0-9a-fA-F-]{36}$")]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="if-match",
+        description='The version it was made from, as "3"; "0" for a new label.',
+    ),
+]
+
+
+class LabelBody(Body):
+    """A class, and a GeoJSON geometry in µm of the slide's own frame."""
+
+    label: Annotated[str, Field(max_length=200)]
+    geometry: dict[str, Any]
+
+
+class Change(LabelBody):
+    """A label made from a version of it; 0 for a new one."""
+
+    uuid: Annotated[str, Field(max_length=40)]
+    version: Annotated[int, Field(ge=0, le=2**31)]
+    deleted: bool = False
+
+
+class Changes(Body):
+    """Changes that are all saved, or none."""
+
+    changes: Annotated[list[Change], Field(max_length=MOST_AT_ONCE)]
+
+
+class LeaseBody(Body):
+    """Whether the slide is taken over from another window of the same person."""
+
+    take_over: bool = False
+
+
+@router.get("/labels")
+def labels(number: Number, office: Office, account: Account) -> list[dict[str, Any]]:
+    """Answer with the labels as they stand, for whoever may see them now."""
+    with office.looking(account) as (db, by):
+        return labels_for(db, by, task_for(db, by, number))
+
+
+@router.post("/labels")
+def save_labels(body: Changes, number: Number, office: Office, account: Account, window: Window) -> dict[str, Any]:
+    """Save changes, all or none; 409 with both versions where somebody was quicker."""
+    with office.acting(account) as (db, by):
+        changes = [change.model_dump() for change in body.changes]
+        return {"labels": save(db, by, task_for(db, by, number), window, changes)}
+
+
+@router.put("/labels/{uuid}")
+def save_label(
+    body: LabelBody,
+    number: Number,
+    uuid: Uuid,
+    response: Response,
+    office: Office,
+    account: Account,
+    window: Window,
+    if_match: IfMatch = None,
+) -> dict[str, Any]:
+    """Save one label made from the version that ``If-Match`` names; 409 with both where another stands."""
+    change = {"uuid": uuid, "version": _version(if_match), **body.model_dump()}
+    with office.acting(account) as (db, by):
+        saved = save(db, by, task_for(db, by, number), window, [change])[0]
+    response.headers["etag"] = f'"{saved["version"]}"'
+    return saved
+
+
+@router.delete("/labels/{uuid}")
+def delete_label(
+    number: Number, uuid: Uuid, office: Office, account: Account, window: Window, if_match: IfMatch = None
+) -> dict[str, Any]:
+    """Delete one label of the version that ``If-Match`` names; the log keeps it."""
+    version = _version(if_match)
+    with office.acting(account) as (db, by):
+        task = task_for(db, by, number)
+        found = next((one for one in labels_for(db, by, task) if one["uuid"] == uuid.lower()), None)
+        if found is None:
+            raise HTTPException(404, "there is no such label")
+        return save(db, by, task, window, [{**found, "version": version, "deleted": True}])[0]
+
+
+@router.post("/lease")
+def keep_lease(body: LeaseBody, number: Number, office: Office, account: Account, window: Window) -> dict[str, float]:
+    """Take or keep the slide for this window; to be said again every ``heartbeat_s``."""
+    with office.acting(account) as (db, by):
+        return {"until": hold(db, by, task_for(db, by, number), window, take_over=body.take_over)}
+
+
+@router.delete("/lease")
+def give_lease_back(number: Number, office: Office, account: Account, window: Window) -> dict[str, bool]:
+    """Let others have the slide; what another window holds stays."""
+    with office.acting(account) as (db, by):
+        task: Task = task_for(db, by, number)
+        release(db, task, window)
+    return {"released": True}
+
+
+def _version(if_match: str | None) -> int:
+    if if_match is None:
+        raise HTTPException(428, "If-Match is missing: say which version the label was made from")
+    text = if_match.strip().strip('"')
+    if not text.isdecimal() or len(text) > 9:
+        raise HTTPException(422, "If-Match is no version")
+    return int(text)
