@@ -99,7 +99,7 @@ PIXEL_SIZE: Final = [
     count(1, "count --mpp 0.25 on 0.5", tif("f.tif"), NAMED, "refused, both named", "--mpp 0.25"),
     count(1, "count --mpp 1.0 on 0.5", tif("f.tif"), refused("\\b1\\b.*0\\.5|0\\.5.*\\b1\\b"), "refused, both named",
         "--mpp 1.0"),
-    count(1, "count --mpp 0.505 on 0.5", tif("f.tif"), same("crop", 0.05), "as without", "--mpp 0.505"),
+    count(1, "count --mpp 0.505 on 0.5", tif("f.tif"), same("crop", 0.1), "as without", "--mpp 0.505"),
     count(1, "--mpp-overrides-file", tif("f.tif"), (told("0\\.5"), no_index("0\\.5")), "counted, said",
         "--mpp 0.25 --mpp-overrides-file"),
     fault(1, "idc predict --mpp 1 on 0.5", "idc predict {small}/he.tif --mpp 1.0 --out {out}", refused("0\\.5"),

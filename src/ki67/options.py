@@ -57,6 +57,8 @@ class Options:
         Region file of the H&E (``score``) or of the Ki-67 slide (``count``); None finds the region.
     label
         Which label of the region file is counted; None takes IDC, or what other programs call it.
+    find_tumour
+        ``count`` without a region: outline the carcinoma where most nuclei are tumour cells, and count in it.
     mode
         Registration: ``rigid``, ``affine`` or ``deformable``.
     adjustment
@@ -90,6 +92,7 @@ class Options:
 
     regions: Path | None = None
     label: str | None = None
+    find_tumour: bool = False
     mode: RegistrationMode = RegistrationMode.deformable
     adjustment: Adjustment | None = None
     use_unaccepted_registration: bool = False

@@ -5,6 +5,7 @@ from ki67.cells.certainty import CERTAINTY_COLUMNS, judge_certainty
 from ki67.cells.channels import check_resolution
 from ki67.cells.detect import MARGIN_UM, CellDetection, detect_cells
 from ki67.cells.engine import DEFAULT_ENGINE, Engine, load_engine
+from ki67.cells.nests import NEST_COLUMNS, keep_within, tumour_nests
 from ki67.cells.quality import Appearance, appearance, judge_he, judge_ki67, wrong_order
 from ki67.cells.region_density import DENSITY_COLUMNS, judge_density
 from ki67.cells.sampling import is_field
@@ -16,6 +17,7 @@ __all__ = [
     "DEFAULT_ENGINE",
     "DENSITY_COLUMNS",
     "MARGIN_UM",
+    "NEST_COLUMNS",
     "PROVIDER",
     "Appearance",
     "CellDetection",
@@ -31,6 +33,8 @@ __all__ = [
     "judge_density",
     "judge_he",
     "judge_ki67",
+    "keep_within",
     "load_engine",
+    "tumour_nests",
     "wrong_order",
 ]

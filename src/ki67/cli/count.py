@@ -41,6 +41,12 @@ def count(
     regions: Annotated[
         Path | None, typer.Option("--regions", help="GeoJSON with regions on this slide; default: all tissue.")
     ] = None,
+    find_tumour: Annotated[
+        bool,
+        typer.Option(
+            "--find-tumour", help="Without --regions: outline the carcinoma where most nuclei are tumour cells."
+        ),
+    ] = False,
     label: Label = None,
     mpp: Mpp = None,
     mpp_overrides_file: MppOverridesFile = False,
@@ -64,9 +70,12 @@ def count(
     from ki67.pipeline import run_count
 
     begin(quiet=quiet)
+    if find_tumour and regions is not None:
+        raise typer.BadParameter("the regions are given: leave one of the two out", param_hint="--find-tumour")
     options = Options(
         regions=regions,
         label=label,
+        find_tumour=find_tumour,
         engine=engine,
         cell_model=cell_model,
         dab_threshold=dab_threshold,

@@ -25,7 +25,11 @@ from ki67.vocabulary import CLASSES, EXCLUSION_KINDS, UNREGISTERED
 
 
 def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options) -> None:
-    """Write the cell table of the region, or of all tissue where there is none, and what was left out of it."""
+    """Write the cell table of the region, or of all tissue where there is none, and what was left out of it.
+
+    Where the carcinoma is to be found on this slide itself, its outline is written too.
+    """
+    nests = options.find_tumour and region_file is None
     engine = cells.load_engine(options.engine, options.cell_model)
 
     def work() -> Summary:
@@ -39,6 +43,10 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
             dab_threshold=options.dab_threshold,
             keep_artefacts=options.keep_artefacts,
         )
+        if nests:
+            regions = cells.tumour_nests(found.read(cells.NEST_COLUMNS), ki67.slide.bounds_um)
+            found = cells.keep_within(found, regions, ki67.slide.bounds_um)
+            write_regions(case.path(REGIONS_KI67), regions, ki67.slide.frame)
         write_regions(case.path(EXCLUDED), excluded_regions(found.lost), ki67.slide.frame)
         return {
             "area_mm2": found.area_mm2,
@@ -60,9 +68,11 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         "dab_threshold": options.dab_threshold,
         "keep_artefacts": options.keep_artefacts,
         "region": region_file,
+        "nests": nests,
     }
+    outputs = (CELLS, EXCLUDED, *((REGIONS_KI67,) if nests else ()))
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage(COUNTED, 14, (CELLS, EXCLUDED)), parameters, reads, work, cells.PROVIDER)
+    case.run_stage(Stage(COUNTED, 15, outputs), parameters, reads, work, cells.PROVIDER)
 
 
 def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:
