@@ -12,7 +12,7 @@ from ki67.annotations import Region, Regions
 from ki67.domain import Verdict
 from ki67.errors import RegistrationError
 from ki67.registration import LocalBelief, PiecewiseTransform, Transform, carry_over
-from ki67.registration.belief import given_up_cells, judge_places, parts_of
+from ki67.registration.belief import cut_off_cells, given_up_cells, judge_places, parts_of
 from ki67.registration.images import Section
 from ki67.registration.local import compare
 from ki67.registration.pieces import Piece
@@ -73,6 +73,24 @@ def test_sections_that_share_little_lose_nothing_where_little_is_known() -> None
     assert not given_up_cells(support).any()
     # The same corner among structures that agree by 15 is another tissue.
     assert given_up_cells(np.where(support == 5.0, 15.0, support))[8:, 8:].all()
+
+
+def test_an_island_beyond_a_tear_must_speak_for_itself() -> None:
+    support = np.full((12, 12), 10.0)
+    tissue = np.ones((12, 12), bool)
+    gone = np.zeros_like(tissue)
+    gone[4:6] = True
+    support[:4] = np.nan
+    support[3, :2] = 2.4, 2.6  # all that can be asked of the island above
+    np.testing.assert_array_equal(cut_off_cells(support, tissue, gone), np.arange(12)[:, None] < np.full(12, 4))
+    support[3, :2] = 9.0
+    assert not cut_off_cells(support, tissue, gone).any()
+    # A piece of tissue of its own, from which nothing is gone, is none of this one's islands.
+    support[3, :2] = 2.5
+    gone[4], tissue[4] = False, False
+    assert not cut_off_cells(support, tissue, gone).any()
+    # Where nothing was given up nothing is cut off, however little is known.
+    assert not cut_off_cells(support, np.ones_like(tissue), np.zeros_like(tissue)).any()
 
 
 def test_a_region_without_doubt_is_carried_over_as_it_is() -> None:

@@ -168,6 +168,7 @@ def judge_places(
     shift_um = on_cells(np.hypot(*local_map(blocks).shifts_um.T), blocks, tissue.shape)
     agree = agreement_map(blocks, tissue.shape)
     given_up = _with_rim(given_up_cells(agree), tissue, np.isfinite(agree))
+    given_up |= cut_off_cells(agree, tissue, given_up | (lands < 0.5))
     # A mask at another resolution ends a pixel or two further out.
     adrift |= ndimage.binary_dilation(adrift, np.ones((3, 3)), RIM_PX) & ~f.tissue
     lost = as_multipolygon(shapely.union(outline_um(given_up, STRIDE_PX * mpp), outline_um(adrift, mpp)))
@@ -205,19 +206,47 @@ def agreement_map(blocks: Blocks, shape: tuple[int, ...]) -> NDArray[np.float64]
     return on_cells(found, blocks, shape)
 
 
+def _usual(support: NDArray[np.float64]) -> float | None:
+    """Support of the cells that confirm the map (median); None where none does."""
+    sure = support[np.isfinite(support) & (support >= CONFIRMED_SUPPORT)]
+    return float(np.median(sure)) if sure.size else None
+
+
 def given_up_cells(support: NDArray[np.float64]) -> Mask:
     """Cells whose structures agree much less than those of the pair's other cells, and no better than chance."""
-    known = np.isfinite(support)
-    sure = support[known & (support >= CONFIRMED_SUPPORT)]
-    if sure.size == 0:
+    usual = _usual(support)
+    if usual is None:
         return np.zeros(support.shape, bool)
-    usual = float(np.median(sure))
-    filled = np.where(known, support, np.inf)
+    filled = np.where(np.isfinite(support), support, np.inf)
     seeds = filled < min(CONFIRMED_SUPPORT, GIVEN_UP_SHARE * usual)
     zone = ndimage.binary_propagation(seeds, np.ones((3, 3)), mask=filled < GROWN_SHARE * usual)
     labels, count = ndimage.label(zone, np.ones((3, 3)))
     sizes = ndimage.sum_labels(seeds, labels, np.arange(1, count + 1))
     return np.asarray(np.isin(labels, 1 + np.flatnonzero(sizes >= LEAST_ZONE_CELLS)))
+
+
+def cut_off_cells(support: NDArray[np.float64], tissue: Mask, gone: Mask) -> Mask:
+    """Islands that are cut off by what is gone from their piece of tissue, and have nothing to say for themselves.
+
+    The map is continuous, so what hangs together with confirmed tissue shares its place. Beyond a tear it does not:
+    an island must agree by itself, or it is as lost as what lies between.
+    """
+    usual = _usual(support)
+    if usual is None or not gone.any():
+        return np.zeros(support.shape, bool)
+    around = np.ones((3, 3))
+    pieces, _ = ndimage.label(tissue, around)
+    islands, count = ndimage.label(tissue & ~gone, around)
+    torn = np.unique(pieces[gone & tissue])
+    cut = np.zeros(support.shape, bool)
+    for number in range(1, count + 1):
+        island = islands == number
+        agree = support[island & np.isfinite(support)]
+        if not np.isin(pieces[island][0], torn):
+            continue
+        if agree.size == 0 or float(np.median(agree)) < min(CONFIRMED_SUPPORT, GROWN_SHARE * usual):
+            cut |= island
+    return cut
 
 
 def _with_rim(given_up: Mask, tissue: Mask, known: Mask) -> Mask:
