@@ -1,10 +1,17 @@
 #!/usr/bin/env bash
-# All checks: style, types, one-way dependencies, tests. Needs the extras 'train', 'figures' and 'dev'.
+# All checks: style, types, one-way dependencies, tests. Needs the extras 'train', 'figures', 'serve' and 'dev'.
+# --fast leaves out the slow tests (tests/conftest.py names their files); further words go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")"
+lane=()
+if [ "${1:-}" = --fast ]; then
+  lane=(-m 'not slow')
+  shift
+fi
+mypy & types=$!
 ruff check .
 ruff format --check .
-mypy
 lint-imports
-# A file's tests stay together, since they share what is slow to make; the slowest files come first (tests/conftest.py).
-pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
+wait "$types"
+# A file's tests stay together, since they share what is slow to make; the slowest files come first.
+pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "${lane[@]}" "$@"

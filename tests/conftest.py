@@ -12,22 +12,42 @@ from typing import Any
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+if WORKER and hasattr(os, "sched_setaffinity"):
+    # Side by side each keeps to one processor, with all that it starts: threads that wait for one another's turn
+    # cost half of the time.
+    usable = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {usable[int(WORKER.removeprefix("gw")) % len(usable)]})
+os.environ.setdefault("OMP_NUM_THREADS", "1" if WORKER else "2")
 
 
-SLOWEST_FILES = (
-    "test_resume.py",
+SLOW_FILES = (
     "test_idc_example.py",
     "test_page.py",
-    "test_challenge.py",
+    "test_resume.py",
     "test_api.py",
+    "test_challenge.py",
+    "test_cells_training.py",
+    "test_simulate_pair.py",
+    "test_cohort_dask.py",
+    "test_cohort_running.py",
+    "test_registration_register.py",
+    "test_idc_training.py",
+    "test_idc_adaptation.py",
+    "test_server_running.py",
 )
-"""Begun first, so that no single file is still running when all else is over."""
+"""Files that train, start servers and browsers, or go the whole way; left out by ``-m "not slow"``.
+
+They are begun first, in this order, so that no single one is still running when all else is over.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the slowest files first; the order within a file stays."""
-    place = {name: number for number, name in enumerate(SLOWEST_FILES)}
+    """Mark the slow files and put them first; the order within a file stays."""
+    place = {name: number for number, name in enumerate(SLOW_FILES)}
+    for item in items:
+        if item.path.name in place:
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
@@ -38,6 +58,24 @@ def data() -> Path:
     folder = Path(os.environ.get("KI67_DATA", default))
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set KI67_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def simulated_pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of one small simulated pair of sections with its truth, made once for all workers; only to be read."""
+    from filelock import FileLock
+
+    from ki67.simulate.options import SimulationOptions
+    from ki67.simulate.pair import simulate_pair
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if WORKER else base) / "simulated_pair"
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "truth.json").exists():
+            simulate_pair(
+                folder, SimulationOptions(seed=11, size_mm=(1.4, 1.1), mpp=0.5, cells=900, index_percent=25)
+            )
     return folder
 
 

@@ -12,21 +12,17 @@ import pytest
 from ki67.annotations import read_regions
 from ki67.options import Options
 from ki67.pipeline import run_count
-from ki67.simulate.options import SimulationOptions
-from ki67.simulate.pair import simulate_pair
 from ki67.slides import PixelFrame, open_slide
 
 MPP = 0.5
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def picture(simulated_pair: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A piece of a simulated tumour whose right half is out of focus."""
     folder = tmp_path_factory.mktemp("exclusion")
-    options = SimulationOptions(seed=3, size_mm=(1.6, 1.2), mpp=MPP, cells=1500)
-    simulate_pair(folder, options)
-    with open_slide(folder / "ki67.tif") as slide:
-        regions = read_regions(folder / "ki67_regions.geojson", slide.frame)
+    with open_slide(simulated_pair / "ki67.tif") as slide:
+        regions = read_regions(simulated_pair / "ki67_regions.geojson", slide.frame)
         tumour = next(region for region in regions if region.label == "IDC").geometry
         centre = tumour.representative_point()
         left, top = int(centre.x / MPP) - 320, int(centre.y / MPP) - 240

@@ -12,17 +12,7 @@ from pathlib import Path
 import pytest
 from shapely.geometry import mapping, shape
 
-from ki67.simulate.options import SimulationOptions
-from ki67.simulate.pair import simulate_pair
-
 PATIENCE_S = 300
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pair")
-    simulate_pair(folder, SimulationOptions(seed=5, size_mm=(2.4, 1.8), mpp=0.5, cells=3000, index_percent=25))
-    return folder
 
 
 def command(pair: Path, case: Path) -> list[str]:
@@ -47,8 +37,8 @@ def kill_while_running(words: list[str], case: Path, stage: str) -> bool:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_killed_run_ends_with_the_same_score(pair: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+def test_a_killed_run_ends_with_the_same_score(simulated_pair: Path, tmp_path: Path) -> None:
+    pair, whole, killed = simulated_pair, tmp_path / "whole", tmp_path / "killed"
     subprocess.run(command(pair, whole), check=True, stdout=subprocess.DEVNULL)
 
     hit = [kill_while_running(command(pair, killed), killed, stage) for stage in ("idc", "cells")]

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,14 @@ def small(**changes):
     return NetworkOptions(**{"steps": 60, "crop_px": 96, "crops_per_group": 4, "save_every": 20, **changes})
 
 
+@pytest.fixture
+def small_crops(monkeypatch):
+    """Let the command train on crops of an eighth of the usual area."""
+    from ki67.cells import network_training
+
+    monkeypatch.setattr(network_training, "NetworkOptions", partial(network_training.NetworkOptions, crop_px=96))
+
+
 def test_a_network_trained_on_a_few_drawn_fields_counts_another(fields, tmp_path, save):
     from ki67.cells.recipe import FieldSet, train_cells
 
@@ -54,8 +63,8 @@ def test_a_network_trained_on_a_few_drawn_fields_counts_another(fields, tmp_path
         out,
         "network",
         {"name": "own"},
-        network=small(steps=150),
-        fold_steps=40,
+        network=small(steps=150, widths=(8, 16, 24, 32, 48)),
+        fold_steps=20,
         folds=2,
     )
     assert card["engine"] == "network"
@@ -311,7 +320,7 @@ def test_simulated_fields_are_learnt_from_in_every_part_and_judged_in_none():
     assert assign_folds(some, 2) == [0, 0, 1, 1]
 
 
-def test_going_on_from_a_model_that_has_seen_the_fields_is_told(fields, tmp_path, ki67):
+def test_going_on_from_a_model_that_has_seen_the_fields_is_told(fields, tmp_path, ki67, small_crops):
     from ki67.cells.network import SHIPPED_NETWORK
 
     first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
@@ -335,7 +344,7 @@ def test_a_forest_refuses_fields_that_do_not_tell_tumour_cells(tmp_path):
         train_cells([FieldSet("glioma", tmp_path)], tmp_path / "own.onnx", "forest", CARD)
 
 
-def test_the_command_goes_on_from_the_shipped_network(fields, tmp_path, ki67):
+def test_the_command_goes_on_from_the_shipped_network(fields, tmp_path, ki67, small_crops):
     out = tmp_path / "own.onnx"
     arguments = ["--set", f"points={fields}", "--start", "shipped", "--steps", "10", "--folds", "2"]
     outcome = ki67("cells", "train", out, *arguments, "--mpp", MPP, "--json", "--quiet")

@@ -13,19 +13,10 @@ import pytest
 from PIL import Image
 
 from framed_slides import write_scn
-from ki67.simulate.options import SimulationOptions
-from ki67.simulate.pair import simulate_pair
 from ki67.slides import open_slide, write_pyramid
 
 Run = Callable[..., Any]
 PER_SLIDE = {"reader", "levels", "mpp", "mpp_source", "stain", "tissue_mm2", "pieces", "focus", "nuclear_radius_um"}
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pair")
-    simulate_pair(folder, SimulationOptions(seed=11, size_mm=(1.4, 1.1), mpp=0.5, cells=900, index_percent=25))
-    return folder
 
 
 def brown_and_blue(size: int = 480) -> Any:
@@ -42,8 +33,10 @@ def said(outcome: Any) -> str:
     return str(line).removeprefix("ki67: error: ")
 
 
-def test_a_good_pair_is_usable_and_told_in_one_screen(ki67: Run, pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = ki67("check", pair / "he.tif", pair / "ki67.tif", "--json", "--quiet").json
+def test_a_good_pair_is_usable_and_told_in_one_screen(
+    ki67: Run, simulated_pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = ki67("check", simulated_pair / "he.tif", simulated_pair / "ki67.tif", "--json", "--quiet").json
 
     assert (found["usable"], found["problems"]) == (True, [])
     he, brown = found["slides"]
@@ -57,27 +50,29 @@ def test_a_good_pair_is_usable_and_told_in_one_screen(ki67: Run, pair: Path, mon
 
     for columns in (80, 120):
         monkeypatch.setenv("COLUMNS", str(columns))
-        screen = ki67("check", pair / "he.tif", pair / "ki67.tif", "--quiet").stdout.splitlines()
+        screen = ki67("check", simulated_pair / "he.tif", simulated_pair / "ki67.tif", "--quiet").stdout.splitlines()
         assert len(screen) <= 24
         assert max(map(len, screen)) <= columns
         assert screen[-1] == "usable with 'ki67 score'"
 
 
-def test_one_slide_is_judged_as_what_it_looks_like(ki67: Run, pair: Path) -> None:
+def test_one_slide_is_judged_as_what_it_looks_like(ki67: Run, simulated_pair: Path) -> None:
     for name, role, purpose in (
         ("he.tif", "he", "as the H&E slide of 'ki67 score'"),
         ("ki67.tif", "ki67", "with 'ki67 count'"),
     ):
-        (slide,) = ki67("check", pair / name, "--json", "--quiet").json["slides"]
+        (slide,) = ki67("check", simulated_pair / name, "--json", "--quiet").json["slides"]
         assert slide["role"] == role
-        assert ki67("check", pair / name, "--quiet").stdout.splitlines()[-1] == f"usable {purpose}"
+        assert ki67("check", simulated_pair / name, "--quiet").stdout.splitlines()[-1] == f"usable {purpose}"
 
 
-def test_score_and_check_refuse_a_pair_in_the_same_words(ki67: Run, pair: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copy(pair / "ki67.tif", tmp_path / "copy.tif"))
+def test_score_and_check_refuse_a_pair_in_the_same_words(ki67: Run, simulated_pair: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copy(simulated_pair / "ki67.tif", tmp_path / "copy.tif"))
     for number, (he, other) in enumerate((("ki67.tif", "he.tif"), ("he.tif", "he.tif"), ("ki67.tif", copy))):
-        found = ki67("check", pair / he, pair / other, "--json", "--quiet")
-        scored = ki67("score", pair / he, pair / other, "--out", tmp_path / str(number), "--quiet")
+        found = ki67("check", simulated_pair / he, simulated_pair / other, "--json", "--quiet")
+        scored = ki67(
+            "score", simulated_pair / he, simulated_pair / other, "--out", tmp_path / str(number), "--quiet"
+        )
         assert (found.code, found.json["usable"], scored.code) == (0, False, 1)
         assert found.json["problems"] == [said(scored)]
 
@@ -119,9 +114,9 @@ def test_a_size_that_overrides_the_file_is_told(ki67: Run, tmp_path: Path) -> No
     assert found["slides"][0]["mpp_of_file"].startswith("0.25 µm")
 
 
-def test_what_is_no_slide_at_all_is_an_error(ki67: Run, pair: Path, tmp_path: Path) -> None:
+def test_what_is_no_slide_at_all_is_an_error(ki67: Run, simulated_pair: Path, tmp_path: Path) -> None:
     (tmp_path / "text.svs").write_text("no slide")
-    for words in ((tmp_path / "text.svs",), (pair / "he.tif", tmp_path / "missing.tif")):
+    for words in ((tmp_path / "text.svs",), (simulated_pair / "he.tif", tmp_path / "missing.tif")):
         outcome = ki67("check", *words, "--json", "--quiet")
         assert outcome.code == 1
         assert outcome.stdout == ""
@@ -133,14 +128,14 @@ def test_a_slide_that_qupath_crops_tells_where_it_counts_from(ki67: Run, tmp_pat
     assert "QuPath      counts pixels from (300, 200)" in ki67("check", tmp_path / "slide.scn", "--quiet").stdout
 
 
-def test_wrong_usage_is_told(ki67: Run, pair: Path) -> None:
-    assert ki67("check", pair / "he.tif", pair / "ki67.tif", "--mpp", "0.5").code == 2
-    assert ki67("check", pair / "he.tif", "--ki67-mpp", "0.5").code == 2
+def test_wrong_usage_is_told(ki67: Run, simulated_pair: Path) -> None:
+    assert ki67("check", simulated_pair / "he.tif", simulated_pair / "ki67.tif", "--mpp", "0.5").code == 2
+    assert ki67("check", simulated_pair / "he.tif", "--ki67-mpp", "0.5").code == 2
 
 
-def test_a_check_writes_nothing_and_closes_its_files(pair: Path, ki67: Run) -> None:
-    before = sorted(pair.rglob("*"))
-    ki67("check", pair / "he.tif", pair / "ki67.tif", "--quiet")
-    assert sorted(pair.rglob("*")) == before
-    with open_slide(pair / "he.tif") as slide:
+def test_a_check_writes_nothing_and_closes_its_files(simulated_pair: Path, ki67: Run) -> None:
+    before = sorted(simulated_pair.rglob("*"))
+    ki67("check", simulated_pair / "he.tif", simulated_pair / "ki67.tif", "--quiet")
+    assert sorted(simulated_pair.rglob("*")) == before
+    with open_slide(simulated_pair / "he.tif") as slide:
         assert slide.warnings == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,17 @@ from shapely.geometry.base import BaseGeometry
 
 from ki67.annotations import Region, Regions, read_regions, write_regions
 from ki67.geometry import as_multipolygon
-from ki67.simulate.options import SimulationOptions
-from ki67.simulate.pair import simulate_pair
 from ki67.slides import open_slide, tissue_mask
 
 Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def section(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def section(simulated_pair: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Ki-67 section beside which ``elsewhere.geojson`` outlines its tissue without the carcinoma."""
     folder = tmp_path_factory.mktemp("section")
-    simulate_pair(folder, SimulationOptions(seed=11, size_mm=(1.4, 1.1), mpp=0.5, cells=900, index_percent=25))
+    for name in ("ki67.tif", "ki67_regions.geojson"):
+        shutil.copy(simulated_pair / name, folder)
     with open_slide(folder / "ki67.tif") as slide:
         drawn = read_regions(folder / "ki67_regions.geojson", slide.frame).with_label("IDC").union()
         elsewhere = tissue_mask(slide).geometry.difference(drawn.buffer(60))

@@ -11,17 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ki67.simulate.options import SimulationOptions
-from ki67.simulate.pair import simulate_pair
-
 Run = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pair")
-    simulate_pair(folder, SimulationOptions(seed=11, size_mm=(1.4, 1.1), mpp=0.5, cells=900, index_percent=25))
-    return folder
 
 
 def score_of(case: Path) -> dict[str, Any]:
@@ -29,10 +19,10 @@ def score_of(case: Path) -> dict[str, Any]:
     return score
 
 
-def test_a_count_of_an_he_slide_has_counts_and_no_index(ki67: Run, pair: Path, tmp_path: Path) -> None:
+def test_a_count_of_an_he_slide_has_counts_and_no_index(ki67: Run, simulated_pair: Path, tmp_path: Path) -> None:
     case = tmp_path / "case"
 
-    outcome = ki67("count", pair / "he.tif", "--out", case, "--quiet")
+    outcome = ki67("count", simulated_pair / "he.tif", "--out", case, "--quiet")
 
     score = score_of(case)
     assert outcome.code == 0
@@ -46,10 +36,10 @@ def test_a_count_of_an_he_slide_has_counts_and_no_index(ki67: Run, pair: Path, t
     assert 'role="alert">No index is given' in (case / "report.html").read_text(encoding="utf-8")
 
 
-def test_who_insists_gets_the_number_and_the_doubt(ki67: Run, pair: Path, tmp_path: Path) -> None:
+def test_who_insists_gets_the_number_and_the_doubt(ki67: Run, simulated_pair: Path, tmp_path: Path) -> None:
     case = tmp_path / "case"
 
-    outcome = ki67("count", pair / "he.tif", "--out", case, "--quiet", "--use-unusable-stain")
+    outcome = ki67("count", simulated_pair / "he.tif", "--out", case, "--quiet", "--use-unusable-stain")
 
     score = score_of(case)
     assert outcome.stdout.startswith("Ki-67 index: ")
@@ -59,10 +49,10 @@ def test_who_insists_gets_the_number_and_the_doubt(ki67: Run, pair: Path, tmp_pa
     assert 'role="alert">This index was insisted upon' in (case / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_good_ki67_slide_is_judged_usual_and_has_an_index(ki67: Run, pair: Path, tmp_path: Path) -> None:
+def test_a_good_ki67_slide_is_judged_usual_and_has_an_index(ki67: Run, simulated_pair: Path, tmp_path: Path) -> None:
     case = tmp_path / "case"
 
-    outcome = ki67("count", pair / "ki67.tif", "--out", case, "--quiet", "--json")
+    outcome = ki67("count", simulated_pair / "ki67.tif", "--out", case, "--quiet", "--json")
 
     assert outcome.json["index_percent"] == pytest.approx(25, abs=5)
     assert outcome.json["domain"]["checks"]["stain"]["verdict"] == "usual"
@@ -71,8 +61,12 @@ def test_a_good_ki67_slide_is_judged_usual_and_has_an_index(ki67: Run, pair: Pat
     assert 'role="alert">No index' not in page
 
 
-def test_swapped_slides_are_refused_before_anything_is_searched(ki67: Run, pair: Path, tmp_path: Path) -> None:
-    outcome = ki67("score", pair / "ki67.tif", pair / "he.tif", "--out", tmp_path / "case", "--quiet")
+def test_swapped_slides_are_refused_before_anything_is_searched(
+    ki67: Run, simulated_pair: Path, tmp_path: Path
+) -> None:
+    outcome = ki67(
+        "score", simulated_pair / "ki67.tif", simulated_pair / "he.tif", "--out", tmp_path / "case", "--quiet"
+    )
 
     assert outcome.code == 1
     assert len(outcome.stderr.strip().splitlines()) == 1
@@ -81,8 +75,10 @@ def test_swapped_slides_are_refused_before_anything_is_searched(ki67: Run, pair:
     assert not (tmp_path / "case" / "idc").exists()
 
 
-def test_one_slide_given_twice_is_refused(ki67: Run, pair: Path, tmp_path: Path) -> None:
-    outcome = ki67("score", pair / "he.tif", pair / "he.tif", "--out", tmp_path / "case", "--quiet")
+def test_one_slide_given_twice_is_refused(ki67: Run, simulated_pair: Path, tmp_path: Path) -> None:
+    outcome = ki67(
+        "score", simulated_pair / "he.tif", simulated_pair / "he.tif", "--out", tmp_path / "case", "--quiet"
+    )
 
     assert outcome.code == 1
     assert "one and the same" in outcome.stderr
