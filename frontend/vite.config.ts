@@ -7,8 +7,10 @@ function licences(): Plugin {
     name: "licences",
     apply: "build",
     generateBundle() {
-      const source = readFileSync("node_modules/openseadragon/LICENSE.txt");
-      this.emitFile({ type: "asset", fileName: "assets/openseadragon-LICENSE.txt", source });
+      for (const [name, file] of [["openseadragon", "LICENSE.txt"], ["clipper2-ts", "LICENSE"]] as const) {
+        const source = readFileSync(`node_modules/${name}/${file}`);
+        this.emitFile({ type: "asset", fileName: `assets/${name}-LICENSE.txt`, source });
+      }
     },
   };
 }

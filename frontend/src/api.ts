@@ -8,9 +8,24 @@ export type Label = "other" | "negative" | "positive";
 export const LABELS: readonly Label[] = ["other", "positive", "negative"];
 
 export interface Session {
-  csrf: string;
-  name: string | null;
+  csrf: string | null;
   version: string;
+  /** In the viewer: who corrects. */
+  name?: string | null;
+  /** Whether a labelling project is served. */
+  labelling?: boolean;
+  /** In a labelling project: who is logged in. */
+  person?: Me | null;
+}
+
+export type Role = "labeller" | "leader" | "reviewer" | "quality" | "trainer" | "administrator";
+
+export interface Me {
+  person: number;
+  name: string;
+  role: Role;
+  group: string | null;
+  trained: boolean;
 }
 
 export type Range = [number, number];
@@ -249,20 +264,22 @@ export class Refusal extends Error {
   constructor(
     readonly status: number,
     message: string,
+    /** All that was answered, where it was JSON. */
+    readonly told: Record<string, unknown> = {},
   ) {
     super(message);
   }
 }
 
-let session: Session = { csrf: "", name: null, version: "" };
+let session: Session = { csrf: "", version: "" };
 
 export async function begin(): Promise<Session> {
   session = await get<Session>("session");
   return session;
 }
 
-export function get<T>(path: string, signal?: AbortSignal): Promise<T> {
-  return request(path, signal ? { signal } : {}).then((answer) => answer.json() as Promise<T>);
+export function get<T>(path: string, signal?: AbortSignal, headers: Record<string, string> = {}): Promise<T> {
+  return request(path, signal ? { headers, signal } : { headers }).then((answer) => answer.json() as Promise<T>);
 }
 
 export async function bytes(path: string, signal?: AbortSignal): Promise<{ data: ArrayBuffer; headers: Headers }> {
@@ -270,9 +287,9 @@ export async function bytes(path: string, signal?: AbortSignal): Promise<{ data:
   return { data: await answer.arrayBuffer(), headers: answer.headers };
 }
 
-export function post<T>(path: string, body: unknown, signal?: AbortSignal, method = "POST"): Promise<T> {
-  const headers = { "Content-Type": "application/json", "X-CSRF-Token": session.csrf };
-  const init: RequestInit = { method, headers, body: JSON.stringify(body) };
+export function post<T>(path: string, body: unknown, signal?: AbortSignal, method = "POST", more: Record<string, string> = {}, keepalive = false): Promise<T> {
+  const headers = { "Content-Type": "application/json", "X-CSRF-Token": session.csrf ?? "", ...more };
+  const init: RequestInit = { method, headers, body: JSON.stringify(body), keepalive };
   return request(path, signal ? { ...init, signal } : init).then((answer) => answer.json() as Promise<T>);
 }
 
@@ -285,17 +302,22 @@ async function request(path: string, init: RequestInit): Promise<Response> {
     throw new Refusal(0, "The server does not answer. Is 'ki67 serve' still running?");
   }
   if (answer.ok) return answer;
-  throw new Refusal(answer.status, await reasonOf(answer));
+  const told = await toldBy(answer);
+  throw new Refusal(answer.status, reasonOf(answer, told), told);
 }
 
-async function reasonOf(answer: Response): Promise<string> {
-  if (answer.status === 401) return "Not signed in: open the link that 'ki67 serve' printed.";
+async function toldBy(answer: Response): Promise<Record<string, unknown>> {
   try {
-    const told = (await answer.json()) as { error?: string };
-    if (told.error) return told.error;
+    return (await answer.json()) as Record<string, unknown>;
   } catch {
     // Not ours: the status says what there is to say.
+    return {};
   }
+}
+
+function reasonOf(answer: Response, told: Record<string, unknown>): string {
+  if (answer.status === 401 && !session.labelling) return "Not signed in: open the link that 'ki67 serve' printed.";
+  if (typeof told["error"] === "string" && told["error"]) return told["error"];
   return `The server answered ${answer.status} ${answer.statusText}`.trim();
 }
 

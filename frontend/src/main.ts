@@ -10,6 +10,7 @@ import { percent } from "./format";
 import { Gallery } from "./gallery_page";
 import { help } from "./help";
 import { listenToKeys, onKeys } from "./keys";
+import { LabellingApp } from "./labelling/app";
 import { ListPage } from "./list_page";
 import { address, parse, type Page, type Route } from "./route";
 import { wholeScreen } from "./view_bar";
@@ -126,8 +127,9 @@ async function main(): Promise<void> {
   const root = document.getElementById("app");
   if (!root) return;
   try {
-    await begin();
-    new App().start(root);
+    const session = await begin();
+    if (session.labelling) await LabellingApp.start(root, session.person);
+    else new App().start(root);
   } catch (error) {
     fill(root, h("p", { class: "waiting error" }, icon("warn"), error instanceof Error ? error.message : String(error)));
   }

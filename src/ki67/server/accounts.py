@@ -40,7 +40,7 @@ class AccountSession:
     csrf
         What requests that change something carry, so that another site's page cannot make them.
     name
-        Digest of what the cookie says: tells this session from others in leases without giving it away.
+        Digest of what the cookie says, by which it is found.
     """
 
     person: int

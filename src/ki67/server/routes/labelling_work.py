@@ -55,6 +55,8 @@ def project(office: Office, account: Account) -> dict[str, Any]:
     with office.looking(account) as (db, _):
         found = the_project(db)
         return {
+            # Tells what a browser keeps for this project from what it keeps for others on the same address.
+            "id": f"{found.created:.6f}",
             "name": found.name,
             "kind": found.kind,
             "classes": found.classes,

@@ -69,8 +69,8 @@ def window_of(
         str, Header(alias="x-window", pattern="^[0-9a-zA-Z-]{8,64}$", description="Tells windows of a browser apart.")
     ],
 ) -> str:
-    """Name of the session and of the window that asks: a lease is of both."""
-    return f"{account_of(request).name[:32]} {window}"
+    """Name of the person and of the window that asks: a lease is of both, and outlives a session that ended."""
+    return f"{account_of(request).person} {window}"
 
 
 Office = Annotated[LabellingState, Depends(office_of)]
