@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.calibration import Curve, probability
-from ki67.cells.crops import NetworkField
-from ki67.cells.matching import match
 from ki67.cells.network import load_network, maps_of
 from ki67.cells.peaks import Peaks, find_peaks, tumour_labels
-from ki67.cells.recipe import calibrate, places_um, read_labels, read_pixels
+from ki67.cells.score_curves import Curve, probability
 from ki67.evaluation.calibration import calibration_error
+from ki67.fields.matching import match
 from ki67.files import write_json
+from ki67.learning.cells.crops import NetworkField
+from ki67.learning.cells.recipe import calibrate, places_um, read_labels, read_pixels
 from ki67.vocabulary import CLASSES, NEGATIVE, POSITIVE
 from train_cells_network import validation_sets
 

@@ -27,14 +27,14 @@ from numpy.typing import NDArray
 
 from cells_sources import counts, f1, index_mae_points
 from ki67.cells.channels import WORKING_MPP
-from ki67.cells.crops import NetworkField
-from ki67.cells.folds import assign_folds
 from ki67.cells.network import load_network, maps_of
-from ki67.cells.network_training import NetworkOptions, crops_of, train_network
 from ki67.cells.peaks import Peaks, find_peaks
-from ki67.cells.recipe import NETWORK_STEPS, FieldSet, network_counts, peaks_of, read_labels, read_pixels
-from ki67.cells.thresholds import choose_thresholds
 from ki67.files import write_json
+from ki67.learning.cells.crops import NetworkField
+from ki67.learning.cells.cross_validation import assign_folds
+from ki67.learning.cells.network_training import NetworkOptions, crops_of, train_network
+from ki67.learning.cells.recipe import NETWORK_STEPS, FieldSet, network_counts, peaks_of, read_labels, read_pixels
+from ki67.learning.cells.thresholds import choose_thresholds
 from ki67.progress import configure, message
 from ki67.vocabulary import TUMOUR_CLASSES
 from train_cells_network import (

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cells_sources import counts, f1, index_mae_points
-from ki67.cells.crops import NetworkField
 from ki67.cells.network import MOST_LIGHT, NetworkModel, load_network, maps_of, transmitted
 from ki67.cells.peaks import find_peaks
-from ki67.cells.recipe import read_labels, read_pixels
 from ki67.cells.stains import estimate_background
+from ki67.learning.cells.crops import NetworkField
+from ki67.learning.cells.recipe import read_labels, read_pixels
 from ki67.light import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN
 from ki67.progress import configure
 from train_cells_network import validation_sets

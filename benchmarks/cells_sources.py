@@ -20,13 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from ki67.cells import load_engine
-from ki67.cells.crops import NetworkField
-from ki67.cells.matching import count_matches
-from ki67.cells.network_training import NetworkOptions, crops_of, train_network
 from ki67.cells.peaks import Peaks, tumour_labels
-from ki67.cells.recipe import NETWORK_STEPS, FieldSet, peaks_of, places_um, read_labels, read_pixels
 from ki67.evaluation.cells import evaluate_cells
+from ki67.fields.matching import count_matches
 from ki67.files import write_json
+from ki67.learning.cells.crops import NetworkField
+from ki67.learning.cells.network_training import NetworkOptions, crops_of, train_network
+from ki67.learning.cells.recipe import NETWORK_STEPS, FieldSet, peaks_of, places_um, read_labels, read_pixels
 from ki67.progress import configure
 from ki67.vocabulary import CLASSES
 from train_cells_network import data_root, draw_sections, training_sets, validation_sets

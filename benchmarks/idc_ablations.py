@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from idc_adaptation import by_patient
+from ki67.fields.metrics import rank_auc
+from ki67.fields.patches import read_patches
 from ki67.files import write_json
-from ki67.idc.checkpoint import TrainingOptions
-from ki67.idc.dataset import read_patches
-from ki67.idc.metrics import rank_auc
-from ki67.idc.recipe import INDEX, split_rows
-from ki67.idc.training import PatchSet, predict_margins, train
+from ki67.learning.idc.checkpoint import TrainingOptions
+from ki67.learning.idc.recipe import INDEX, split_rows
+from ki67.learning.idc.training import PatchSet, predict_margins, train
 
 EPOCHS = 5
 DRAWS = 1000

@@ -23,13 +23,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from ki67.fields.metrics import rank_auc
+from ki67.fields.patches import PatchRow, load_pixels, read_patches
 from ki67.files import write_json
-from ki67.idc import IdcModel, PatchRow, load_model, load_pixels, read_patches
-from ki67.idc.adaptation import AdaptOptions, adapt_adversarial, adapt_statistics, load_network
-from ki67.idc.augment import HE_STAINS
-from ki67.idc.metrics import rank_auc
-from ki67.idc.network import InceptionV1
-from ki67.idc.training import PatchSet, predict_margins
+from ki67.idc import IdcModel, load_model
+from ki67.learning.idc.adaptation import AdaptOptions, adapt_adversarial, adapt_statistics, load_network
+from ki67.learning.idc.augment import HE_STAINS
+from ki67.learning.idc.network import InceptionV1
+from ki67.learning.idc.training import PatchSet, predict_margins
 
 LIGHTEST = 0.15
 """Optical density from which pixels count as stained (Macenko et al. 2009)."""

@@ -30,9 +30,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ki67.evaluation.idc import summarise
+from ki67.fields.metrics import best_threshold
+from ki67.fields.patches import load_pixels, read_patches
 from ki67.files import write_json
-from ki67.idc import load_model, load_pixels, read_patches
-from ki67.idc.metrics import best_threshold
+from ki67.idc import load_model
 
 PERCENTILES = (5, 25, 75, 95)
 RADII = (1, 2, 4)

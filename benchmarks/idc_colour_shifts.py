@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ki67.idc import load_model, load_pixels, read_patches
-from ki67.idc.metrics import rank_auc
+from ki67.fields.metrics import rank_auc
+from ki67.fields.patches import load_pixels, read_patches
+from ki67.idc import load_model
 from ki67.light import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN, WHITE, optical_density
 
 Pixels = NDArray[np.uint8]

@@ -20,12 +20,12 @@ import torch
 from scipy.special import expit
 
 from ki67.evaluation.idc import summarise
+from ki67.fields.metrics import best_threshold, cross_fitted_balanced_accuracy, rank_auc
+from ki67.fields.patches import PatchRow, read_patches
 from ki67.files import atomic_path, write_json
-from ki67.idc.checkpoint import options_for
-from ki67.idc.dataset import PatchRow, read_patches
-from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, rank_auc
-from ki67.idc.recipe import INDEX
-from ki67.idc.training import PatchSet, predict_margins, train
+from ki67.learning.idc.checkpoint import options_for
+from ki67.learning.idc.recipe import INDEX
+from ki67.learning.idc.training import PatchSet, predict_margins, train
 from ki67.vocabulary import IdcArchitecture
 
 SHIPPED = IdcArchitecture.efficientnet_lite0

@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from idc_ablations import difference
-from ki67.checkpoints import load_checkpoint, save_checkpoint
+from ki67.fields.metrics import rank_auc
+from ki67.fields.patches import read_patches
 from ki67.files import write_json
-from ki67.idc.augment import AugmentOptions, augment
-from ki67.idc.checkpoint import TrainingOptions
-from ki67.idc.dataset import read_patches
-from ki67.idc.metrics import rank_auc
-from ki67.idc.network import InceptionV1, normalise
-from ki67.idc.recipe import INDEX, split_rows
-from ki67.idc.training import PatchSet, predict_margins, rate_at, train
+from ki67.learning.checkpoints import load_checkpoint, save_checkpoint
+from ki67.learning.idc.augment import AugmentOptions, augment
+from ki67.learning.idc.checkpoint import TrainingOptions
+from ki67.learning.idc.network import InceptionV1, normalise
+from ki67.learning.idc.recipe import INDEX, split_rows
+from ki67.learning.idc.training import PatchSet, predict_margins, rate_at, train
 from ki67.progress import configure, track
 
 BEFORE, AFTER = 6, 3

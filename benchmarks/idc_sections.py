@@ -16,8 +16,9 @@ import matplotlib as mpl
 import numpy as np
 
 from ki67.evaluation.idc_sections import Section, SectionResult, assemble, evaluate_section
+from ki67.fields.patches import read_patches
 from ki67.files import write_json
-from ki67.idc import load_model, read_patches
+from ki67.idc import load_model
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from idc_adaptation import by_patient, compare, load, macenko, select
+from ki67.fields.patches import INDEX_FILE, read_patches
 from ki67.files import write_json
-from ki67.idc import load_model, read_patches
-from ki67.idc.checkpoint import TrainingOptions
-from ki67.idc.dataset import INDEX_FILE
-from ki67.idc.recipe import finish, make_card
-from ki67.idc.training import PatchSet, train
+from ki67.idc import load_model
+from ki67.learning.idc.checkpoint import TrainingOptions
+from ki67.learning.idc.recipe import finish, make_card
+from ki67.learning.idc.training import PatchSet, train
 
 SEED = 2020
 PATCHES_FOR_STAIN = 60

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from ki67.evaluation.idc import summarise
+from ki67.fields.metrics import best_threshold, cross_fitted_balanced_accuracy, rank_auc
+from ki67.fields.patches import INDEX_FILE, PatchRow, load_pixels, read_patches
 from ki67.files import write_json
-from ki67.idc import SHIPPED_MODEL, ModelCard, PatchRow, load_model, load_pixels, read_patches
-from ki67.idc.dataset import INDEX_FILE
-from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, rank_auc
+from ki67.idc import SHIPPED_MODEL, ModelCard, load_model
 from ki67.idc.model import IdcModel
-from ki67.idc.recipe import fit_surroundings
 from ki67.idc.surroundings import Surroundings
+from ki67.learning.idc.recipe import fit_surroundings
 
 NEIGHBOURS = (4, 8, 12, 24)
 REACHES_UM = (800.0, 1200.0, 1600.0, 2400.0)

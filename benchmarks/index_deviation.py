@@ -19,9 +19,9 @@ import numpy as np
 from ki67.cells.engine import NetworkEngine
 from ki67.cells.index_deviation import fit_index_deviation
 from ki67.cells.network import SHIPPED_NETWORK, load_network
-from ki67.cells.recipe import read_labels
-from ki67.cells.unseen import UnseenField, count_fields, describe_unseen, patient_indices
 from ki67.files import write_json
+from ki67.learning.cells.recipe import read_labels
+from ki67.learning.cells.unseen import UnseenField, count_fields, describe_unseen, patient_indices
 from ki67.progress import configure
 from ki67.scoring.intervals import ModelDeviation, corrected_share
 from train_cells_network import patient, training_sets, validation_sets

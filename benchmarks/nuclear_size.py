@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ki67.cells import is_field
-from ki67.cells.nuclear_size import COARSEST_MPP, HE_RADIUS_UM, KI67_RADIUS_UM, nuclear_radius_um
-from ki67.cells.quality import nuclear_sample
+from ki67.cells.checks.nuclear_size import COARSEST_MPP, HE_RADIUS_UM, KI67_RADIUS_UM, nuclear_radius_um
+from ki67.cells.checks.staining import nuclear_sample
 from ki67.errors import Ki67Error
 from ki67.slides import open_slide, tissue_mask
 

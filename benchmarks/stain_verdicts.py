@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ki67.cells.quality import judge_he_sample, judge_ki67_sample
+from ki67.cells.checks.staining import judge_he_sample, judge_ki67_sample
 from ki67.cells.sampling import Sample
 from ki67.domain import Check, Verdict, doubts, worst
 from ki67.geometry import RectUm

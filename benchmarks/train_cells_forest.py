@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ki67.cells.forest import SHIPPED_MODEL
-from ki67.cells.labelled_fields import LabelledField, read_fields
-from ki67.cells.training import TrainingField, TrainingOptions, measure_field, train
+from ki67.fields.labelled_fields import LabelledField, read_fields
+from ki67.learning.cells.forest_training import TrainingField, TrainingOptions, measure_field, train
 from ki67.progress import configure
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair

@@ -35,11 +35,12 @@ from onnxruntime import InferenceSession
 from ki67.cells.card import CARD_SCHEMA
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.network import INPUT_NAME, load_network, maps_of
-from ki67.cells.network_export import export_network
-from ki67.cells.network_start import start_from
-from ki67.cells.network_training import NetworkOptions, crops_of, train_network
 from ki67.cells.peaks import find_peaks
-from ki67.cells.recipe import (
+from ki67.files import atomic_path, sha256_of, write_json
+from ki67.learning.cells.network_export import export_network
+from ki67.learning.cells.network_start import start_from
+from ki67.learning.cells.network_training import NetworkOptions, crops_of, train_network
+from ki67.learning.cells.recipe import (
     NETWORK_STEPS,
     FieldSet,
     calibrate,
@@ -50,8 +51,7 @@ from ki67.cells.recipe import (
     refining,
     train_cells,
 )
-from ki67.cells.thresholds import choose_thresholds
-from ki67.files import atomic_path, sha256_of, write_json
+from ki67.learning.cells.thresholds import choose_thresholds
 from ki67.progress import configure, message
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair

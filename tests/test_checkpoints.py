@@ -23,7 +23,7 @@ def little_space() -> Iterator[None]:
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
-    from ki67.checkpoints import load_checkpoint, save_checkpoint
+    from ki67.learning.checkpoints import load_checkpoint, save_checkpoint
 
     save_checkpoint(tmp_path / "c.pt", {"weights": torch.arange(5.0), "step": 3})
 
@@ -33,7 +33,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_on_the_disk_leaves_the_last_checkpoint(tmp_path: Path, little_space: None) -> None:
-    from ki67.checkpoints import load_checkpoint, save_checkpoint
+    from ki67.learning.checkpoints import load_checkpoint, save_checkpoint
 
     path = tmp_path / "c.pt"
     save_checkpoint(path, {"step": 1})
@@ -47,7 +47,7 @@ def test_what_does_not_fit_on_the_disk_leaves_the_last_checkpoint(tmp_path: Path
 
 @pytest.mark.parametrize("stored", [7, [1, 2], {"weights": "x"}, None])
 def test_what_is_no_checkpoint_is_told_as_such(tmp_path: Path, stored: object) -> None:
-    from ki67.checkpoints import load_checkpoint
+    from ki67.learning.checkpoints import load_checkpoint
 
     path = tmp_path / "c.pt"
     torch.save(stored, path)
@@ -56,7 +56,7 @@ def test_what_is_no_checkpoint_is_told_as_such(tmp_path: Path, stored: object) -
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
-    from ki67.checkpoints import load_checkpoint
+    from ki67.learning.checkpoints import load_checkpoint
 
     class Trap:
         def __reduce__(self) -> tuple[object, ...]:
@@ -70,7 +70,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_shape_are_told_of_the_checkpoint(tmp_path: Path) -> None:
-    from ki67.checkpoints import refuse_another, restoring
+    from ki67.learning.checkpoints import refuse_another, restoring
 
     with pytest.raises(DataSetError, match=r"c\.pt: is damaged .*size mismatch"), restoring(tmp_path / "c.pt"):
         torch.nn.Linear(2, 2).load_state_dict({"weight": torch.zeros(3, 3), "bias": torch.zeros(2)})

@@ -11,8 +11,8 @@ import pytest
 from ki67.errors import FileError
 from ki67.evaluation.index import evaluate_index
 from ki67.evaluation.registration import read_landmarks
-from ki67.idc.dataset import read_patches
-from ki67.idc.slide_list import read_slide_list
+from ki67.fields.patches import read_patches
+from ki67.fields.slide_list import read_slide_list
 from ki67.registration.by_hand import read_landmark_pairs
 from ki67.registration.store import read_transform
 from ki67.slides import PixelFrame

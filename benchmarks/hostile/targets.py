@@ -78,7 +78,7 @@ def regions(folder: Path, path: Path) -> None:
 
 def _labels(layout: str) -> Target:
     def read(folder: Path, path: Path) -> None:
-        from ki67.cells.labelled_fields import read_fields
+        from ki67.fields.labelled_fields import read_fields
 
         place = folder
         if layout == "bcdata":
@@ -115,7 +115,7 @@ def landmarks(_folder: Path, path: Path) -> None:
 
 def slide_list(_folder: Path, path: Path) -> None:
     """Read a list of slides and split it."""
-    from ki67.idc.slide_list import read_slide_list, split_by_patient
+    from ki67.fields.slide_list import read_slide_list, split_by_patient
 
     entries = read_slide_list(path)
     if len({entry.patient for entry in entries}) > 1:
@@ -135,7 +135,7 @@ def patches(folder: Path, path: Path) -> None:
     """Read a folder of patches by its index."""
     from PIL import Image
 
-    from ki67.idc.dataset import load_pixels, read_patches
+    from ki67.fields.patches import load_pixels, read_patches
 
     Image.new("RGB", (50, 50), (200, 120, 180)).save(folder / "p.png")
     load_pixels(read_patches(folder, path)[:4], 50)

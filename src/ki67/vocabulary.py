@@ -131,7 +131,7 @@ class Layout(StrEnum):
     With any of them ``NAME_labelled.png`` beside the picture, white where labelling is complete, or outlines of that
     in ``NAME_labelled.geojson``, keep the rest of the picture out of training and figures.
     ``qupath``: an image with a GeoJSON of the same name beside it: detections, cells, points, or nuclei outlined by
-    hand (:func:`ki67.annotations.read_cells`) with the classes of :mod:`ki67.cells.qupath_classes`.
+    hand (:func:`ki67.annotations.read_cells`) with the classes of :mod:`ki67.fields.qupath_classes`.
     ``simulated``: ``DIR/NAME/`` as ``ki67 simulate`` writes it: its Ki-67 section and all its cells.
     ``deepliif``: ``NAME_ihc.png`` with ``NAME_mask.png``, nuclei filled red (positive) or blue (negative), edges
     green. ``glioma``: pictures with one ``polygons.json`` beside them: picture, class, list of polygons. These two

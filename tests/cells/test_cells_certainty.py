@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from ki67.cells import load_engine
-from ki67.cells.certainty import judge_certainty, least_usual, mean_certainty
+from ki67.cells.checks.certainty import judge_certainty, least_usual, mean_certainty
 from ki67.domain import Verdict
 
 

@@ -8,7 +8,7 @@ import pytest
 import synthetic
 from numpy.typing import NDArray
 
-from ki67.cells.quality import judge_he_sample, judge_ki67_sample, wrong_order
+from ki67.cells.checks.staining import judge_he_sample, judge_ki67_sample, wrong_order
 from ki67.cells.sampling import Sample
 from ki67.domain import Check, Verdict, doubts, worst
 

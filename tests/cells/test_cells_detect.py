@@ -8,8 +8,8 @@ import synthetic
 
 from ki67.annotations import Region, Regions
 from ki67.cells import cell_schema, detect_cells, load_engine
-from ki67.cells.matching import count_matches
 from ki67.errors import PixelSizeError, RegionError, TissueError
+from ki67.fields.matching import count_matches
 from ki67.slides import open_slide
 from ki67.vocabulary import NEGATIVE, OTHER, POSITIVE
 

@@ -10,8 +10,8 @@ import shapely
 import synthetic
 
 from ki67.cells import detect_cells
+from ki67.cells.checks.staining import judge_ki67
 from ki67.cells.exclusion import EXCLUSIONS, NOTHING_LOST, loss_warnings, usable_mm2
-from ki67.cells.quality import judge_ki67
 from ki67.domain import doubts
 from ki67.slides import open_slide
 from ki67.slides.folds import GRID_UM

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import synthetic
 
-from ki67.cells.labelled_fields import read_fields
 from ki67.errors import DataSetError
 from ki67.evaluation.cells import evaluate_cells
+from ki67.fields.labelled_fields import read_fields
 
 MPP = 0.25
 
@@ -99,8 +99,8 @@ def test_a_mask_and_outlines_at_once_are_refused(half_labelled):
 
 def test_nothing_is_asked_for_outside_the_labelled_area(half_labelled):
     torch = pytest.importorskip("torch")
-    from ki67.cells.crops import Crops, Draws
-    from ki67.cells.recipe import FieldSet, read_labels, read_pixels
+    from ki67.learning.cells.crops import Crops, Draws
+    from ki67.learning.cells.recipe import FieldSet, read_labels, read_pixels
 
     (field,) = read_pixels(read_labels([FieldSet("points", half_labelled(".png"), mpp=MPP)]))
     assert field.labelled.shape == field.light.shape[:2]

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from ki67.cells.labelled_fields import PUBLISHED_MPP, read_fields
-from ki67.cells.qupath_classes import cell_class
 from ki67.errors import DataSetError, PixelSizeError
+from ki67.fields.labelled_fields import PUBLISHED_MPP, read_fields
+from ki67.fields.qupath_classes import cell_class
 from ki67.slides import write_pyramid
 
 MPP = 0.25

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ki67.cells.labelled_fields import LabelledField
 from ki67.cells.network import SHIPPED_NETWORK, load_network, maps_of
 from ki67.errors import MissingExtraError, ModelError
+from ki67.fields.labelled_fields import LabelledField
 
 torch = pytest.importorskip("torch")
 
@@ -24,15 +24,15 @@ GRID_PX = 16
 
 
 def networks():
-    from ki67.cells.lite_unet import LiteNetwork
-    from ki67.cells.unet import CellNetwork
+    from ki67.learning.cells.lite_unet import LiteNetwork
+    from ki67.learning.cells.unet import CellNetwork
 
     return {"unet": CellNetwork, "lite": LiteNetwork}
 
 
 def test_the_exported_graph_computes_what_the_network_does(tmp_path):
-    from ki67.cells.lite_unet import LiteNetwork
-    from ki67.cells.network_export import export_network
+    from ki67.learning.cells.lite_unet import LiteNetwork
+    from ki67.learning.cells.network_export import export_network
 
     torch.manual_seed(1)
     network = LiteNetwork().eval()
@@ -96,7 +96,7 @@ def test_the_encoder_takes_the_weights_of_imagenet():
 
 def crops_of_sets(**patients):
     """Crops of blank fields: for each data set as many patients, all with one field and as many labels."""
-    from ki67.cells.crops import Crops, NetworkField
+    from ki67.learning.cells.crops import Crops, NetworkField
 
     made = []
     for group, number in patients.items():
@@ -119,7 +119,7 @@ def test_every_data_set_gives_its_share_of_the_crops():
 
 
 def test_a_patient_of_many_fields_is_drawn_no_more_than_one_of_a_large_one():
-    from ki67.cells.crops import Crops
+    from ki67.learning.cells.crops import Crops
 
     several = crops_of_sets(points=5).labelled
     one = crops_of_sets(points=1).labelled[0]
@@ -139,7 +139,7 @@ def test_a_patient_of_many_fields_is_drawn_no_more_than_one_of_a_large_one():
 
 
 def test_wide_crops_reach_other_sizes_and_strengths_of_each_stain():
-    from ki67.cells.crops import LABORATORIES
+    from ki67.learning.cells.crops import LABORATORIES
 
     drawn = crops_of_sets(points=1).draw(np.random.default_rng(3), 2000, breadth=LABORATORIES)
     assert drawn.scale.min() == pytest.approx(0.6, abs=0.02)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from ki67.cells.matching import match
+from ki67.fields.matching import match
 
 POINTS = st.lists(st.tuples(st.floats(0, 20), st.floats(0, 20)), max_size=25)
 

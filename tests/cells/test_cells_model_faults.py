@@ -125,7 +125,7 @@ def test_cards_of_another_kind_are_refused(tmp_path: Path, engine: str, changes:
 
 def test_a_network_that_cannot_be_taken_apart_is_no_start(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from ki67.cells.network_start import _convolutions
+    from ki67.learning.cells.network_start import _convolutions
 
     with pytest.raises(ModelError, match="no network that can be trained on"):
         _convolutions(own(tmp_path, "network", network()))

@@ -6,8 +6,8 @@ import pytest
 import synthetic
 from numpy.typing import NDArray
 
-from ki67.cells.nuclear_size import KI67_RADIUS_UM, judge_nuclear_size, nuclear_radius_um
-from ki67.cells.quality import judge_he, judge_ki67
+from ki67.cells.checks.nuclear_size import KI67_RADIUS_UM, judge_nuclear_size, nuclear_radius_um
+from ki67.cells.checks.staining import judge_he, judge_ki67
 from ki67.domain import Verdict
 from ki67.slides import open_slide
 

@@ -11,9 +11,9 @@ import pytest
 import synthetic
 
 from ki67.cells import detect_cells, load_engine
-from ki67.cells.labelled_fields import LabelledField, read_fields
-from ki67.cells.matching import count_matches
 from ki67.errors import DataSetError, ModelError
+from ki67.fields.labelled_fields import LabelledField, read_fields
+from ki67.fields.matching import count_matches
 from ki67.slides import open_slide
 from ki67.vocabulary import CLASSES
 
@@ -41,7 +41,7 @@ def fields(tmp_path, save):
 
 
 def small(**changes):
-    from ki67.cells.network_training import NetworkOptions
+    from ki67.learning.cells.network_training import NetworkOptions
 
     return NetworkOptions(**{"steps": 60, "crop_px": 96, "crops_per_group": 4, "save_every": 20, **changes})
 
@@ -49,13 +49,13 @@ def small(**changes):
 @pytest.fixture
 def small_crops(monkeypatch):
     """Let the command train on crops of an eighth of the usual area."""
-    from ki67.cells import network_training
+    from ki67.learning.cells import network_training
 
     monkeypatch.setattr(network_training, "NetworkOptions", partial(network_training.NetworkOptions, crop_px=96))
 
 
 def test_a_network_trained_on_a_few_drawn_fields_counts_another(fields, tmp_path, save):
-    from ki67.cells.recipe import FieldSet, train_cells
+    from ki67.learning.cells.recipe import FieldSet, train_cells
 
     out = tmp_path / "own.onnx"
     card = train_cells(
@@ -79,8 +79,8 @@ def test_a_network_trained_on_a_few_drawn_fields_counts_another(fields, tmp_path
 
 
 def test_a_training_cut_short_goes_on_to_the_same_weights(fields, tmp_path, monkeypatch):
-    from ki67.cells import network_training
-    from ki67.cells.network_training import crops_of, read_network_field, train_network
+    from ki67.learning.cells import network_training
+    from ki67.learning.cells.network_training import crops_of, read_network_field, train_network
 
     (field, *_) = read_fields(fields, "points", MPP)
     options = small(steps=12, save_every=6)
@@ -105,10 +105,10 @@ def test_a_training_cut_short_goes_on_to_the_same_weights(fields, tmp_path, monk
 
 
 def test_the_exported_network_gives_what_the_trained_one_gave(fields, tmp_path):
-    from ki67.cells.network_export import export_network
-    from ki67.cells.network_training import read_network_field
-    from ki67.cells.recipe import peaks_of
-    from ki67.cells.unet import CellNetwork
+    from ki67.learning.cells.network_export import export_network
+    from ki67.learning.cells.network_training import read_network_field
+    from ki67.learning.cells.recipe import peaks_of
+    from ki67.learning.cells.unet import CellNetwork
 
     torch.manual_seed(3)
     network = CellNetwork().eval()
@@ -128,7 +128,7 @@ def test_the_exported_network_gives_what_the_trained_one_gave(fields, tmp_path):
 
 
 def flat_crops(points, complete=(True, True, True), size=96, **changes):
-    from ki67.cells.crops import Crops, NetworkField
+    from ki67.learning.cells.crops import Crops, NetworkField
 
     light = np.full((size, size, 3), 0.8, np.float32)
     field = LabelledField("f", Path("f"), MPP, {})
@@ -138,7 +138,7 @@ def flat_crops(points, complete=(True, True, True), size=96, **changes):
 
 def upright(crops, number=1, other_weight=1.0, **changes):
     """Draws that leave a field as it is."""
-    from ki67.cells.crops import Draws
+    from ki67.learning.cells.crops import Draws
 
     drawn = crops.draw(np.random.default_rng(1), number, other_weight)
     plain = {
@@ -174,7 +174,7 @@ def test_a_turned_and_enlarged_crop_has_its_peaks_where_the_nuclei_are():
 
 
 def test_pixels_and_targets_of_a_crop_belong_together():
-    from ki67.cells.crops import Crops, NetworkField
+    from ki67.learning.cells.crops import Crops, NetworkField
 
     rng = np.random.default_rng(5)
     places = np.array([(x, y) for x in range(20, 200, 24) for y in range(20, 200, 24)]) + rng.uniform(-4, 4, (64, 2))
@@ -208,8 +208,8 @@ def test_nuclei_labelled_as_no_tumour_weigh_more_and_what_is_outside_the_field_n
 def test_crops_are_compressed_as_jpeg_does(quality):
     import cv2
 
-    from ki67.cells.crops import Jpeg
     from ki67.cells.network import MOST_LIGHT
+    from ki67.learning.cells.crops import Jpeg
 
     picture, _, _ = synthetic.field(seed=4)
     picture = picture[:256, :256]
@@ -223,9 +223,9 @@ def test_crops_are_compressed_as_jpeg_does(quality):
 
 def test_going_on_from_the_shipped_network_starts_where_it_stands(fields):
     from ki67.cells.network import load_network, maps_of
-    from ki67.cells.network_start import start_from
-    from ki67.cells.network_training import crops_of
-    from ki67.cells.recipe import FieldSet, read_labels, read_pixels
+    from ki67.learning.cells.network_start import start_from
+    from ki67.learning.cells.network_training import crops_of
+    from ki67.learning.cells.recipe import FieldSet, read_labels, read_pixels
 
     read = read_pixels(read_labels([FieldSet("points", fields, mpp=MPP)]))
     options = small(crop_px=128)
@@ -242,10 +242,10 @@ def test_going_on_from_the_shipped_network_starts_where_it_stands(fields):
 
 
 def test_another_architecture_cannot_be_gone_on_from(fields):
-    from ki67.cells.network_start import start_from
-    from ki67.cells.network_training import crops_of
-    from ki67.cells.recipe import FieldSet, read_labels, read_pixels
     from ki67.errors import ModelError
+    from ki67.learning.cells.network_start import start_from
+    from ki67.learning.cells.network_training import crops_of
+    from ki67.learning.cells.recipe import FieldSet, read_labels, read_pixels
 
     options = small(widths=(8, 16, 24, 32, 48))
     crops = crops_of(read_pixels(read_labels([FieldSet("points", fields, mpp=MPP)])), options)
@@ -266,7 +266,7 @@ def test_targets_peak_at_the_nuclei_and_unlabelled_classes_are_not_asked_for():
 
 
 def trained(fields, out, engine="network", **changes):
-    from ki67.cells.recipe import FieldSet, train_cells
+    from ki67.learning.cells.recipe import FieldSet, train_cells
 
     given = {"network": small(steps=10), "fold_steps": 10, **changes}
     return train_cells([FieldSet("points", fields, mpp=MPP)], out, engine, {"name": "m"}, **given)
@@ -306,7 +306,7 @@ def test_a_forest_whose_fold_lacks_a_class_is_grown_all_the_same(fields, tmp_pat
 
 
 def test_simulated_fields_are_learnt_from_in_every_part_and_judged_in_none():
-    from ki67.cells.folds import GroupedField, assign_folds
+    from ki67.learning.cells.cross_validation import GroupedField, assign_folds
 
     def field(group, patient, cells=1):
         points = {name: np.zeros((cells, 2)) for name in CLASSES}
@@ -338,7 +338,7 @@ def test_going_on_from_a_model_that_has_seen_the_fields_is_told(fields, tmp_path
 
 
 def test_a_forest_refuses_fields_that_do_not_tell_tumour_cells(tmp_path):
-    from ki67.cells.recipe import FieldSet, train_cells
+    from ki67.learning.cells.recipe import FieldSet, train_cells
 
     with pytest.raises(DataSetError, match="which are tumour cells"):
         train_cells([FieldSet("glioma", tmp_path)], tmp_path / "own.onnx", "forest", CARD)

@@ -16,7 +16,8 @@ from ki67.errors import DataSetError
 from ki67.evaluation.idc import RATE_ROWS, called_classes, confusion, evaluate_idc
 from ki67.evaluation.idc_figures import calibration_points, roc_points
 from ki67.evaluation.idc_sections import assemble, evaluate_section
-from ki67.idc import IdcModel, load_model, read_patches
+from ki67.fields.patches import read_patches
+from ki67.idc import IdcModel, load_model
 from ki67.idc.model import patient_mark
 from ki67.idc.surroundings import Surroundings
 

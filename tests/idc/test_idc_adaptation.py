@@ -13,14 +13,14 @@ import torch
 from idc_scene import PINK, PURPLE, speckled
 
 from ki67.errors import DataSetError, ModelError
+from ki67.fields.metrics import rank_auc
 from ki67.idc import IdcModel, load_model
-from ki67.idc.adaptation import AdaptOptions, adapt_model, adapt_statistics, draw_slides, load_network
-from ki67.idc.checkpoint import TrainingOptions
-from ki67.idc.metrics import rank_auc
 from ki67.idc.model import patient_mark
-from ki67.idc.network import NetworkOptions
-from ki67.idc.recipe import finish, make_card
-from ki67.idc.training import PatchSet, predict_logits, train
+from ki67.learning.idc.adaptation import AdaptOptions, adapt_model, adapt_statistics, draw_slides, load_network
+from ki67.learning.idc.checkpoint import TrainingOptions
+from ki67.learning.idc.network import NetworkOptions
+from ki67.learning.idc.recipe import finish, make_card
+from ki67.learning.idc.training import PatchSet, predict_logits, train
 
 SIZE = 20
 OPTIONS = TrainingOptions(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from idc_scene import PINK, PURPLE, speckled
 
-from ki67.idc.augment import AugmentOptions, augment, change_stain, flip_and_turn, turn_and_scale
+from ki67.learning.idc.augment import AugmentOptions, augment, change_stain, flip_and_turn, turn_and_scale
 
 STILL = AugmentOptions(
     stain_gain=0, stain_offset=0, stain_vector=0, colour_share=0, affine_share=0, blur_share=0, noise=0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from idc_scene import MPP, PATCH_PX, PINK
 
-from ki67.idc.dataset import FACTS_SCHEMA
+from ki67.fields.patches import FACTS_SCHEMA
 
 WriteSlide = Callable[..., Path]
 Run = Callable[..., object]

@@ -13,8 +13,8 @@ from idc_scene import MPP, PATCH_PX
 from PIL import Image
 
 from ki67.errors import DataSetError
-from ki67.idc import IdcModel, load_pixels, read_patches
-from ki67.idc.dataset import FACTS_SCHEMA, rows_for_model
+from ki67.fields.patches import FACTS_SCHEMA, load_pixels, read_patches, rows_for_model
+from ki67.idc import IdcModel
 
 
 def test_the_published_folders_give_patient_and_label(patch_folder: Path) -> None:
@@ -124,7 +124,7 @@ def test_patches_that_a_model_was_not_made_for_are_refused(
 def test_many_patches_lie_in_a_file_and_are_the_same(patch_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = read_patches(patch_folder)
     held = load_pixels(rows, 20)
-    monkeypatch.setattr("ki67.idc.dataset.HELD_BYTES", 1000)
+    monkeypatch.setattr("ki67.fields.patches.HELD_BYTES", 1000)
     aside = load_pixels(rows, 20)
     assert isinstance(aside, np.memmap)
     np.testing.assert_array_equal(aside, held)

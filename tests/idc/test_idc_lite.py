@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from ki67.domain import Verdict
-from ki67.efficientnet_lite import BLOCKS, Convolution, load_imagenet, make_blocks
 from ki67.errors import ModelError
 from ki67.idc import FeatureMean, load_model
-from ki67.idc.adaptation import load_network
 from ki67.idc.appearance import Appearance
-from ki67.idc.augment import AugmentOptions, change_colours
-from ki67.idc.checkpoint import options_for
-from ki67.idc.export import export
-from ki67.idc.lite import LiteClassifier, begin_network, build_network
-from ki67.idc.network import InceptionV1, NetworkOptions, normalise
+from ki67.learning.efficientnet_lite import BLOCKS, Convolution, load_imagenet, make_blocks
+from ki67.learning.idc.adaptation import load_network
+from ki67.learning.idc.augment import AugmentOptions, change_colours
+from ki67.learning.idc.checkpoint import options_for
+from ki67.learning.idc.lite import LiteClassifier, begin_network, build_network
+from ki67.learning.idc.network import InceptionV1, NetworkOptions, normalise
+from ki67.learning.idc.network_export import export
 from ki67.vocabulary import IdcArchitecture
 
 LITE = NetworkOptions(architecture=IdcArchitecture.efficientnet_lite0.value, input_px=32)

@@ -8,7 +8,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from ki67.evaluation.calibration import calibration_error
 from ki67.evaluation.idc import RATE_ROWS, bootstrap_over_patients, summarise, table2
-from ki67.idc.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
+from ki67.fields.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
 
 
 def drawn(count: int = 600, seed: int = 0, decimals: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

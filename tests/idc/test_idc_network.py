@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ki67.idc import load_model
-from ki67.idc.export import export
-from ki67.idc.network import BLOCKS, InceptionV1, NetworkOptions, PatchClassifier, normalise, scaled
+from ki67.learning.idc.network import BLOCKS, InceptionV1, NetworkOptions, PatchClassifier, normalise, scaled
+from ki67.learning.idc.network_export import export
 
 SMALL = NetworkOptions(width=0.125)
 

@@ -16,10 +16,10 @@ from PIL import Image
 
 from ki67.annotations import UNCLASSIFIED, Region, Regions, write_regions
 from ki67.errors import AnnotationError, DataSetError, RegionError, SlideError
-from ki67.idc import read_patches, sampling
-from ki67.idc.dataset import read_facts
-from ki67.idc.sampling import SampleOptions, find_places, sample, spread_draw
-from ki67.idc.slide_list import SlideEntry, read_slide_list, split_by_patient
+from ki67.fields import patch_sampling as sampling
+from ki67.fields.patch_sampling import SampleOptions, find_places, sample, spread_draw
+from ki67.fields.patches import read_facts, read_patches
+from ki67.fields.slide_list import SlideEntry, read_slide_list, split_by_patient
 from ki67.slides import PixelFrame, open_slide, tissue_mask
 
 WriteSlide = Callable[..., Path]

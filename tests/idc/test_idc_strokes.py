@@ -14,10 +14,10 @@ import torch
 from ki67.annotations import Region, Regions, write_regions
 from ki67.errors import DataSetError, Ki67Error, ModelError
 from ki67.idc import load_model
-from ki67.idc.export import export
-from ki67.idc.lite import build_network
-from ki67.idc.network import NetworkOptions
-from ki67.idc.strokes import HELD, Strokes, adapt_by_strokes, fit, measure
+from ki67.learning.idc.lite import build_network
+from ki67.learning.idc.network import NetworkOptions
+from ki67.learning.idc.network_export import export
+from ki67.learning.idc.strokes import HELD, Strokes, adapt_by_strokes, fit, measure
 from ki67.onnx_graph import read_weights, replace_weights
 from ki67.slides import open_slide, write_pyramid
 
@@ -174,7 +174,7 @@ def test_nothing_is_written_that_differs_from_what_was_fitted(
     tmp_path: Path, model_file: Path, slide_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = strokes_file(tmp_path / "strokes.geojson", slide_file, FOUR)
-    monkeypatch.setattr("ki67.idc.strokes.MOST_APART", -1.0)
+    monkeypatch.setattr("ki67.learning.idc.strokes.MOST_APART", -1.0)
     with open_slide(slide_file) as slide, pytest.raises(ModelError, match="nothing was written"):
         adapt_by_strokes(load_model(model_file), [slide], [file], tmp_path / "fitted.onnx")
     assert not list(tmp_path.glob("fitted*"))

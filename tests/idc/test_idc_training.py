@@ -13,12 +13,13 @@ import torch
 from idc_scene import PINK, PURPLE, speckled
 
 from ki67.errors import DataSetError, ModelError, WriteError
-from ki67.idc import load_model, read_patches
-from ki67.idc.augment import AugmentOptions
-from ki67.idc.checkpoint import TrainingOptions
-from ki67.idc.network import InceptionV1, NetworkOptions
-from ki67.idc.recipe import finish, make_card, split_rows, train_model
-from ki67.idc.training import PatchSet, draw_weights, predict_margins, rate_at, train
+from ki67.fields.patches import read_patches
+from ki67.idc import load_model
+from ki67.learning.idc.augment import AugmentOptions
+from ki67.learning.idc.checkpoint import TrainingOptions
+from ki67.learning.idc.network import InceptionV1, NetworkOptions
+from ki67.learning.idc.recipe import finish, make_card, split_rows, train_model
+from ki67.learning.idc.training import PatchSet, draw_weights, predict_margins, rate_at, train
 
 TINY = TrainingOptions(
     epochs=3,
@@ -54,7 +55,7 @@ def same(first: InceptionV1, second: InceptionV1) -> bool:
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train(TRAINING, VALIDATION, tmp_path / "whole", TINY)
 
-    from ki67.idc import training
+    from ki67.learning.idc import training
 
     original, calls = training._run_epoch, []
 
@@ -206,7 +207,7 @@ def test_the_recipe_ends_in_a_model_that_predicts_as_its_card_says(patch_folder:
 def test_a_graph_that_says_something_else_than_its_network_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ki67.idc import recipe
+    from ki67.learning.idc import recipe
 
     network, original = InceptionV1(TINY.network).eval(), recipe.export
 

@@ -136,7 +136,7 @@ def test_accepted_regions_go_straight_into_idc_sample(tmp_path: Path, ki67: Call
         assert (tmp_path / "out" / row["slide"]).is_file()
         found = read_regions(tmp_path / "out" / row["regions"], PixelFrame(0.5))
         assert found[0].geometry.area == pytest.approx(18 * 18 - 16)
-    from ki67.idc.slide_list import read_slide_list
+    from ki67.fields.slide_list import read_slide_list
 
     assert [entry.patient for entry in read_slide_list(tmp_path / "out" / "slides.csv")] == ["p0", "p1"]
     with database.session() as session, pytest.raises(RefusedError, match="needs a project of cells"):
@@ -160,7 +160,7 @@ def test_accepted_cells_go_straight_into_gold_make_and_cells_train(
 
     assert gold.code == 0, gold.stderr
     assert gold.json["pooled_percent"] == 30.0
-    from ki67.cells.labelled_fields import read_fields
+    from ki67.fields.labelled_fields import read_fields
 
     fields = read_fields(tmp_path / "cells", "qupath", 0.5)
     assert [len(field.points["positive"]) for field in fields] == [3, 3]

@@ -9,7 +9,6 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.calibration import probability
 from ki67.cells.candidates import find_candidates
 from ki67.cells.card import CellCard
 from ki67.cells.channels import WORKING_MPP, TilePixels, make_channels
@@ -17,6 +16,7 @@ from ki67.cells.forest import ForestModel, load_model
 from ki67.cells.masks import Mask, Masks, stacked
 from ki67.cells.network import STRIDE, NetworkModel, load_network
 from ki67.cells.peaks import find_peaks, tumour_labels
+from ki67.cells.score_curves import probability
 from ki67.cells.segmentation import STEPS_PER_PX, segment
 from ki67.cells.suppression import suppress
 from ki67.cells.tiling import GRID_PX, Core

@@ -86,8 +86,8 @@ def train(
     """Train a cell model; thresholds are chosen by cross-validation, a training that was cut short goes on."""
     require_training("Training a cell model")
     from ki67.cells.network import SHIPPED_NETWORK
-    from ki67.cells.network_training import NetworkOptions
-    from ki67.cells.recipe import GOING_ON_RATE, GOING_ON_STEPS, FieldSet, patient_of, train_cells
+    from ki67.learning.cells.network_training import NetworkOptions
+    from ki67.learning.cells.recipe import GOING_ON_RATE, GOING_ON_STEPS, FieldSet, patient_of, train_cells
 
     begin(quiet=quiet)
     if engine is not EngineName.network:

@@ -109,8 +109,8 @@ def sample(
     quiet: Quiet = False,
 ) -> None:
     """Cut labelled patches out of slides with outlined regions, split by patient."""
-    from ki67.idc.sampling import SampleOptions, sample
-    from ki67.idc.slide_list import read_slide_list, split_by_patient
+    from ki67.fields.patch_sampling import SampleOptions, sample
+    from ki67.fields.slide_list import read_slide_list, split_by_patient
 
     begin(quiet=quiet)
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
@@ -198,14 +198,13 @@ def train(
     """Train a network on labelled patches, and export it with its card."""
     begin(quiet=quiet)
     require_training("Training a model")
-    import torch
-
+    from ki67.fields.patches import PatchFacts, read_facts
     from ki67.idc import load_model
-    from ki67.idc.adaptation import load_network
-    from ki67.idc.checkpoint import options_for
-    from ki67.idc.dataset import PatchFacts, read_facts
     from ki67.idc.model import PUBLIC_CLASSES, read_card
-    from ki67.idc.recipe import train_model
+    from ki67.learning.idc.adaptation import load_network
+    from ki67.learning.idc.checkpoint import options_for
+    from ki67.learning.idc.recipe import train_model
+    from ki67.learning.idc.training import use_threads
 
     facts = read_facts(patches)
     if facts is None:
@@ -217,7 +216,7 @@ def train(
             f"{patches} holds patches of {facts.patch_px} px at {facts.mpp:g} µm; leave --patch-px and --mpp out"
         )
     if threads:
-        torch.set_num_threads(threads)
+        use_threads(threads)
     options = options_for(
         architecture,
         facts.patch_px,
@@ -292,11 +291,11 @@ def adapt(
         _adapt_by_strokes(model, slides, strokes, out, mpp, mpp_overrides_file, seed, as_json)
         return
     require_training("Training a model")
-    from ki67.idc import load_model, read_patches
-    from ki67.idc.adaptation import AdaptOptions, adapt_model, draw_slides
-    from ki67.idc.dataset import rows_for_model
-    from ki67.idc.recipe import INDEX, split_rows
-    from ki67.idc.training import PatchSet
+    from ki67.fields.patches import read_patches, rows_for_model
+    from ki67.idc import load_model
+    from ki67.learning.idc.adaptation import AdaptOptions, adapt_model, draw_slides
+    from ki67.learning.idc.recipe import INDEX, split_rows
+    from ki67.learning.idc.training import PatchSet
 
     if method is AdaptMethod.dann and source is None:
         raise typer.BadParameter("dann learns on from labelled patches; name them with --source")
@@ -334,7 +333,7 @@ def _adapt_by_strokes(
     as_json: bool,
 ) -> None:
     from ki67.idc import load_model
-    from ki67.idc.strokes import adapt_by_strokes
+    from ki67.learning.idc.strokes import adapt_by_strokes
     from ki67.slides import open_slide
 
     if len(strokes) != len(slides):

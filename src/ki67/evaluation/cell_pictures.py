@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.labelled_fields import LabelledField
-from ki67.cells.matching import match
 from ki67.errors import WriteError
+from ki67.fields.labelled_fields import LabelledField
+from ki67.fields.matching import match
 from ki67.vocabulary import TUMOUR_CLASSES
 
 # Drawn at this resolution whatever the field's own: nuclei are some 35 px wide and rings stay thin.

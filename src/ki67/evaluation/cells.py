@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 
 from ki67.cells import Engine, load_engine
 from ki67.cells.card import learnt_from
-from ki67.cells.field_count import count_field
-from ki67.cells.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
-from ki67.cells.matching import match
 from ki67.errors import DataSetError
 from ki67.evaluation.agreement import icc_a1
 from ki67.evaluation.calibration import reliability
@@ -31,6 +28,9 @@ from ki67.evaluation.matches import (
     percent,
 )
 from ki67.evaluation.predictions import FoundCells, read_predictions
+from ki67.fields.field_count import count_field
+from ki67.fields.labelled_fields import DEFAULT_RADIUS_UM, LabelledField, read_fields
+from ki67.fields.matching import match
 from ki67.files import atomic_path, printable
 from ki67.progress import track
 from ki67.vocabulary import TUMOUR_CLASSES
@@ -76,7 +76,7 @@ def evaluate_cells(
     Cells are matched one to one within the radius, each class by itself (Hungarian method), so a nucleus found with
     the wrong class is a miss in one and a false alarm in the other. Matched once more whatever their class they tell
     how well tumour cells are found at all, and how often one class is taken for the other. Where a field says where
-    its labelling is complete (:meth:`ki67.cells.labelled_fields.LabelledField.can_judge`), what is found elsewhere
+    its labelling is complete (:meth:`ki67.fields.labelled_fields.LabelledField.can_judge`), what is found elsewhere
     counts for nothing, the index included. A blank picture on which
     nothing is labelled counts as one on which nothing is found.
 
@@ -87,9 +87,9 @@ def evaluate_cells(
     layout
         One of :class:`ki67.vocabulary.Layout`.
     mpp
-        Pixel size of the fields in µm (:func:`ki67.cells.labelled_fields.read_fields`).
+        Pixel size of the fields in µm (:func:`ki67.fields.labelled_fields.read_fields`).
     radius_um
-        Matching radius; that of the layout (:data:`ki67.cells.labelled_fields.DEFAULT_RADIUS_UM`) where None.
+        Matching radius; that of the layout (:data:`ki67.fields.labelled_fields.DEFAULT_RADIUS_UM`) where None.
     images
         Names (without suffix) of the fields to use; all where None.
     figures

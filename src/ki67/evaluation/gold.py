@@ -9,13 +9,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
-from ki67.cells.labelled_fields import ALL_NUCLEI, DEFAULT_RADIUS_UM
 from ki67.errors import DataSetError
 from ki67.evaluation.labellers import compare_labellers
 from ki67.evaluation.matches import percent
 from ki67.evaluation.rois import Roi, by_slide, read_rois, read_whole_slides
 from ki67.evaluation.rules import SlideOf
 from ki67.evaluation.standard import read_standard, standard_interval
+from ki67.fields.labelled_fields import ALL_NUCLEI, DEFAULT_RADIUS_UM
 from ki67.files import write_text
 from ki67.vocabulary import MINIMUM_CELLS, Layout
 
@@ -60,12 +60,12 @@ def make_gold(
     slide_of
         Which slide a ROI belongs to (:func:`ki67.evaluation.rois.read_rois`).
     mpp, mpp_overrides_file
-        Pixel size, as for :func:`ki67.cells.labelled_fields.read_fields`; whole slides need it.
+        Pixel size, as for :func:`ki67.fields.labelled_fields.read_fields`; whole slides need it.
     second
         Folder of another labeller's labels of the same ROIs or slides, stored alike. The standard is the first's.
     radius_um
         How far apart two labels of one nucleus may be; the layout's own
-        (:data:`ki67.cells.labelled_fields.DEFAULT_RADIUS_UM`) where None.
+        (:data:`ki67.fields.labelled_fields.DEFAULT_RADIUS_UM`) where None.
 
     Returns
     -------

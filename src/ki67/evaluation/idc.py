@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.evaluation.calibration import calibration_error
-from ki67.idc import IdcModel, load_model, load_pixels, read_patches
-from ki67.idc.dataset import rows_for_model
-from ki67.idc.metrics import rank_auc
+from ki67.fields.metrics import rank_auc
+from ki67.fields.patches import load_pixels, read_patches, rows_for_model
+from ki67.idc import IdcModel, load_model
 from ki67.idc.model import patient_mark
 
 REPLICATES = 2000

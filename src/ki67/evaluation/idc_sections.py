@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from ki67.annotations import Regions
 from ki67.errors import DataSetError
 from ki67.evaluation.idc_regions import compare_regions
+from ki67.fields.metrics import rank_auc
+from ki67.fields.patches import PatchRow, load_pixels
 from ki67.geometry import as_multipolygon
-from ki67.idc import HeatMap, IdcModel, OutlineOptions, PatchRow, load_pixels, outline, predict
-from ki67.idc.metrics import rank_auc
+from ki67.idc import HeatMap, IdcModel, OutlineOptions, outline, predict
 from ki67.slides import open_slide, tissue_mask, write_pyramid
 
 UNLABELLED, OTHER, INVASIVE = -1, 0, 1

@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.matching import count_matches
 from ki67.errors import DataSetError
 from ki67.evaluation.agreement import kappa_of_table
 from ki67.evaluation.matches import (
@@ -24,6 +23,7 @@ from ki67.evaluation.matches import (
     share,
 )
 from ki67.evaluation.rois import Roi, by_slide
+from ki67.fields.matching import count_matches
 from ki67.vocabulary import TUMOUR_CLASSES
 
 _NAMES_SHOWN: Final = 5
@@ -52,7 +52,7 @@ def compare_labellers(
 
     Labels are matched one to one within the radius: each class by itself for its F1, which is the same whoever counts
     as right, and once more whatever their class for the kappa and for tumour cells found at all. Where only part of a
-    picture is labelled (:meth:`ki67.cells.labelled_fields.LabelledField.can_judge`), labels that the other had no
+    picture is labelled (:meth:`ki67.fields.labelled_fields.LabelledField.can_judge`), labels that the other had no
     reason to set do not count.
 
     Parameters

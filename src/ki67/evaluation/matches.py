@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.matching import match
+from ki67.fields.matching import match
 from ki67.vocabulary import TUMOUR_CLASSES
 
 Points = Mapping[str, NDArray[np.float64]]

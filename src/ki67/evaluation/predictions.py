@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.cells.labelled_fields import LABEL_SUFFIXES, LabelledField, read_labels
 from ki67.csv_rows import Row, read_rows
 from ki67.errors import DataSetError
+from ki67.fields.labelled_fields import LABEL_SUFFIXES, LabelledField, read_labels
 from ki67.vocabulary import CLASSES
 
 LAYOUT: Final = (

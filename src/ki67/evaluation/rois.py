@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ki67.cells.labelled_fields import LABEL_SUFFIXES, LabelledField, Points, read_fields, read_labels
 from ki67.csv_rows import read_rows
 from ki67.errors import DataSetError, PixelSizeError
 from ki67.evaluation.rules import SlideOf
+from ki67.fields.labelled_fields import LABEL_SUFFIXES, LabelledField, Points, read_fields, read_labels
 from ki67.vocabulary import TUMOUR_CLASSES
 
 _SLIDES_LAYOUT: Final = "Give a CSV file with the columns roi,slide, each ROI on one line (its name without suffix)."
@@ -45,7 +45,7 @@ def read_rois(
     folder
         The data set; by :attr:`SlideOf.folder` it holds one data set for each slide.
     layout, mpp, mpp_overrides_file
-        As for :func:`ki67.cells.labelled_fields.read_fields`.
+        As for :func:`ki67.fields.labelled_fields.read_fields`.
     slide_of
         A rule, or a CSV file with the columns ``roi`` and ``slide``.
 

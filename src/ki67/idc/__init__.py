@@ -1,10 +1,6 @@
-"""Invasive ductal carcinoma on H&E: patches, networks, heat map, outline.
-
-Prediction needs ONNX Runtime only; ``network``, ``augment``, ``training`` and ``export`` need the training extra.
-"""
+"""Invasive ductal carcinoma on H&E: model, heat map, outline. Models are trained in :mod:`ki67.learning.idc`."""
 
 from ki67.idc.appearance import FeatureMean
-from ki67.idc.dataset import PatchRow, load_pixels, read_patches
 from ki67.idc.heatmap import HeatMap, read_heatmap, write_heatmap
 from ki67.idc.model import SHIPPED_MODEL, IdcModel, ModelCard, load_model, read_card
 from ki67.idc.outline import DEFAULT_OUTLINE, OutlineOptions, outline
@@ -18,14 +14,11 @@ __all__ = [
     "IdcModel",
     "ModelCard",
     "OutlineOptions",
-    "PatchRow",
     "check_resolution",
     "load_model",
-    "load_pixels",
     "outline",
     "predict",
     "read_card",
     "read_heatmap",
-    "read_patches",
     "write_heatmap",
 ]

@@ -9,9 +9,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ki67.cells.matching import match
 from ki67.evaluation.agreement import kappa_of_table
 from ki67.evaluation.matches import bootstrap_draws, bootstrap_interval
+from ki67.fields.matching import match
 from ki67.labelling.shapes import areas, points
 from ki67.labelling.words import LabelKind
 from ki67.scoring.intervals import wilson_interval

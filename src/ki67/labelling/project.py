@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from ki67.annotations import read_cells, read_regions
 from ki67.csv_rows import read_rows
 from ki67.errors import RefusedError
-from ki67.idc.slide_list import SAFE_NAME, SPLITS, SlideEntry, split_by_patient
+from ki67.fields.slide_list import SAFE_NAME, SPLITS, SlideEntry, split_by_patient
 from ki67.labelling.journal import note
 from ki67.labelling.people import add_person, require_administrator
 from ki67.labelling.shapes import as_stored

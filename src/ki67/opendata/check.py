@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ki67.annotations import read_regions
-from ki67.cells.labelled_fields import read_labels
 from ki67.csv_rows import Row, read_rows
 from ki67.errors import DataSetError, Ki67Error
+from ki67.fields.labelled_fields import read_labels
 from ki67.files import read_json, read_text, sha256_of
 from ki67.opendata.description import COLUMNS, CROISSANT, SUMS, TABLE
 from ki67.opendata.export import files_of

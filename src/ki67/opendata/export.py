@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ki67.annotations import read_regions, write_regions
 from ki67.cells import is_field
-from ki67.cells.labelled_fields import read_labels
 from ki67.errors import DataSetError
+from ki67.fields.labelled_fields import read_labels
 from ki67.files import make_folder, sha256_of, write_json, write_text
 from ki67.opendata.description import CARD, COLUMNS, CROISSANT, SUMS, TABLE, Description, card, croissant
 from ki67.opendata.items import Item, read_items
