@@ -3,7 +3,7 @@
 import { Refusal, get, post, type Me } from "../api";
 import { add, dialog, failed, fill, h, icon, tell, tool } from "../dom";
 import { count, percent, when } from "../format";
-import type { Point } from "../geometry";
+import type { Point, View } from "../geometry";
 import { onKeys } from "../keys";
 import { read, write } from "../route";
 import { SlideView } from "../slide_view";
@@ -66,7 +66,7 @@ export class EditPage implements ViewPage {
     this.prepareDrawings();
     this.bar = editBar(this);
     const asked = read(query).view;
-    this.pane.addEventListener("ready", () => (asked ? this.pane.show(asked) : this.start()), { once: true });
+    this.pane.addEventListener("ready", () => (asked ? this.showAgain(asked) : this.start()), { once: true });
     this.pane.addEventListener("move", () => this.writeAddress(), { signal: this.stop.signal });
     const { signal } = this.stop;
     labels.addEventListener("change", () => this.changed(), { signal });
@@ -124,6 +124,12 @@ export class EditPage implements ViewPage {
     else this.pane.home();
   }
 
+  private showAgain(view: View): void {
+    this.pane.show(view);
+    this.roi = (this.facts.rois ?? []).findIndex(([x, y, side]) => view.x >= x && view.x < x + side && view.y >= y && view.y < y + side);
+    this.paintTallies();
+  }
+
   redraw(): void {
     this.pane.redraw();
   }
@@ -137,6 +143,7 @@ export class EditPage implements ViewPage {
   private changed(): void {
     if (this.selected && !this.labels.shapes.has(this.selected)) this.selected = null;
     this.paintTallies();
+    this.paintActs();
     this.bar.paint();
     this.redraw();
   }
@@ -157,6 +164,7 @@ export class EditPage implements ViewPage {
       this.heading,
       h("div", { class: "task-title" }, h("h2", {}, facts.name), h("span", { class: `chip ${facts.state}` }, STATE_WORDS[facts.state])),
       facts.kind === "label" ? others : h("p", { class: "soft" }, KIND_WORDS[facts.kind]),
+      facts.prelabelled ? h("p", { class: "reason" }, icon("warn"), h("span", {}, h("b", {}, "Labelled beforehand "), `by ${facts.prelabelled}: look at every label, and for what is missing.`)) : null,
       facts.reason ? h("p", { class: "reason" }, icon("back"), h("span", {}, h("b", {}, "Sent back: "), facts.reason)) : null,
       facts.may_see ? null : h("p", { class: "note" }, "The labels are not for you to see now."),
     );
@@ -340,7 +348,7 @@ export class EditPage implements ViewPage {
       button("begin", facts.state === "assigned" ? "Begin" : "Work on it again", true),
       button("submit", "Hand in", true),
       button("take_review", "Review it", true),
-      button("accept", "Accept", true),
+      button("accept", this.labels.canUndo ? "Accept with my changes" : "Accept", true),
       has("send_back") ? h("button", { type: "button", class: "plain", onclick: () => this.askReason() }, "Send back…") : null,
       button("leave_review", "Leave it to others"),
     );

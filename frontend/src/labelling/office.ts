@@ -38,6 +38,8 @@ export interface Task {
   may_see: boolean;
   acts: Act[];
   reason: string | null;
+  /** Whose labels were put there beforehand, to be mended. */
+  prelabelled: string | null;
   labels: number | null;
   open_remarks: number | null;
 }

@@ -83,6 +83,7 @@ function line(task: Task, waits: boolean, button: HTMLElement | null): HTMLEleme
   const picture = h("img", { src: `/api/${office(`slides/${task.slide}/thumbnail.jpg`)}`, alt: "", loading: "lazy", onerror: () => picture.remove() });
   const facts = [
     task.own ? null : `by ${task.labeller ?? "nobody"}`,
+    task.prelabelled ? `beforehand by ${task.prelabelled}` : null,
     task.labels === null ? null : `${count(task.labels)} labels`,
     task.open_remarks ? `${task.open_remarks} open remarks` : null,
     task.minutes ? `${task.minutes} min` : null,

@@ -266,22 +266,49 @@ def act(
     emit(result, as_json=as_json, lines=[f"task {task} is {state.value}" + (f", {saved} labels" if labels else "")])
 
 
-def _take(session: Session, who: Person, task: Task, path: Path) -> int:
-    """Put the labels of a file in the place of a task's own, in the same transaction."""
+def _labels_of(session: Session, task: Task, path: Path) -> list[dict[str, Any]]:
+    """Labels of a file, on the slide of a task."""
     from ki67.labelling.project import labels_of_file, the_project
     from ki67.labelling.tables import Slide
-    from ki67.labelling.work import current_labels, save
     from ki67.slides import open_slide
 
     project, slide = the_project(session), session.get_one(Slide, task.slide_id)
     with open_slide(slide.path, slide.mpp) as opened:
         classes = {one["name"] for one in project.classes}
-        found = labels_of_file(path, opened.frame, LabelKind(project.kind), classes)
+        return labels_of_file(path, opened.frame, LabelKind(project.kind), classes)
+
+
+def _take(session: Session, who: Person, task: Task, path: Path) -> int:
+    """Put the labels of a file in the place of a task's own, in the same transaction."""
+    from ki67.labelling.work import current_labels, save
+
+    found = _labels_of(session, task, path)
     changes: list[dict[str, Any]] = [{**old, "deleted": True} for old in current_labels(session, task)]
     changes += [{"uuid": str(uuid.uuid4()), "version": 0, **one} for one in found]
     for start in range(0, len(changes), 1000):
         save(session, who, task, f"command line {uuid.getnode()}", changes[start : start + 1000])
     return len(found)
+
+
+@app.command()
+def prelabel(
+    folder: Folder,
+    task: Annotated[int, typer.Argument(help="Number of the task, as `ki67 label list` shows it; not begun yet.")],
+    labels: Annotated[Path, typer.Argument(help="Region or cell file of any program, as `ki67 export` writes them.")],
+    source: Annotated[str, typer.Option("--source", help="What made the labels; labellers are told.")],
+    by: By = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put labels of a model into a task, to be mended; only in a project made with --allow-prelabels."""
+    begin(quiet=quiet)
+    with _open(folder) as session:
+        from ki67.labelling.prelabels import prelabel as put
+        from ki67.labelling.work import task_of
+
+        who, found = _who(session, by), task_of(session, task)
+        count = put(session, who, found, _labels_of(session, found, labels), source)
+    emit({"task": task, "labels": count}, as_json=as_json, lines=[f"{count} labels put into task {task}"])
 
 
 @app.command()

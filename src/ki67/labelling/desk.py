@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from ki67.errors import AbsentError, RefusedError
 from ki67.labelling.law import may_edit, may_look, may_see, open_acts
 from ki67.labelling.people import actor_of
+from ki67.labelling.prelabels import source_of
 from ki67.labelling.project import the_project
 from ki67.labelling.tables import Comment, Event, Label, Person, Slide, Task
 from ki67.labelling.words import Act, Role, State, TaskKind
@@ -93,9 +94,10 @@ def facts_of(session: Session, by: Person, task: Task) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``task``, ``slide`` (number), ``name`` of the slide, ``kind``, ``state``, ``minutes``, ``own``,
-        ``labeller`` (name), ``may_edit``, ``may_see`` (the labels), ``acts`` that are open, ``reason`` why
-        it came back, ``labels`` and ``open_remarks`` (numbers; None where the labels are not to be seen).
+        ``task``, ``slide`` (number), ``name`` of the slide, ``kind``, ``state``, ``minutes``, ``own``, ``labeller``
+        (name), ``may_edit``, ``may_see`` (the labels), ``acts`` that are open, ``reason`` why it came back,
+        ``prelabelled`` (what made labels that were put there beforehand; None where nothing did), ``labels`` and
+        ``open_remarks`` (numbers; None where the labels are not to be seen).
     """
     actor, work = actor_of(by), work_of(session, task)
     seen = may_see(actor, work, unblinded=the_project(session).unblinded)
@@ -118,6 +120,7 @@ def facts_of(session: Session, by: Person, task: Task) -> dict[str, Any]:
         "may_see": seen,
         "acts": [act.value for act in open_acts(actor, work)],
         "reason": reason_of(session, task),
+        "prelabelled": source_of(session, task),
         "labels": _count(session, sa.select(Label).where(Label.task_id == task.id, ~Label.deleted)) if seen else None,
         "open_remarks": (
             _count(session, sa.select(Comment).where(Comment.task_id == task.id, ~Comment.settled)) if seen else None
