@@ -16,6 +16,7 @@ size and stain strength, and the mean of F1 positive and negative over the labor
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -37,7 +38,9 @@ from ki67.learning.cells.recipe import NETWORK_STEPS, FieldSet, network_counts, 
 from ki67.learning.cells.thresholds import choose_thresholds
 from ki67.progress import configure, message
 from ki67.vocabulary import TUMOUR_CLASSES
-from train_cells_network import (
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes"))
+from cells_network import (
     SHORT_STEPS,
     draw_sections,
     patient,

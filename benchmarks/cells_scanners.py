@@ -25,7 +25,9 @@ from ki67.learning.cells.crops import NetworkField
 from ki67.learning.cells.recipe import read_labels, read_pixels
 from ki67.light import REFERENCE_DAB, REFERENCE_EOSIN, REFERENCE_HEMATOXYLIN
 from ki67.progress import configure
-from train_cells_network import validation_sets
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes"))
+from cells_network import validation_sets
 
 Light = NDArray[np.float32]
 Counts = NDArray[np.int64]

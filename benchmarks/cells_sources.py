@@ -29,7 +29,9 @@ from ki67.learning.cells.network_training import NetworkOptions, crops_of, train
 from ki67.learning.cells.recipe import NETWORK_STEPS, FieldSet, peaks_of, places_um, read_labels, read_pixels
 from ki67.progress import configure
 from ki67.vocabulary import CLASSES
-from train_cells_network import data_root, draw_sections, training_sets, validation_sets
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes"))
+from cells_network import data_root, draw_sections, training_sets, validation_sets
 
 STEPS = 600
 TUMOUR = (1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+import synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,6 +30,20 @@ def save(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def fields(tmp_path: Path, save: Callable[..., Path]) -> Path:
+    """Folder of three drawn fields, each of another patient, in the layout ``points``."""
+    for seed in (1, 2, 3):
+        picture, centres, positive = synthetic.field(seed=seed)
+        path = save(picture, f"fields/p{seed}_1.png")
+        with path.with_suffix(".csv").open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["x", "y", "label"])
+            for (x, y), brown in zip(centres, positive, strict=True):
+                writer.writerow([x - 0.5, y - 0.5, "positive" if brown else "negative"])
+    return tmp_path / "fields"
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Training on drawn fields: small, but the whole way from labels on disk to a model that counts."""
 
-import csv
 import json
 import shutil
 from functools import partial
@@ -25,19 +24,6 @@ CARD = {
     "negative_threshold": 0.001,
     "calibration": {"positive": [5.0, -2.0], "negative": [5.0, -2.0]},
 }
-
-
-@pytest.fixture
-def fields(tmp_path, save):
-    for seed in (1, 2, 3):
-        picture, centres, positive = synthetic.field(seed=seed)
-        path = save(picture, f"fields/p{seed}_1.png")
-        with path.with_suffix(".csv").open("w", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["x", "y", "label"])
-            for (x, y), brown in zip(centres, positive, strict=True):
-                writer.writerow([x - 0.5, y - 0.5, "positive" if brown else "negative"])
-    return tmp_path / "fields"
 
 
 def small(**changes):

@@ -58,9 +58,9 @@ class NetworkOptions:
     (:mod:`ki67.learning.cells.unet`, of ``widths``); ``crop_px`` is the edge of a training crop at the working
     resolution, ``crops_per_group`` how many crops of a data set make one step, ``shares`` pairs of a data set and how
     many times as many it gives (:meth:`ki67.learning.cells.crops.Crops.draw`); ``wide`` draws other laboratories, not
-    only other scanners; ``other_weight`` how much a nucleus that is labelled as no tumour cell weighs (they are few, and look most like
-    tumour); ``average_decay`` that of the exponential average of the weights, which is kept; ``precision`` that of a
-    graphics card (a processor computes in float32).
+    only other scanners; ``other_weight`` how much a nucleus that is labelled as no tumour cell weighs (they are few,
+    and look most like tumour); ``average_decay`` that of the exponential average of the weights, which is kept;
+    ``precision`` that of a graphics card (a processor computes in float32).
     """
 
     architecture: str = "unet"

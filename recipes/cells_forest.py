@@ -1,4 +1,4 @@
-"""Train the shipped cell classifier again: ``python benchmarks/train_cells_forest.py [OUT.onnx]``.
+"""Make the cell forest that ships: ``python recipes/cells_forest.py [OUT.onnx]``.
 
 Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0–12 and the SHIDC fields p1_0299*,
 p1_0300*, p1_0317*, and draws simulated sections, whose fibroblasts, lymphocytes and vessels are labelled too. Same
@@ -41,7 +41,7 @@ CARD = {
         "simulated": "ki67 simulate, 6 sections, all cells labelled; a third of the weight, no say in thresholds",
     },
     "limits": "Pixel sizes of the training fields are estimates (0.25 µm). SHIDC's folds overlap.",
-    "command": "python benchmarks/train_cells_forest.py",
+    "command": "python recipes/cells_forest.py",
 }
 
 

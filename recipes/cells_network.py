@@ -1,20 +1,19 @@
-"""Train a cell network: ``python benchmarks/train_cells_network.py OUT.onnx [unet | lite | START.onnx]``.
+"""Make the cell network that ships: ``python recipes/cells_network.py OUT.onnx [unet | lite | START.onnx]``.
 
-The shipped network is made in two parts. ``unet``, where nothing is said, trains from scratch on BCData, SHIDC and
-simulated sections: two hours on one core, minutes on a graphics card. With its name instead a training goes on from
+Two parts and a measurement, one after the other; what was cut short goes on where it was. First ``OUT.base.onnx``
+from scratch on BCData, SHIDC and simulated sections: two hours on one core, minutes on a graphics card. Then on from
 there with crops as other laboratories would make them, half of them wroclaw's, DeepLIIF's tiles and the glioma fields
 besides, an hour on one core. What is written has the mean of both networks' weights, which keeps what the first knew
-(Wortsman et al., CVPR 2022). No validation field has a say in the weights; they choose thresholds and curves.
+(Wortsman et al., CVPR 2022). No validation field has a say in the weights; they choose thresholds and curves. Last
+``cells_network_deviation.py`` counts what it has not seen and tells the card.
 
-``lite`` is the one that shall travel (decision 018): an encoder that knows ImageNet, crops as other laboratories
-would make them, DeepLIIF's tiles and the glioma fields too (their positive nuclei), half of each step from wroclaw.
+``unet`` is the first part alone, the name of a network the second from there. ``lite`` was tried instead (decision
+018): an encoder that knows ImageNet, with all fields at once.
 
 Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0-12 and the SHIDC fields p1_0299*,
 p1_0300*, p1_0317* (which overlap, and stay together), 19 of the 24 wroclaw cases where their labelling is complete,
-and draws twelve simulated sections, all of whose cells are labelled. A training that was cut short goes on where it
-was.
-What each source adds: ``cells_sources.py``. The shipped network has not seen the wroclaw cases, and its crops did not
-look as other scanners see them.
+and draws twelve simulated sections, all of whose cells are labelled. What each source adds:
+``benchmarks/cells_sources.py``.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
 from ki67.vocabulary import CLASSES
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 SHIDC_TRAIN = ("p1_0299", "p1_0300", "p1_0317")
 # Cases of the wroclaw set that no shipped network learns from; a fifth of those at hand.
 WROCLAW_VALIDATION = ("11792-09", "16704-03", "19051-09", "22210-10", "6645-03")
@@ -86,12 +85,12 @@ CARD = {
 ARCHITECTURES = {
     "unet": {
         "architecture": "U-Net of 0.4 M parameters at 0.5 µm/px, proximity maps of three classes at 1 µm/px",
-        "command": "python benchmarks/train_cells_network.py OUT.onnx",
+        "command": "python recipes/cells_network.py OUT.onnx unet",
     },
     "lite": {
         "architecture": "U-Net of 0.5 M parameters on nine blocks of EfficientNet-Lite0 (ImageNet, Apache-2.0) at "
         "0.5 µm/px, proximity maps of three classes at 1 µm/px",
-        "command": "python benchmarks/train_cells_network.py OUT.onnx lite",
+        "command": "python recipes/cells_network.py OUT.onnx lite",
     },
 }
 # Half of a step is of the set with most patients; of the others what they have to tell.
@@ -101,12 +100,10 @@ ONWARD_STEPS, ONWARD_RATE, ONWARD_DECAY, ONWARD_SHARE = 1800, 1.5e-3, 0.99, 0.5
 ONWARD_DATA = {
     "deepliif": "DeepLIIF's Ki-67 tiles and glioma fields of other organs: nuclei of any kind, for the positive map"
 }
-ONWARD_COMMAND = (
-    "python benchmarks/train_cells_network.py BASE.onnx, then python benchmarks/train_cells_network.py OUT.onnx "
-    "BASE.onnx, then python benchmarks/index_deviation.py OUT.onnx --write"
-)
+ONWARD_COMMAND = "python recipes/cells_network.py OUT.onnx"
 # Of the training that ships, and of those that only tell how the recipe does on what it has not seen.
 FULL_STEPS, FOLD_STEPS, SHORT_STEPS = 2000, 400, 300
+FROM_SCRATCH_FOLD_STEPS = 2000
 
 
 def draw_sections(folder: Path) -> None:
@@ -261,22 +258,32 @@ def mean_of_weights(start: Path, trained: Path, share: float) -> onnx.ModelProto
     return second
 
 
-def main(out: Path, architecture: str) -> None:
-    """Draw, train, write graph and card."""
-    configure(quiet=False)
-    sections = out.with_suffix(".sections")
-    draw_sections(sections)
-    if architecture.endswith(".onnx"):
-        card = go_on(Path(architecture), out, sections)
-        print(out, card["positive_threshold"], card["negative_threshold"], card["thresholds_on_validation_fields"])
-        return
-    sets, options, fold_steps = training_sets(sections), NetworkOptions(), 2000
+def begin(out: Path, architecture: str, sections: Path) -> dict[str, Any]:
+    """Train a network from scratch; returns the card."""
+    sets, options, fold_steps = training_sets(sections), NetworkOptions(), FROM_SCRATCH_FOLD_STEPS
     if architecture == "lite":
         sets, options, fold_steps = all_sets(sections), travelling(FULL_STEPS), FOLD_STEPS
     described = CARD | ARCHITECTURES[architecture]
-    card = train_cells(sets, out, "network", described, patient=patient, network=options, fold_steps=fold_steps)
-    print(out, card["positive_threshold"], card["negative_threshold"], card["cross_validation"]["f1"])
+    return train_cells(sets, out, "network", described, patient=patient, network=options, fold_steps=fold_steps)
+
+
+def main(out: Path, way: str | None = None) -> None:
+    """Draw, train, write graph and card; without a word all that makes the shipped network."""
+    configure(quiet=False)
+    sections = out.with_suffix(".sections")
+    draw_sections(sections)
+    if way in ARCHITECTURES:
+        begin(out, way, sections)
+        return
+    start = out.with_suffix(".base.onnx") if way is None else Path(way)
+    if way is None and not start.exists():
+        begin(start, "unet", sections)
+    go_on(start, out, sections)
+    if way is None:
+        import cells_network_deviation
+
+        cells_network_deviation.main(out, write=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "unet")
+    main(Path(sys.argv[1]), *sys.argv[2:3])

@@ -1,4 +1,4 @@
-"""How far a finished cell network's index is off: ``python benchmarks/index_deviation.py [MODEL.onnx] [--write]``.
+"""How far a finished network's index is off: ``python recipes/cells_network_deviation.py [MODEL.onnx] [--write]``.
 
 Counts, as slides are counted, all labelled fields that the model has not seen by its card: BCData, SHIDC, wroclaw;
 prints F1 and error of the index by data set, the deviation that the interval of the true index rests on
@@ -14,8 +14,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
-
+from cells_network import patient, training_sets, validation_sets
 from ki67.cells.engine import NetworkEngine
 from ki67.cells.index_deviation import fit_index_deviation
 from ki67.cells.network import SHIPPED_NETWORK, load_network
@@ -24,7 +23,6 @@ from ki67.learning.cells.recipe import read_labels
 from ki67.learning.cells.unseen import UnseenField, count_fields, describe_unseen, patient_indices
 from ki67.progress import configure
 from ki67.scoring.intervals import ModelDeviation, corrected_share
-from train_cells_network import patient, training_sets, validation_sets
 
 NEW_LABORATORY = 0.2
 
@@ -41,7 +39,7 @@ def held(fields: list[UnseenField]) -> tuple[int, int, float]:
         _, (low, high) = corrected_share(one.found[0], sum(one.found), deviation)
         inside += low <= one.gold[0] / sum(one.gold) <= high
         widths.append(100 * (high - low))
-    return inside, len(widths), float(np.mean(widths))
+    return inside, len(widths), sum(widths) / max(len(widths), 1)
 
 
 def main(path: Path, *, write: bool) -> None:
