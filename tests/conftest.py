@@ -35,6 +35,8 @@ SLOW_FILES = (
     "test_idc_training.py",
     "test_idc_adaptation.py",
     "test_server_running.py",
+    "test_cells_recipes.py",
+    "test_docs.py",
 )
 """Files that train, start servers and browsers, or go the whole way; left out by ``-m "not slow"``.
 
