@@ -86,9 +86,8 @@ def test_a_field_filled_with_tissue_is_registered_without_any_outline() -> None:
     assert quality.accepted, quality.reasons
 
 
-@pytest.mark.parametrize("seed", [2, 3])
-def test_different_tissue_is_refused_with_a_reason(seed: int) -> None:
-    _, quality = register_sections(he(), ihc(np.eye(3), seed=seed), mode="rigid")
+def test_different_tissue_is_refused_with_a_reason() -> None:
+    _, quality = register_sections(he(), ihc(np.eye(3), seed=2), mode="rigid")
     assert not quality.accepted
     assert any("different tissue" in reason for reason in quality.reasons)
 

@@ -2,8 +2,11 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import openslide
@@ -14,11 +17,12 @@ import shapely
 from ki67.annotations import read_regions
 from ki67.errors import SimulationError
 from ki67.files import sha256_of
+from ki67.simulate import pair as pair_module
 from ki67.simulate.cells import place_cells
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import draw_sections, simulate_pair
 from ki67.simulate.render import BLOCK_PX, Section, bands, draw_block, read_section
-from ki67.simulate.scene import draw_paint, draw_scene
+from ki67.simulate.scene import Paint, draw_paint, draw_scene
 from ki67.simulate.truth import SimulationTruth
 from ki67.slides import PixelFrame
 from ki67.vocabulary import CellClass
@@ -42,6 +46,19 @@ FILES = (
 )  # fmt: skip
 
 
+@cache
+def paint_of(seed: int, grade: Literal[1, 2, 3]) -> Paint:
+    return draw_paint(SimulationOptions(seed=seed, grade=grade))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _paint_once() -> Iterator[None]:
+    """Textures, which take most of the time, follow from seed and grade: drawn once for all that share them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pair_module, "draw_paint", lambda options: paint_of(options.seed, options.grade))
+        yield
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SimulationTruth]:
     folder = tmp_path_factory.mktemp("pair")
@@ -63,8 +80,9 @@ def test_every_file_is_there_and_nothing_else(pair: tuple[Path, SimulationTruth]
 
 
 def test_equal_options_give_equal_files_whatever_the_number_of_threads(
-    pair: tuple[Path, SimulationTruth], tmp_path: Path
+    pair: tuple[Path, SimulationTruth], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pair_module, "draw_paint", draw_paint)
     simulate_pair(tmp_path, OPTIONS, workers=1)
 
     for name in FILES:
@@ -116,7 +134,7 @@ def test_any_index_is_met(sections: tuple[Section, Section], index: float) -> No
 
 def test_hot_spots_gather_positive_cells() -> None:
     options = replace(OPTIONS, size_mm=(3.0, 2.4), cells=None)
-    large = draw_scene(options, draw_paint(options), None)
+    large = draw_scene(options, paint_of(options.seed, options.grade), None)
 
     def unevenness(strength: float) -> float:
         cells = place_cells(replace(large, options=replace(options, hot_spot=strength)), "ki67")
@@ -243,8 +261,8 @@ def test_a_tumour_that_does_not_fit_is_refused_in_words() -> None:
         draw_sections(replace(OPTIONS, cells=100_000))
 
 
-def test_pixels_half_as_large_show_the_same_tissue() -> None:
-    coarse, _ = draw_sections(OPTIONS)
+def test_pixels_half_as_large_show_the_same_tissue(sections: tuple[Section, Section]) -> None:
+    coarse, _ = sections
     fine, _ = draw_sections(replace(OPTIONS, mpp=0.25))
 
     small = read_section(coarse, 1200, 900, 256, 256).astype(float)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -66,18 +67,27 @@ def test_begins_with_what_imagenet_taught() -> None:
     assert torch.equal(stem.convolution.weight, first.stem.convolution.weight)
 
 
-def _exported(network: LiteClassifier, folder: Path) -> Path:
-    path = folder / "lite.onnx"
+@pytest.fixture(scope="module")
+def exported(network: LiteClassifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network as a model with its card; tests that damage the card take a copy."""
+    path = tmp_path_factory.mktemp("exported") / "lite.onnx"
     card = {"name": "lite", "architecture": "EfficientNet-Lite0", "licence": "research use", "data": "none"}
     card["training"] = {"options": {"network": {"architecture": "efficientnet_lite0", "input_px": 32}}}
     export(network, path, card, patch_px=20, mpp=4.0, threshold=0.5)
     return path
 
 
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Path:
+    for path in exported.parent.iterdir():
+        shutil.copy(path, tmp_path)
+    return tmp_path / exported.name
+
+
 def test_exported_graph_says_what_the_network_says_and_becomes_it_again(
-    network: LiteClassifier, tmp_path: Path
+    network: LiteClassifier, exported: Path
 ) -> None:
-    model = load_model(_exported(network, tmp_path))
+    model = load_model(exported)
     patches = np.random.default_rng(2).integers(0, 256, (3, 20, 20, 3), np.uint8)
     probabilities, features = model.features(patches)
     with torch.inference_mode():
@@ -91,25 +101,23 @@ def test_exported_graph_says_what_the_network_says_and_becomes_it_again(
     assert torch.allclose(again.head.weight, network.head.weight, atol=1e-3)
 
 
-def test_card_of_other_features_is_told(network: LiteClassifier, tmp_path: Path) -> None:
-    path = _exported(network, tmp_path)
-    card = json.loads(path.with_suffix(".json").read_text())
+def test_card_of_other_features_is_told(copy: Path) -> None:
+    card = json.loads(copy.with_suffix(".json").read_text())
     appearance = {"other": [0.0] * 7, "tumour": [1.0] * 7, "spread": [1.0] * 7, "usual": 2.0, "believable": 3.0}
-    path.with_suffix(".json").write_text(json.dumps(card | {"appearance": appearance}))
+    copy.with_suffix(".json").write_text(json.dumps(card | {"appearance": appearance}))
     with pytest.raises(ModelError, match="gives 1280 features, its card tells of 7"):
-        load_model(path)
+        load_model(copy)
 
 
 @pytest.mark.parametrize("field", ["other", "tumour", "spread", "usual", "believable"])
 @pytest.mark.parametrize("value", [None, "wide", -1.0, [0.0, "one"]])
-def test_damaged_appearance_is_told(network: LiteClassifier, tmp_path: Path, field: str, value: object) -> None:
-    path = _exported(network, tmp_path)
-    card = json.loads(path.with_suffix(".json").read_text())
+def test_damaged_appearance_is_told(copy: Path, field: str, value: object) -> None:
+    card = json.loads(copy.with_suffix(".json").read_text())
     appearance: dict[str, object] = {name: [1.0] * 1280 for name in ("other", "tumour", "spread")}
     appearance |= {"usual": 2.0, "believable": 3.0}
-    path.with_suffix(".json").write_text(json.dumps(card | {"appearance": appearance | {field: value}}))
+    copy.with_suffix(".json").write_text(json.dumps(card | {"appearance": appearance | {field: value}}))
     with pytest.raises(ModelError, match=rf"appearance\.{field}"):
-        load_model(path)
+        load_model(copy)
 
 
 def seen(features: list[float], patches: int) -> FeatureMean:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
-from idc_scene import PINK, PURPLE
 from PIL import Image
 
+from idc_scene import PINK, PURPLE
 from ki67.annotations import UNCLASSIFIED, Region, Regions, write_regions
 from ki67.errors import AnnotationError, DataSetError, RegionError, SlideError
 from ki67.fields import patch_sampling as sampling
@@ -24,7 +24,7 @@ from ki67.slides import PixelFrame, open_slide, tissue_mask
 
 WriteSlide = Callable[..., Path]
 MPP = 2.0
-OPTIONS = SampleOptions(patch_px=16, mpp=MPP, per_class=1000)
+OPTIONS = SampleOptions(patch_px=16, mpp=MPP, per_class=60)
 IDC_BOX = shapely.box(300, 300, 900, 780)
 DCIS_BOX = shapely.box(1200, 300, 1400, 500)
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from idc_scene import PINK, PURPLE, speckled
 
+from idc_scene import PINK, PURPLE, speckled
 from ki67.errors import DataSetError, ModelError
 from ki67.fields.metrics import rank_auc
 from ki67.idc import IdcModel, load_model

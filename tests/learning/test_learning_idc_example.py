@@ -9,11 +9,19 @@ import pytest
 import torch
 
 from ki67.idc import load_model, read_heatmap
+from ki67.simulate import pair
+from ki67.simulate.options import SimulationOptions
+from ki67.simulate.scene import draw_paint
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "idc_three_classes.py"
 
 
-def test_from_outlines_to_a_model_a_map_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_outlines_to_a_model_a_map_and_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Textures take most of the time of a simulation; the patients' may be alike here.
+    paint = draw_paint(SimulationOptions(seed=1))
+    monkeypatch.setattr(pair, "draw_paint", lambda options: paint)
     threads = torch.get_num_threads()
     try:
         result = runpy.run_path(str(EXAMPLE))["main"]([str(tmp_path), "--small"])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from idc_scene import MPP, PATCH_PX
 from PIL import Image
 
+from idc_scene import MPP, PATCH_PX
 from ki67.errors import DataSetError
 from ki67.fields.patches import FACTS_SCHEMA, load_pixels, read_patches, rows_for_model
 from ki67.idc import IdcModel

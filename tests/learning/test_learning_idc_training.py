@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from idc_scene import PINK, PURPLE, speckled
 
+from idc_scene import PINK, PURPLE, speckled
 from ki67.errors import DataSetError, ModelError, WriteError
 from ki67.fields.patches import read_patches
 from ki67.idc import load_model

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import synthetic
 
+import synthetic
 from ki67.cells import detect_cells, load_engine
 from ki67.errors import DataSetError, ModelError
 from ki67.fields.labelled_fields import LabelledField, read_fields

@@ -5,8 +5,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-import synthetic
 
+import synthetic
 from ki67.errors import DataSetError
 from ki67.evaluation.cells import evaluate_cells
 from ki67.fields.labelled_fields import read_fields

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from idc_scene import PINK, PURPLE, speckled
 
+from idc_scene import PINK, PURPLE, speckled
 from ki67.learning.idc.augment import AugmentOptions, augment, change_stain, flip_and_turn, turn_and_scale
 
 STILL = AugmentOptions(
