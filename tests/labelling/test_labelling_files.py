@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import os
 import shutil
@@ -166,7 +167,9 @@ def test_accepted_cells_go_straight_into_gold_make_and_cells_train(
     assert [len(field.points["positive"]) for field in fields] == [3, 3]
 
 
-def test_the_process_from_the_command_line(tmp_path: Path, ki67: Callable[..., Any]) -> None:
+def test_the_process_from_the_command_line(
+    tmp_path: Path, ki67: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "project"
     slides = write_slides(tmp_path / "slides", 2)
     drawn = Regions(
@@ -183,7 +186,7 @@ def test_the_process_from_the_command_line(tmp_path: Path, ki67: Callable[..., A
         found: dict[str, Any] = outcome.json
         return found
 
-    run("init", folder, "--administrator", "boss")
+    run("init", folder, "--administrator", "boss", "--allow-prelabels")
     run("add-slides", folder, slides)
     for name, role in (("ann", "labeller"), ("lea", "leader")):
         run("add-person", folder, name, "--role", role, "--group", "A")
@@ -191,6 +194,10 @@ def test_the_process_from_the_command_line(tmp_path: Path, ki67: Callable[..., A
         run("add-person", folder, name, "--role", role)
     assert len(run("assign", folder)["tasks"]) == 2
     tasks = run("list", folder)["tasks"]
+    assert run("prelabel", folder, 1, tmp_path / "r.annotations", "--source", "model 3")["labels"] == 2
+    monkeypatch.setattr("sys.stdin", io.StringIO("a password for ann\n"))
+    run("set-password", folder, "ann")
+    assert [one["can_log_in"] for one in run("list", folder, "--people")["people"]] == [False, True, *[False] * 3]
     for task in tasks:
         own = task["labeller"]
         run("act", folder, task["task"], "begin", "--by", own)
@@ -216,6 +223,8 @@ def test_the_process_from_the_command_line(tmp_path: Path, ki67: Callable[..., A
         (("act", folder, 1, "accept", "--by", "rev"), "only from in_review"),
         (("act", folder, 1, "begin", "--by", "nobody"), "no active person"),
         (("act", folder, 99, "begin", "--by", "ann"), "no task 99"),
+        (("prelabel", folder, 1, tmp_path / "r.annotations", "--source", "model 3"), "labelling not begun"),
+        (("draw-squares", folder, "--seed", 1), "projects of cells"),
         (("init", folder, "--administrator", "x"), "holds a labelling project"),
         (("init", tmp_path / "n", "--administrator", "x", "--class", "IDC"), "expected NAME=#rrggbb"),
         (("init", tmp_path / "n", "--administrator", "x", "--database", "what://"), "no database that can be opened"),

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from labelling_web import COOKIE, HOST, forgetful, logged_in, number_of, web
 
+from ki67.errors import FileError, UsageError
 from ki67.labelling import database as databases
 from ki67.labelling.people import person_named, set_password
 from ki67.labelling.words import Act, LabelKind
 from ki67.server.accounts import GUESSES_OF_A_NAME, WITHIN_S, Accounts
 from ki67.server.labelling_state import LabellingState
+from ki67.server.reach import Reach
 from labelling_office import Office, fill, point
 
 WHO = ("nobody", "ann", "abe", "lea", "leo", "rev", "qua", "tra", "boss")
@@ -312,3 +314,27 @@ def test_slides_with_no_tissue_have_no_squares_to_count_in(state: LabellingState
     boss = logged_in(state, "boss")
     assert boss.post("/api/labelling/rois", json={"seed": 7}).json() == {"slides": 6}
     assert boss.get("/api/labelling/tasks/1").json()["rois"] == []
+
+
+def test_cases_are_for_this_machine_only_and_passwords_for_no_open_network(tmp_path: Path) -> None:
+    Reach().require_nothing_asked()
+    Reach().require_encryption()
+    Reach(host="127.0.0.2").require_encryption()
+    with pytest.raises(UsageError, match="no accounts"):
+        Reach(host="0.0.0.0").require_nothing_asked()
+    with pytest.raises(UsageError, match="unencrypted"):
+        Reach(host="0.0.0.0").require_encryption()
+    Reach(host="0.0.0.0", unencrypted=True).require_encryption()
+    with pytest.raises(UsageError, match="both"):
+        Reach(certificate=tmp_path).require_encryption()
+    with pytest.raises(FileError, match="does not exist"):
+        Reach(certificate=tmp_path / "no.pem", key=tmp_path / "no.pem").require_encryption()
+    named = Reach(host="0.0.0.0", names=("Ki67.example",)).hosts(8000)
+    assert {"127.0.0.1:8000", "ki67.example", "ki67.example:8000"} <= named
+    assert "0.0.0.0:8000" not in named
+
+
+def test_an_encrypted_server_keeps_its_cookie_to_itself(state: LabellingState, password: str) -> None:
+    by_proxy = login(state, "abe", password, origin=f"https://{HOST}")
+    assert "Secure" in by_proxy.headers["set-cookie"]
+    assert "Secure" not in login(state, "abe", password).headers["set-cookie"]

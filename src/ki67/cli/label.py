@@ -235,6 +235,24 @@ def assign(
     emit(result, as_json=as_json, lines=[f"assigned {len(tasks)} tasks"])
 
 
+@app.command("draw-squares")
+def draw_squares(
+    folder: Folder,
+    seed: Seed,
+    by: By = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw ten squares to count cells in on every slide that has none, at random where there is tissue."""
+    begin(quiet=quiet)
+    with _open(folder) as session:
+        from ki67.labelling.rois import draw_rois
+
+        slides = draw_rois(session, _who(session, by), seed=seed)
+        result = {"slides": {slide.name: len(slide.rois or []) for slide in slides}}
+    emit(result, as_json=as_json, lines=[f"{name}: {count} squares" for name, count in result["slides"].items()])
+
+
 @app.command()
 def act(
     folder: Folder,

@@ -70,6 +70,7 @@ def status(session: Session) -> dict[str, Any]:
         minutes = [task["minutes"] for task in own if task["state"] in _HANDED_IN]
         person["tasks"] = {state.value: sum(task["state"] == state for task in own) for state in State}
         person["tasks"] = {state: count for state, count in person["tasks"].items() if count}
+        del person["can_log_in"]
         person["minutes_per_slide"] = float(np.mean(minutes)) if minutes else None
         people.append(person)
     draws = session.scalars(sa.select(Draw).order_by(Draw.id))
