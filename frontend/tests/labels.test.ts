@@ -150,6 +150,24 @@ describe("labels", () => {
     expect([...labels.shapes.values()].map((shape) => shape.label).sort()).toEqual(one.standing);
   });
 
+  it("are sent in letters that the server takes", async () => {
+    const one = server();
+    const labels = await open(one);
+    const sizes: number[] = [];
+    const { save } = one;
+    const counted = await Labels.open(2, "other", [], async (task, changes) => {
+      sizes.push(JSON.stringify(changes).length);
+      return save(task, changes);
+    });
+    live.push(counted);
+    const ring = Array.from({ length: 30_000 }, (_, number) => [number + 0.123, number + 0.456] as const);
+    counted.edit(Array.from({ length: 4 }, (_, number) => ({ uuid: `${number}`, after: { label: "IDC", geometry: { type: "Polygon" as const, coordinates: [ring] } } })));
+    await later();
+    expect([labels.unsaved, counted.unsaved, counted.saving]).toEqual([0, 0, "saved"]);
+    expect(sizes.length).toBeGreaterThan(1);
+    expect(Math.max(...sizes)).toBeLessThan(1.9e6);
+  });
+
   it("that are changed while they are sent are sent once more", async () => {
     const one = server();
     const labels = await open(one);
@@ -162,5 +180,20 @@ describe("labels", () => {
     await sent;
     await later();
     expect([one.standing, labels.unsaved]).toEqual([["second"], 0]);
+  });
+});
+
+describe("work that windows have left", () => {
+  const waits = (uuid: string, label: string) => ({ uuid, version: 0, deleted: false, ...at(label) });
+
+  it("comes together, the window's own last, with what can be undone", async () => {
+    const { together } = await vi.importActual<typeof import("../src/labelling/local")>("../src/labelling/local");
+    const step = [{ uuid: "a", before: null, after: at("IDC") }];
+    const left = { waiting: [waits("a", "left"), waits("b", "left")], done: [step], undone: [] };
+    const own = { waiting: [waits("b", "own")], done: [], undone: [] };
+    const one = together([left], own);
+    expect(one.waiting.map(({ uuid, label }) => [uuid, label])).toEqual([["a", "left"], ["b", "own"]]);
+    expect(one.done).toEqual([step]);
+    expect(together([left], { ...own, done: [step, step] }).done).toHaveLength(2);
   });
 });

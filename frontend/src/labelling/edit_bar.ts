@@ -126,7 +126,7 @@ export function editBar(page: EditPage): EditBar {
     redo.disabled = off || !page.labels.canRedo;
     const said = [...lines, PIN].find(([name]) => name === hand)?.[4] ?? "";
     fill(options);
-    if (hand === "outline") add(options, modeGroup);
+    if (hand === "outline" && !off) add(options, modeGroup);
     if (hand === "brush" || hand === "erase") add(options, size);
     if (hand === "pick" && page.selected && !off) add(options, project.kind === "regions" && joinButton, removeButton);
     add(options, h("span", { class: "hint" }, off && hand !== "pin" ? "Read only." : said));

@@ -13,10 +13,10 @@ import { editBar, type EditBar } from "./edit_bar";
 import { Labels } from "./labels";
 import { askLogin } from "./login";
 import { mergeCard, savingLine } from "./saving_line";
-import { giveLeaseBack, keepLease, KIND_WORDS, office, perform, readLabels, readTask, STATE_WORDS, type Act, type Before, type Project, type Remark, type TaskFacts } from "./office";
+import { giveLeaseBack, keepLease, KIND_WORDS, office, openWindows, perform, readLabels, readTask, STATE_WORDS, type Act, type Before, type Project, type Remark, type TaskFacts } from "./office";
 import { remarksPanel } from "./remarks_panel";
 import { boxOfPlace } from "./shapes";
-import type { Shape } from "./local";
+import { claimWork, type Shape } from "./local";
 
 const STEP_PX = 90;
 const ADDRESS_EVERY_MS = 250;
@@ -83,12 +83,14 @@ export class EditPage implements ViewPage {
     void this.readRemarks();
     if (facts.may_edit) void this.hold();
     if (labels.unsaved && facts.may_edit) labels.sendSoon(0);
+    else if (labels.unsaved) labels.refuse(`The work is ${STATE_WORDS[facts.state]} now and takes no changes of yours.`);
   }
 
   static async open(task: number, here: Surroundings, query: URLSearchParams, signal: AbortSignal): Promise<EditPage> {
     const facts = await readTask(task, signal);
     const server = facts.may_see ? await readLabels(task, signal) : [];
-    const key = `${here.project.id} ${here.me.person} ${task}`;
+    const { own, open } = await openWindows();
+    const key = await claimWork(`${here.project.id} ${here.me.person} ${task}`, own, open);
     const labels = await Labels.open(task, key, server);
     return new EditPage(facts, labels, here, query);
   }

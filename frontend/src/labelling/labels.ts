@@ -12,6 +12,9 @@ import { newUuid, saveLabels, type Label } from "./office";
 const SEND_AFTER_MS = 400;
 const AGAIN_AFTER_MS = [1000, 2000, 5000, 10_000, 15_000] as const;
 const MOST_AT_ONCE = 500;
+/** The server takes 2 MB at once; a label that is larger alone is sent alone. */
+const MOST_LETTERS = 1_000_000;
+const NEVER = new Set([403, 404, 413, 422]);
 const MOST_UNDO = 200;
 
 export type Saving = "saved" | "waiting" | "saving" | "offline" | "login" | "held" | "conflict" | "refused";
@@ -141,7 +144,7 @@ export class Labels extends EventTarget {
     this.sending = true;
     try {
       while (this.waiting.size && !this.conflict) {
-        const batch = [...this.waiting.values()].slice(0, MOST_AT_ONCE);
+        const batch = this.batch();
         this.tell("saving");
         await this.kept;
         const { labels } = await this.save(this.task, batch);
@@ -155,6 +158,17 @@ export class Labels extends EventTarget {
     } finally {
       this.sending = false;
     }
+  }
+
+  private batch(): Waiting[] {
+    const found: Waiting[] = [];
+    let letters = 0;
+    for (const one of this.waiting.values()) {
+      letters += JSON.stringify(one).length;
+      if (found.length && (letters > MOST_LETTERS || found.length >= MOST_AT_ONCE)) break;
+      found.push(one);
+    }
+    return found;
   }
 
   /** What the server says stands, unless the hand has gone on meanwhile. */
@@ -178,7 +192,7 @@ export class Labels extends EventTarget {
     }
     if (error.status === 401) return this.tell("login", error.message);
     if (error.status === 423) return this.tell("held", error.message);
-    if (error.status === 403 || error.status === 404 || error.status === 422) return this.tell("refused", error.message);
+    if (NEVER.has(error.status)) return this.tell("refused", error.message);
     this.tell("offline", error.message);
     const wait = AGAIN_AFTER_MS[Math.min(this.failures++, AGAIN_AFTER_MS.length - 1)] ?? 1000;
     this.sendSoon(wait);
@@ -210,6 +224,11 @@ export class Labels extends EventTarget {
     this.dispatchEvent(new Event("change"));
     this.tell(this.waiting.size ? "waiting" : "saved");
     this.sendSoon(0);
+  }
+
+  /** What waits can no longer be saved, as where the work was handed on meanwhile. */
+  refuse(why: string): void {
+    this.tell("refused", why);
   }
 
   /** Another window has the slide open; or it has not any more. */

@@ -218,6 +218,12 @@ function held(name: string): Promise<boolean> {
   });
 }
 
+/** This window, and those of this browser that are open, where it can tell. */
+export async function openWindows(): Promise<{ own: string; open: ReadonlySet<string> }> {
+  const held = navigator.locks ? ((await navigator.locks.query()).held ?? []) : [];
+  return { own: windowName, open: new Set(held.map((lock) => (lock.name ?? "").replace(/^ki67 /, ""))) };
+}
+
 const inWindow = (): Record<string, string> => ({ "X-Window": windowName });
 
 export function saveLabels(task: number, changes: readonly Label[]): Promise<{ labels: Label[] }> {

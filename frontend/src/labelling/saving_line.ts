@@ -12,7 +12,7 @@ const WORDS: Record<Saving, string> = {
   offline: "No connection: kept in this browser, sent as soon as the server answers",
   login: "Log in to go on saving: kept in this browser until then",
   held: "Read only",
-  conflict: "Somebody else changed a label that you changed",
+  conflict: "A label that you changed was changed elsewhere, too",
   refused: "Not saved",
 };
 

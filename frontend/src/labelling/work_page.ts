@@ -21,8 +21,8 @@ export class WorkPage implements ViewPage {
   private async load(): Promise<void> {
     const { me, project } = this.here;
     try {
-      const [desk, waiting] = await Promise.all([get<Desk>(office("desk"), this.stop.signal), keysWaiting(`${project.id} ${me.person} `)]);
-      this.paint(desk, new Set(waiting.map((key) => Number(key.split(" ").pop()))));
+      const [desk, waiting] = await Promise.all([get<Desk>(office("desk"), this.stop.signal), keysWaiting(`${project.id} ${me.person}`)]);
+      this.paint(desk, new Set(waiting.map((key) => Number(key.split(" ")[2]))));
     } catch (error) {
       failed(error);
       fill(this.element, h("p", { class: "waiting error" }, error instanceof Error ? error.message : ""));
@@ -68,6 +68,10 @@ export class WorkPage implements ViewPage {
   }
 }
 
+function several(number: number, what: string): string {
+  return `${count(number)} ${what}${number === 1 ? "" : "s"}`;
+}
+
 function summary(toDo: number, review: number): string {
   const parts = [`${count(toDo)} to label`];
   if (review) parts.push(`${count(review)} to review`);
@@ -84,8 +88,8 @@ function line(task: Task, waits: boolean, button: HTMLElement | null): HTMLEleme
   const facts = [
     task.own ? null : `by ${task.labeller ?? "nobody"}`,
     task.prelabelled ? `beforehand by ${task.prelabelled}` : null,
-    task.labels === null ? null : `${count(task.labels)} labels`,
-    task.open_remarks ? `${task.open_remarks} open remarks` : null,
+    task.labels === null ? null : several(task.labels, "label"),
+    task.open_remarks ? several(task.open_remarks, "open remark") : null,
     task.minutes ? `${task.minutes} min` : null,
   ].filter((one) => one !== null);
   return h(
