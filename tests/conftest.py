@@ -22,20 +22,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1" if WORKER else "2")
 
 
 SLOW_FILES = (
-    "test_learning_idc_example.py",
-    "test_page.py",
+    "test_registration_register.py",
     "test_resume.py",
-    "test_api.py",
-    "test_challenge.py",
     "test_learning_cells_training.py",
+    "test_api.py",
+    "test_page.py",
+    "test_challenge.py",
+    "test_learning_idc_example.py",
     "test_simulate_pair.py",
+    "test_learning_idc_training.py",
     "test_cohort_dask.py",
     "test_cohort_running.py",
-    "test_registration_register.py",
-    "test_learning_idc_training.py",
-    "test_learning_idc_adaptation.py",
-    "test_server_running.py",
     "test_learning_cells_recipes.py",
+    "test_server_running.py",
+    "test_cells_exclusion.py",
+    "test_learning_idc_adaptation.py",
     "test_docs.py",
 )
 """Files that train, start servers and browsers, or go the whole way; left out by ``-m "not slow"``.

@@ -29,7 +29,7 @@ from ki67.simulate.pair import simulate_pair
 from ki67.slides import Slide, TissueMask
 from ki67.stages import CaseSlide
 from ki67.stages.opened import REGION_CHECKS
-from ki67.vocabulary import UNREGISTERED, EngineName, RegistrationMode
+from ki67.vocabulary import UNREGISTERED, Device, EngineName, RegistrationMode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +100,7 @@ def find_carcinoma(
     he: Slide,
     *,
     model: str | Path | None = None,
+    device: Device | str = Device.cpu,
     outline: idc.OutlineOptions | None = None,
     use_unusable_stain: bool = False,
     use_doubtful_region: bool = False,
@@ -112,6 +113,8 @@ def find_carcinoma(
         The H&E slide.
     model
         Another model than the shipped one (``ki67 idc train``).
+    device
+        Where it runs: ``cpu``, ``auto`` or ``cuda``.
     outline
         How the region is drawn: threshold, smoothing, least areas.
     use_unusable_stain
@@ -135,7 +138,7 @@ def find_carcinoma(
     """
     section = CaseSlide(he)
     _require_usable(stages.judge_slides(None, section), he.path, insisted=use_unusable_stain)
-    known = idc.load_model(model)
+    known = idc.load_model(model, device=Device(device))
     found = stages.look_for_carcinoma(section, known, outline or idc.DEFAULT_OUTLINE)
     stages.require_carcinoma(he.path, len(found.regions), found.checks, insisted=use_doubtful_region)
     return found.regions
@@ -307,6 +310,7 @@ def count(
     *,
     engine: EngineName | str = EngineName.network,
     cell_model: str | Path | None = None,
+    device: Device | str = Device.cpu,
     dab_threshold: float | None = None,
     keep_artefacts: bool = False,
     use_doubtful_region: bool = False,
@@ -323,6 +327,8 @@ def count(
         In µm of this slide: as :meth:`Registration.map` gives it, or drawn on it; None counts in all tissue.
     engine, cell_model
         What finds the cells, ``network`` or ``forest``, and another model of it than the shipped one.
+    device
+        Where the network runs: ``cpu``, ``auto`` or ``cuda``.
     dab_threshold
         Mean DAB density (OD) of a tumour nucleus from which it is positive; None leaves that to the engine.
     keep_artefacts
@@ -358,7 +364,7 @@ def count(
         judged = stages.judge_slides(section)
         checks = [*judged, *(stages.judge_region(regions, section) if regions is not None else ())]
         _require_fit(checks, ki67.path, insisted=use_doubtful_region)
-    known = cells.load_engine(EngineName(engine), cell_model)
+    known = cells.load_engine(EngineName(engine), cell_model, Device(device))
     found = cells.detect_cells(
         ki67,
         regions,

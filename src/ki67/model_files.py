@@ -20,14 +20,16 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ki67.errors import ModelError
+from ki67.errors import InstallationError, ModelError
 from ki67.files import read_json
 from ki67.onnx_graph import fault_of
+from ki67.vocabulary import Device
 
 MOST_GRAPH_BYTES = 1 << 30
 """A graph beyond this is none of the kinds that run here; the shipped ones have up to 12 MB."""
 
 CPU_PROVIDER = "CPUExecutionProvider"
+CUDA_PROVIDER = "CUDAExecutionProvider"
 """What ONNX Runtime calls the processor."""
 
 ROUNDING = 1e-3
@@ -202,6 +204,31 @@ def _content(graph: Path, way_out: str) -> bytes:
         raise ModelError(graph, f"cannot be read ({error.strerror})", way_out) from error
 
 
+_NO_CARD = (
+    "ONNX Runtime sees no graphics card that it can use. Put onnxruntime-gpu in the place of onnxruntime, with the "
+    "CUDA that it asks for, or leave --device cuda out"
+)
+
+
+def providers_of(device: Device) -> list[str]:
+    """Providers of ONNX Runtime that a model may run on, the wanted one first.
+
+    Raises
+    ------
+    InstallationError
+        Where a graphics card is asked for, and this installation of ONNX Runtime cannot use one.
+    """
+    card = CUDA_PROVIDER in onnxruntime.get_available_providers()
+    if device is Device.cuda and not card:
+        raise InstallationError(_NO_CARD)
+    return [CUDA_PROVIDER, CPU_PROVIDER] if card and device is not Device.cpu else [CPU_PROVIDER]
+
+
+def provider_part(provider: str) -> dict[str, str]:
+    """What a stage's key says of what ran its model: nothing of the processor, as before that was kept."""
+    return {} if provider == CPU_PROVIDER else {"provider": provider}
+
+
 class Runner:
     """A graph in ONNX Runtime that takes and gives what its kind does. Runs from several threads at once.
 
@@ -211,8 +238,10 @@ class Runner:
         The file, and what :func:`checked` found in it: what runs is what was checked.
     signature
         What it must take and give.
-    options, providers
+    options
         Of ONNX Runtime.
+    device
+        Where it runs.
     way_out
         What the user can do where it is refused.
 
@@ -220,6 +249,8 @@ class Runner:
     ------
     ModelError
         Where it cannot be run, or takes or gives something else.
+    InstallationError
+        Where it shall run on a graphics card, and ONNX Runtime does not see one.
     MemoryError
         Where the runtime has not enough memory.
     """
@@ -230,7 +261,7 @@ class Runner:
         sha256: str,
         signature: Signature,
         options: onnxruntime.SessionOptions,
-        providers: Sequence[str],
+        device: Device,
         way_out: str,
     ) -> None:
         self._graph, self._signature, self._way_out = graph, signature, way_out
@@ -239,8 +270,11 @@ class Runner:
             raise ModelError(graph, "was changed while it was in use", way_out)
         # Errors only, and those are told by what it raises.
         options.log_severity_level = 4
+        providers = providers_of(device)
         with self._runtime("cannot be run"):
-            self.session = onnxruntime.InferenceSession(content, options, providers=list(providers))
+            self.session = onnxruntime.InferenceSession(content, options, providers=providers)
+        if device is Device.cuda and self.provider != CUDA_PROVIDER:
+            raise InstallationError(_NO_CARD)
         self._check_port("takes", self.session.get_inputs(), signature.input, signature.element, signature.takes)
         outputs = self.session.get_outputs()
         self.gives_besides = len(outputs) > 1 and outputs[-1].name == signature.besides

@@ -10,7 +10,7 @@ from ki67 import cells, idc, registration
 from ki67.case.details import CaseDetails
 from ki67.files import sha256_of
 from ki67.slides import Slide
-from ki67.vocabulary import EngineName, Language, RegistrationMode
+from ki67.vocabulary import Device, EngineName, Language, RegistrationMode
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class Options:
         What finds the cells: ``network`` or ``forest``.
     cell_model
         Another model of that engine (``ki67 cells train``); None takes the shipped one.
+    device
+        Where the models run; results of a graphics card differ in the last digits.
     dab_threshold
         Mean DAB density of a tumour nucleus from which it is positive; None leaves that to the engine.
     use_doubtful_region
@@ -99,6 +101,7 @@ class Options:
     allow_few_cells: bool = False
     engine: EngineName = cells.DEFAULT_ENGINE
     cell_model: Path | None = None
+    device: Device = Device.cpu
     dab_threshold: float | None = None
     keep_artefacts: bool = False
     use_unusable_stain: bool = False

@@ -29,7 +29,7 @@ from ki67.domain import domain_part, doubts
 from ki67.errors import CaseError
 from ki67.files import printable
 from ki67.options import Adjustment, Options
-from ki67.vocabulary import RegistrationMode
+from ki67.vocabulary import Device, RegistrationMode
 
 
 def run_score(
@@ -165,11 +165,12 @@ def run_idc(
     model: str | Path | None = None,
     stride_px: int | None = None,
     outline: idc.OutlineOptions = idc.DEFAULT_OUTLINE,
+    device: Device = Device.cpu,
 ) -> Summary:
     """Find the invasive region of one H&E slide: heat map and outline.
 
     ``model`` takes the place of the shipped one; ``stride_px`` is the distance of patches (:func:`ki67.idc.predict`),
-    ``outline`` how the region is drawn.
+    ``outline`` how the region is drawn, ``device`` where the model runs.
 
     Returns
     -------
@@ -183,7 +184,7 @@ def run_idc(
         _case(out, "idc predict", {"he": he}, models) as case,
     ):
         stages.judge(case, None, he)
-        summary = stages.predict_idc(case, he, model, stride_px, outline)
+        summary = stages.predict_idc(case, he, model, stride_px, outline, device)
         checks = stages.checks_so_far(case, Options())
         summary |= {"domain": domain_part(checks), "warnings": [*doubts(checks), *stages.warnings_of(case)]}
         return summary | {"regions": str(case.path(REGIONS_HE)), "heatmap": str(case.path(HEATMAP))}

@@ -75,6 +75,14 @@ class EngineName(StrEnum):
     forest = "forest"
 
 
+class Device(StrEnum):
+    """Where models run: the processor, a graphics card, or a card where ONNX Runtime sees one."""
+
+    cpu = "cpu"
+    auto = "auto"
+    cuda = "cuda"
+
+
 class RegistrationMode(StrEnum):
     """How far the registration may bend a section; ``rigid`` is the paper's."""
 

@@ -1,6 +1,5 @@
 """Cells: every nucleus of a Ki-67 slide, and whether it is a positive or a negative tumour cell."""
 
-from ki67.cells.card import PROVIDER
 from ki67.cells.channels import check_resolution
 from ki67.cells.checks.certainty import CERTAINTY_COLUMNS, judge_certainty
 from ki67.cells.checks.region_density import DENSITY_COLUMNS, judge_density
@@ -18,7 +17,6 @@ __all__ = [
     "DENSITY_COLUMNS",
     "MARGIN_UM",
     "NEST_COLUMNS",
-    "PROVIDER",
     "Appearance",
     "CellDetection",
     "Engine",

@@ -13,14 +13,11 @@ import onnxruntime
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.index_deviation import LEAST_PATIENTS, IndexDeviation
 from ki67.errors import ModelError
-from ki67.model_files import CPU_PROVIDER, CardFields, Runner, Signature, checked, read_fields
-from ki67.vocabulary import CLASSES, TUMOUR_CLASSES
+from ki67.model_files import CardFields, Runner, Signature, checked, read_fields
+from ki67.vocabulary import CLASSES, TUMOUR_CLASSES, Device
 
 CARD_SCHEMA = 2
 """Version of the card's fields; since 2 a curve takes the score of its class alone."""
-
-PROVIDER = CPU_PROVIDER
-"""What runs every cell model, by ONNX Runtime's name."""
 
 REINSTALL = "Reinstall the package, or train the model again with `ki67 cells train`."
 
@@ -116,7 +113,7 @@ def _curve(curves: CardFields, label: str) -> tuple[float, float]:
     return each.number("slope", -math.inf, math.inf), each.number("intercept", -math.inf, math.inf)
 
 
-def run_graph(graph: Path, sha256: str, signature: Signature) -> Runner:
+def run_graph(graph: Path, sha256: str, signature: Signature, device: Device = Device.cpu) -> Runner:
     """Load a graph into ONNX Runtime, on one thread, because tiles are what runs side by side.
 
     Raises
@@ -129,4 +126,4 @@ def run_graph(graph: Path, sha256: str, signature: Signature) -> Runner:
     # Memory is planned anew for each tile: planned by the shape of the input it is kept for every shape seen. Without
     # the arena every layer's maps are fresh pages, which costs a third more time and no less memory.
     options.enable_mem_pattern = False
-    return Runner(graph, sha256, signature, options, [PROVIDER], REINSTALL)
+    return Runner(graph, sha256, signature, options, device, REINSTALL)

@@ -20,7 +20,8 @@ from ki67.cells.score_curves import probability
 from ki67.cells.segmentation import STEPS_PER_PX, segment
 from ki67.cells.suppression import suppress
 from ki67.cells.tiling import GRID_PX, Core
-from ki67.vocabulary import NEGATIVE, OTHER, POSITIVE, EngineName
+from ki67.model_files import CPU_PROVIDER
+from ki67.vocabulary import NEGATIVE, OTHER, POSITIVE, Device, EngineName
 
 DEFAULT_ENGINE: Final = EngineName.network
 """The better one on the validation fields of both labelled sets."""
@@ -59,6 +60,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def provider(self) -> str:
+        """What runs its model, by ONNX Runtime's name: the same on a graphics card differs in the last digits."""
+        ...
+
+    @property
     def halo_px(self) -> int:
         """Pixels of the working resolution around the core."""
         ...
@@ -78,6 +84,11 @@ class ForestEngine:
     def card(self) -> CellCard:
         """The card of the forest."""
         return self.model.card
+
+    @property
+    def provider(self) -> str:
+        """The processor, whatever the device: trees gain nothing from a graphics card."""
+        return CPU_PROVIDER
 
     @property
     def halo_px(self) -> int:
@@ -110,6 +121,11 @@ class NetworkEngine:
     def card(self) -> CellCard:
         """The card of the network."""
         return self.model.card
+
+    @property
+    def provider(self) -> str:
+        """What runs the network, by ONNX Runtime's name."""
+        return CPU_PROVIDER if self.model.device is Device.cpu else self.model.runner.provider
 
     @property
     def halo_px(self) -> int:
@@ -155,12 +171,16 @@ def _on_grid(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.round(values * STEPS_PER_PX) / STEPS_PER_PX
 
 
-def load_engine(name: EngineName = DEFAULT_ENGINE, model: str | Path | None = None) -> Engine:
-    """Load an engine with the shipped model, or with one trained on other fields.
+def load_engine(
+    name: EngineName = DEFAULT_ENGINE, model: str | Path | None = None, device: Device = Device.cpu
+) -> Engine:
+    """Load an engine with the shipped model, or with one trained on other fields, to run on a device.
 
     Raises
     ------
     ModelError
         Where the model cannot be used.
     """
-    return ForestEngine(load_model(model)) if name == EngineName.forest else NetworkEngine(load_network(model))
+    if name == EngineName.forest:
+        return ForestEngine(load_model(model))
+    return NetworkEngine(load_network(model, device))

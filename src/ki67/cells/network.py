@@ -15,7 +15,7 @@ from ki67.cells.card import REINSTALL, CellCard, checked_card, run_graph
 from ki67.cells.tiling import GRID_PX
 from ki67.errors import ModelError
 from ki67.model_files import Runner, Signature, try_once
-from ki67.vocabulary import CLASSES, NEGATIVE, POSITIVE
+from ki67.vocabulary import CLASSES, NEGATIVE, POSITIVE, Device
 
 SHIPPED_NETWORK = Path(__file__).parent.parent / "weights" / "cells_network.onnx"
 """The network that comes with the package."""
@@ -48,13 +48,14 @@ class NetworkModel:
     path: Path
     card: CellCard
     seen_px: tuple[int, int]
+    device: Device = Device.cpu
 
     @cached_property
     def runner(self) -> Runner:
         """The graph in ONNX Runtime."""
         takes, gives = (1, 3, None, None), (1, len(CLASSES), None, None)
         signature = Signature(INPUT_NAME, OUTPUT_NAME, "tensor(float)", takes, gives)
-        return run_graph(self.path, self.card.sha256, signature)
+        return run_graph(self.path, self.card.sha256, signature, self.device)
 
     def run(self, light: NDArray[np.float32]) -> NDArray[np.float32]:
         """Proximity maps (1, 3, H/2, W/2) of light (1, 3, H, W) of a size that the network takes."""
@@ -99,7 +100,7 @@ def transmitted(rgb: NDArray[np.uint8], background_rgb: tuple[float, float, floa
     return planes.transpose(1, 2, 0)
 
 
-def load_network(path: str | Path | None = None) -> NetworkModel:
+def load_network(path: str | Path | None = None, device: Device = Device.cpu) -> NetworkModel:
     """Load a network and check it against its card; None takes the shipped one.
 
     Raises
@@ -111,8 +112,8 @@ def load_network(path: str | Path | None = None) -> NetworkModel:
     card = checked_card(graph, "network")
     if set(card.curves) != {POSITIVE, NEGATIVE}:
         raise ModelError(graph.with_suffix(".json"), "lacks the calibration of both classes", REINSTALL)
-    model = NetworkModel(graph, card, _seen(graph, card))
-    try_once(("network", card.sha256), model.try_out)
+    model = NetworkModel(graph, card, _seen(graph, card), device)
+    try_once(("network", card.sha256, device), model.try_out)
     return model
 
 

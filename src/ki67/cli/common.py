@@ -17,7 +17,7 @@ from ki67 import progress
 from ki67.domain import checks_of
 from ki67.errors import MissingExtraError
 from ki67.files import json_text, printable
-from ki67.vocabulary import EngineName, Language
+from ki67.vocabulary import Device, EngineName, Language
 
 if TYPE_CHECKING:
     from ki67.case.details import CaseDetails
@@ -85,6 +85,13 @@ FieldMpp = Annotated[
 
 EngineOption = Annotated[
     EngineName, typer.Option("--engine", help="What finds the cells: the network, or the paper's random forest.")
+]
+
+DeviceOption = Annotated[
+    Device,
+    typer.Option(
+        "--device", help="Where the models run: the processor, a graphics card (cuda), or one if there is one (auto)."
+    ),
 ]
 
 CellModel = Annotated[

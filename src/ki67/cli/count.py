@@ -13,6 +13,7 @@ from ki67.cli.common import (
     Block,
     CellModel,
     DabThreshold,
+    DeviceOption,
     DoubtfulRegion,
     EngineOption,
     Json,
@@ -32,7 +33,7 @@ from ki67.cli.common import (
     index_line,
     warning_lines,
 )
-from ki67.vocabulary import EngineName, Language
+from ki67.vocabulary import Device, EngineName, Language
 
 
 def count(
@@ -52,6 +53,7 @@ def count(
     mpp_overrides_file: MppOverridesFile = False,
     engine: EngineOption = EngineName.network,
     cell_model: CellModel = None,
+    device: DeviceOption = Device.cpu,
     dab_threshold: DabThreshold = None,
     keep_artefacts: KeepArtefacts = False,
     use_unusable_stain: UnusableStain = False,
@@ -78,6 +80,7 @@ def count(
         find_tumour=find_tumour,
         engine=engine,
         cell_model=cell_model,
+        device=device,
         dab_threshold=dab_threshold,
         keep_artefacts=keep_artefacts,
         use_unusable_stain=use_unusable_stain,

@@ -10,6 +10,7 @@ import typer
 
 from ki67.cli.common import (
     App,
+    DeviceOption,
     EngineOption,
     FieldMpp,
     Json,
@@ -23,7 +24,7 @@ from ki67.cli.common import (
     warning_lines,
 )
 from ki67.cli.score import ModeOption
-from ki67.vocabulary import EngineName, Layout, RegistrationMode
+from ki67.vocabulary import Device, EngineName, Layout, RegistrationMode
 
 app = App(help="Compare with a gold standard.", no_args_is_help=True)
 
@@ -35,6 +36,7 @@ def idc(
         Path | None, typer.Option("--index", help="CSV with columns patient, label, file; default: every patch.")
     ] = None,
     model: Annotated[Path | None, typer.Option("--model", help="Another model (.onnx) than the shipped one.")] = None,
+    device: DeviceOption = Device.cpu,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Folder for ROC curve, calibration and confusion as pictures.")
     ] = None,
@@ -46,7 +48,7 @@ def idc(
     from ki67.idc import load_model
 
     begin(quiet=quiet)
-    result = evaluate_idc(directory, index, load_model(model), figures=figures)
+    result = evaluate_idc(directory, index, load_model(model, device=device), figures=figures)
     lines = [f"{'measure':28s} {'value':>8s}   95 % interval over patients"]
     lines += [_measure_line(name, value, result["intervals"]) for name, value in result["pooled"].items()]
     if result["with_surroundings"]:
@@ -119,6 +121,7 @@ def cells(
     ] = None,
     engine: EngineOption = EngineName.network,
     model: Annotated[Path | None, typer.Option("--model", help="Another model of this engine, ONNX.")] = None,
+    device: DeviceOption = Device.cpu,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -145,7 +148,7 @@ def cells(
         radius_um=radius_um,
         images=field_names(images),
         figures=figures,
-        engine=None if predictions is not None else load_engine(engine, model),
+        engine=None if predictions is not None else load_engine(engine, model, device),
         predictions=predictions,
     )
     emit(result, as_json=as_json, lines=[*_cell_lines(result), *warning_lines(result)])

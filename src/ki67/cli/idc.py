@@ -11,6 +11,7 @@ import typer
 
 from ki67.cli.common import (
     App,
+    DeviceOption,
     Json,
     Mpp,
     MppOverridesFile,
@@ -26,7 +27,7 @@ from ki67.cli.common import (
     require_training,
     warning_lines,
 )
-from ki67.vocabulary import AdaptMethod, IdcArchitecture
+from ki67.vocabulary import AdaptMethod, Device, IdcArchitecture
 
 ModelOption = Annotated[
     Path | None,
@@ -49,6 +50,7 @@ def predict(
     mpp: Mpp = None,
     mpp_overrides_file: MppOverridesFile = False,
     model: ModelOption = None,
+    device: DeviceOption = Device.cpu,
     stride_px: Annotated[
         int | None,
         typer.Option("--stride-px", help="Distance of patches in pixels of the model's resolution; default: half."),
@@ -70,7 +72,14 @@ def predict(
         raise typer.BadParameter(f"--stride-px must divide the patch's edge of {edge} px, found {stride_px}")
     outline = outline_of(outline_threshold, outline_smoothing, outline_least_area, outline_least_hole)
     result = run_idc(
-        he, out, mpp=mpp, mpp_overrides_file=mpp_overrides_file, model=model, stride_px=stride_px, outline=outline
+        he,
+        out,
+        mpp=mpp,
+        mpp_overrides_file=mpp_overrides_file,
+        model=model,
+        stride_px=stride_px,
+        outline=outline,
+        device=device,
     )
     lines = [
         f"invasive carcinoma: {result['area_mm2']:.3g} mm² in {result['polygons']} region(s)",

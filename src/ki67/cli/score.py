@@ -14,6 +14,7 @@ from ki67.cli.common import (
     Block,
     CellModel,
     DabThreshold,
+    DeviceOption,
     DoubtfulRegion,
     EngineOption,
     HeMpp,
@@ -39,7 +40,7 @@ from ki67.cli.common import (
     outline_of,
     warning_lines,
 )
-from ki67.vocabulary import MINIMUM_CELLS, EngineName, Language, RegistrationMode
+from ki67.vocabulary import MINIMUM_CELLS, Device, EngineName, Language, RegistrationMode
 
 if TYPE_CHECKING:
     from ki67.options import Adjustment
@@ -113,6 +114,7 @@ def score(
     allow_few_cells: FewCells = False,
     engine: EngineOption = EngineName.network,
     cell_model: CellModel = None,
+    device: DeviceOption = Device.cpu,
     dab_threshold: DabThreshold = None,
     keep_artefacts: KeepArtefacts = False,
     use_unusable_stain: UnusableStain = False,
@@ -152,6 +154,7 @@ def score(
         allow_few_cells=allow_few_cells,
         engine=engine,
         cell_model=cell_model,
+        device=device,
         dab_threshold=dab_threshold,
         keep_artefacts=keep_artefacts,
         use_unusable_stain=use_unusable_stain,

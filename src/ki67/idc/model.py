@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from ki67.errors import ModelError
 from ki67.idc.appearance import Appearance
 from ki67.idc.surroundings import Surroundings
-from ki67.model_files import CPU_PROVIDER, CardFields, Runner, Signature, checked, read_fields, try_once
+from ki67.model_files import CardFields, Runner, Signature, checked, read_fields, try_once
 from ki67.processors import usable_processors
-from ki67.vocabulary import IdcArchitecture
+from ki67.vocabulary import Device, IdcArchitecture
 
 _WEIGHTS = Path(__file__).parent.parent / "weights"
 
@@ -129,6 +129,7 @@ class IdcModel:
     path: Path
     card: ModelCard
     threads: int
+    device: Device = Device.cpu
 
     @property
     def sha256(self) -> str:
@@ -144,7 +145,7 @@ class IdcModel:
         signature = Signature(
             INPUT_NAME, OUTPUT_NAME, "tensor(uint8)", (None, edge, edge, 3), (None, classes), FEATURES_NAME
         )
-        return Runner(self.path, self.sha256, signature, options, _providers(), REINSTALL)
+        return Runner(self.path, self.sha256, signature, options, self.device, REINSTALL)
 
     @property
     def provider(self) -> str:
@@ -230,7 +231,9 @@ class IdcModel:
         return probabilities[:, self.card.tumour_output], features
 
 
-def load_model(path: str | Path | None = None, *, threads: int | None = None) -> IdcModel:
+def load_model(
+    path: str | Path | None = None, *, threads: int | None = None, device: Device = Device.cpu
+) -> IdcModel:
     """Load a model and check it against its card.
 
     Parameters
@@ -240,6 +243,8 @@ def load_model(path: str | Path | None = None, *, threads: int | None = None) ->
         and the names of architectures stand for those that come with the package (:data:`SHIPPED`).
     threads
         Threads of the runtime; None takes as many as there are cores.
+    device
+        Where it runs.
 
     Returns
     -------
@@ -253,9 +258,9 @@ def load_model(path: str | Path | None = None, *, threads: int | None = None) ->
     """
     graph = SHIPPED_MODEL if path is None else SHIPPED.get(str(path), Path(path))
     card = checked(graph, read_card, REINSTALL)
-    model = IdcModel(graph, card, threads or usable_processors())
+    model = IdcModel(graph, card, threads or usable_processors(), device)
     told = card.appearance and card.appearance.lengths
-    try_once(("idc", card.sha256, card.patch_px, card.classes, told), model.try_out)
+    try_once(("idc", card.sha256, card.patch_px, card.classes, told, device), model.try_out)
     return model
 
 
@@ -313,9 +318,3 @@ def _surroundings(fields: CardFields) -> Surroundings:
         prior=fields.number("prior", 0, math.inf),
         scale=fields.number("scale", 0, math.inf),
     )
-
-
-def _providers() -> list[str]:
-    wanted = ("CUDAExecutionProvider", CPU_PROVIDER)
-    available = onnxruntime.get_available_providers()
-    return [name for name in wanted if name in available]

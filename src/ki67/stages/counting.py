@@ -17,6 +17,7 @@ from ki67.case import Case, Stage, Summary
 from ki67.case.artefacts import CELLS, COUNTED, EXCLUDED, QUALITY, REGION_CARRIED, REGIONS_KI67, SCORE, SCORED
 from ki67.domain import checks_part, domain_part, doubts
 from ki67.files import write_json
+from ki67.model_files import provider_part
 from ki67.options import Options
 from ki67.parquet import parquet_file
 from ki67.stages.judging import checks_so_far, warnings_of
@@ -30,7 +31,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
     Where the carcinoma is to be found on this slide itself, its outline is written too.
     """
     nests = options.find_tumour and region_file is None
-    engine = cells.load_engine(options.engine, options.cell_model)
+    engine = cells.load_engine(options.engine, options.cell_model, options.device)
 
     def work() -> Summary:
         regions = ki67.regions(case.path(region_file)) if region_file else None
@@ -69,10 +70,11 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         "keep_artefacts": options.keep_artefacts,
         "region": region_file,
         "nests": nests,
+        **provider_part(engine.provider),
     }
     outputs = (CELLS, EXCLUDED, *((REGIONS_KI67,) if nests else ()))
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage(COUNTED, 15, outputs), parameters, reads, work, cells.PROVIDER)
+    case.run_stage(Stage(COUNTED, 15, outputs), parameters, reads, work, engine.provider)
 
 
 def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:

@@ -30,12 +30,13 @@ from ki67.case.artefacts import (
 from ki67.domain import Check, Verdict, checks_of, checks_part
 from ki67.errors import RegionError, StainError
 from ki67.files import atomic_path, sha256_of
-from ki67.model_files import CPU_PROVIDER
+from ki67.model_files import provider_part
 from ki67.options import Options
 from ki67.progress import message
 from ki67.stages.counting import excluded_regions
 from ki67.stages.judging import require_fitting_region
 from ki67.stages.opened import CaseSlide, judge_region
+from ki67.vocabulary import Device
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def require_carcinoma(path: Path, polygons: int, checks: Sequence[Check], *, ins
 
 def find_region(case: Case, he: CaseSlide, options: Options) -> None:
     """Find the invasive carcinoma on the H&E slide; the errors are those of :func:`require_carcinoma`."""
-    summary = predict_idc(case, he, options.idc_model, outline=options.outline)
+    summary = predict_idc(case, he, options.idc_model, outline=options.outline, device=options.device)
     checks = checks_of(summary["checks"])
     require_carcinoma(he.slide.path, summary["polygons"], checks, insisted=options.use_doubtful_region)
 
@@ -105,9 +106,10 @@ def predict_idc(
     model_path: str | Path | None = None,
     stride_px: int | None = None,
     outline: idc.OutlineOptions = idc.DEFAULT_OUTLINE,
+    device: Device = Device.cpu,
 ) -> Summary:
     """Write the heat map and the outline of the invasive carcinoma; an outline may be empty."""
-    model = idc.load_model(model_path)
+    model = idc.load_model(model_path, device=device)
 
     def work() -> Summary:
         found = look_for_carcinoma(he, model, outline, stride_px)
@@ -128,8 +130,7 @@ def predict_idc(
     parameters = {"he": he.identity, "model": model.sha256, "threshold": card.threshold, "surroundings": around}
     parameters |= {"stride_px": stride_px} if stride_px else {}
     parameters |= {"outline": asdict(outline)} if outline != idc.DEFAULT_OUTLINE else {}
-    # On another processor the last digits differ; on this one nothing is said, as before that was kept.
-    parameters |= {"provider": model.provider} if model.provider != CPU_PROVIDER else {}
+    parameters |= provider_part(model.provider)
     return case.run_stage(Stage(IDC, 4, (HEATMAP, REGIONS_HE)), parameters, (), work, model.provider)
 
 
@@ -170,7 +171,7 @@ def judge_region_density(case: Case, ki67: CaseSlide, region_file: str, options:
     if any(check.verdict is Verdict.unusable for check in judged):
         return
     counted_mm2 = case.summary(COUNTED)["area_mm2"]
-    engine = cells.load_engine(options.engine, options.cell_model)
+    engine = cells.load_engine(options.engine, options.cell_model, options.device)
 
     def work() -> Summary:
         message("judging whether the region is where the tumour cells are")
@@ -185,7 +186,8 @@ def judge_region_density(case: Case, ki67: CaseSlide, region_file: str, options:
         return {"checks": checks_part((check,)), "warnings": []}
 
     parameters = {"ki67": ki67.identity, "model": engine.card.sha256, "area_mm2": counted_mm2}
-    case.run_stage(Stage(REGION_JUDGED, 1, ()), parameters, (CELLS, region_file), work, cells.PROVIDER)
+    parameters |= provider_part(engine.provider)
+    case.run_stage(Stage(REGION_JUDGED, 1, ()), parameters, (CELLS, region_file), work, engine.provider)
     require_fitting_region(case, ki67, options)
 
 
