@@ -271,6 +271,9 @@ export class Refusal extends Error {
   }
 }
 
+/** Told to the document when somebody's session in a labelling project has ended. */
+export const LOGGED_OUT = "ki67-logged-out";
+
 let session: Session = { csrf: "", version: "" };
 
 export async function begin(): Promise<Session> {
@@ -303,6 +306,7 @@ async function request(path: string, init: RequestInit): Promise<Response> {
   }
   if (answer.ok) return answer;
   const told = await toldBy(answer);
+  if (answer.status === 401 && session.person) document.dispatchEvent(new Event(LOGGED_OUT));
   throw new Refusal(answer.status, reasonOf(answer, told), told);
 }
 

@@ -1,13 +1,13 @@
 /** The pages of a labelling project: login, and what the address names. */
 
-import { begin, get, post, Refusal, type Me } from "../api";
+import { begin, get, LOGGED_OUT, post, Refusal, type Me } from "../api";
 import { dialog, failed, fill, h, icon, tell, tool } from "../dom";
 import { listenToKeys, onKeys } from "../keys";
 import { wholeScreen } from "../view_bar";
 import type { ViewPage } from "../view_page";
 import { EditPage, type Surroundings } from "./edit_page";
 import { GuidePage, keys } from "./guide_page";
-import { loginPage } from "./login";
+import { askLogin, loginPage } from "./login";
 import { nameWindow, office, type Project } from "./office";
 import { PeoplePage } from "./people_page";
 import { ProgressPage } from "./progress_page";
@@ -46,6 +46,7 @@ export class LabellingApp implements Surroundings {
   private page: ViewPage | null = null;
   private stop = new AbortController();
   private turn = 0;
+  private asking = false;
 
   private constructor(
     readonly root: Element,
@@ -71,6 +72,16 @@ export class LabellingApp implements Surroundings {
     listenToKeys();
     onKeys((key) => this.key(key), new AbortController().signal);
     window.addEventListener("hashchange", () => void this.follow());
+    document.addEventListener(LOGGED_OUT, () => void this.loggedOut());
+    void this.follow();
+  }
+
+  /** A task keeps what was done, and asks itself; any other page is shown anew. */
+  private async loggedOut(): Promise<void> {
+    if (this.asking || where(window.location.hash).page === "task") return;
+    this.asking = true;
+    await askLogin(this.me);
+    this.asking = false;
     void this.follow();
   }
 
