@@ -16,10 +16,12 @@ import sqlalchemy as sa
 
 from ki67.errors import ConflictError, LabellingError, LeaseError, RefusedError
 from ki67.labelling import database as databases
+from ki67.labelling.assigning import assign_balanced, remove_person
 from ki67.labelling.people import add_person, check_password, list_people, person_named, remove_name
 from ki67.labelling.remarks import remark
+from ki67.labelling.shapes import checked
 from ki67.labelling.tables import Event, Label
-from ki67.labelling.words import Act, Role, State
+from ki67.labelling.words import Act, LabelKind, Role, State
 from ki67.labelling.work import LEASE_S, current_labels, hold, labels_for, task_of
 from labelling_office import Office, point
 
@@ -280,6 +282,45 @@ def test_a_name_goes_on_request_and_the_log_stays(office: Office) -> None:
             person_named(session, "ann")
 
 
+def test_what_somebody_had_taken_on_is_given_back_when_the_name_goes(office: Office) -> None:
+    handed_in, begun, waiting = begin(office, "abe"), begin(office, which=1), office.tasks()[2]
+    office.act("abe", handed_in, Act.submit)
+    office.act("rev", handed_in, Act.take_review)
+    office.act("boss", waiting, Act.assign, to="ann")
+    with office.database.session() as session:
+        boss = person_named(session, "boss")
+        remove_person(session, boss, person_named(session, "rev"))
+        remove_person(session, boss, person_named(session, "ann"))
+    # Labels that were begun stay with the number they belong to.
+    assert [office.state(task) for task in (handed_in, begun, waiting)] == [
+        State.submitted,
+        State.in_progress,
+        State.new,
+    ]
+    office.act("lea", handed_in, Act.take_review)
+    assert office.act("lea", handed_in, Act.accept) == State.accepted
+    with office.database.session() as session:
+        assert waiting in {task.id for task in assign_balanced(session, person_named(session, "boss"), seed=1)}
+    with office.database.session() as session, pytest.raises(RefusedError, match="for administrators"):
+        remove_person(session, person_named(session, "lea"), person_named(session, "bob"))
+
+
+def test_nobody_is_named_as_somebody_who_left_and_names_are_one_line(office: Office) -> None:
+    with office.database.session() as session:
+        boss = person_named(session, "boss")
+        # It would keep the name of that number from being taken away.
+        with pytest.raises(RefusedError, match="stands for somebody"):
+            add_person(session, boss, "former member 2", Role.reviewer)
+        with pytest.raises(RefusedError, match="one line"):
+            add_person(session, boss, "kim", Role.labeller, group="A\0\nB")
+
+
+def test_an_area_that_vanishes_in_rounding_is_no_label() -> None:
+    corners = [[1, 1], [1.0004, 1], [1.0004, 1.0004], [1, 1]]
+    with pytest.raises(RefusedError, match="no area"):
+        checked(LabelKind.regions, {"type": "Polygon", "coordinates": [corners]})
+
+
 def test_a_folder_without_a_project_or_with_a_damaged_one_is_told(tmp_path: Path, office: Office) -> None:
     with pytest.raises(LabellingError, match="does not exist"):
         databases.open_database(tmp_path / "nothing")
@@ -289,7 +330,7 @@ def test_a_folder_without_a_project_or_with_a_damaged_one_is_told(tmp_path: Path
     (office.folder / databases.SQLITE).write_bytes(b"this is no database at all" * 100)
     for suffix in ("-wal", "-shm"):
         (office.folder / (databases.SQLITE + suffix)).unlink(missing_ok=True)
-    with pytest.raises(LabellingError, match="not a database"):
+    with pytest.raises(LabellingError, match=r"not a database.*ki67 label restore"):
         databases.open_database(office.folder)
     (office.folder / databases.SQLITE).unlink()
     with pytest.raises(LabellingError, match="restore"):

@@ -32,8 +32,9 @@ def web(state: LabellingState) -> TestClient:
 def logged_in(state: LabellingState, name: str) -> TestClient:
     """A browser of somebody whose password was right."""
     with state.database.reading() as session:
-        person = person_named(session, name).id
-    cookie, session_of = state.accounts.enter(person, name, "test", "")
+        person = person_named(session, name)
+        number, password = person.id, person.password_hash
+    cookie, session_of = state.accounts.enter(number, password, name, "test", "")
     browser = web(state)
     browser.cookies.set(COOKIE, cookie)
     browser.headers["x-csrf-token"] = session_of.csrf

@@ -75,7 +75,7 @@ TABLE = {
     "GET /api/labelling/tasks": "401 403 403 403 403 403 403 403 200",
     "POST /api/labelling/assign": "401 403 403 200 403 403 403 403 200",
     "POST /api/labelling/assign-balanced": "401 403 403 403 403 403 403 403 200",
-    "POST /api/labelling/tasks/{number}/unassign": "401 403 403 200 403 403 403 403 200",
+    "POST /api/labelling/tasks/{number}/unassign": "401 403 403 200 404 403 403 403 200",
     "POST /api/labelling/rois": "401 403 403 403 403 403 403 403 200",
     "POST /api/labelling/unblind": "401 403 403 403 403 403 403 403 200",
 }
@@ -251,6 +251,37 @@ def test_a_password_that_changes_ends_the_other_sessions(state: LabellingState) 
     body = {"old": "long enough for bob", "new": "another for bob"}
     assert bob.post("/api/labelling/password", json=body).status_code == 200
     assert bob.get("/api/labelling/desk").status_code == 200
+
+
+def test_a_password_that_is_set_elsewhere_ends_the_sessions(state: LabellingState) -> None:
+    tra = logged_in(state, "tra")
+    assert tra.get("/api/labelling/desk").status_code == 200
+    # As `ki67 label set-password`, or another server of the project.
+    with state.database.session() as session:
+        set_password(session, person_named(session, "boss"), person_named(session, "tra"), "long enough for tra")
+    assert tra.get("/api/labelling/desk").status_code == 401
+    assert tra.get("/api/session").json()["person"] is None
+
+
+def test_numbers_and_names_of_others_work_tell_nothing(state: LabellingState) -> None:
+    abe, leo, rev = (logged_in(state, name) for name in ("abe", "leo", "rev"))
+    told = [abe.post(f"/api/labelling/tasks/{number}/unassign") for number in (1, 2, 3, 999)]
+    assert {(one.status_code, one.text) for one in told} == {(403, told[0].text)}
+    pairs = [("s0", "ann"), ("s1", "abe"), ("none", "abe"), ("s0", "nobody of that name")]
+    told = [abe.post("/api/labelling/assign", json={"slide": slide, "to": to}) for slide, to in pairs]
+    assert {(one.status_code, one.text) for one in told} == {(403, told[0].text)}
+    assert "ann" not in told[0].text
+    # Another group's work, and who of it has which slide.
+    told = [leo.post(f"/api/labelling/tasks/{number}/unassign") for number in (1, 2, 3, 999)]
+    assert {one.status_code for one in told} == {404}
+    told = [leo.post("/api/labelling/assign", json={"slide": slide, "to": "ann"}) for slide in ("s0", "s4")]
+    assert {(one.status_code, one.text) for one in told} == {(403, told[0].text)}
+    told = [
+        abe.put(f"/api/labelling/remarks/{number}", json={"settled": True}).json()["error"] for number in (1, 999)
+    ]
+    assert told == ["there is no remark 1", "there is no remark 999"]
+    told = [rev.post(f"/api/labelling/people/{number}/remove-name") for number in (1, 999)]
+    assert {(one.status_code, one.text) for one in told} == {(403, told[0].text)}
 
 
 def test_labels_of_a_test_slide_are_for_nobody_but_who_draws_them(state: LabellingState) -> None:

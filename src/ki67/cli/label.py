@@ -199,10 +199,10 @@ def remove_name(
     """Take a person's name and password away; log and labels keep a number."""
     begin(quiet=quiet)
     with _open(folder) as session:
+        from ki67.labelling.assigning import remove_person
         from ki67.labelling.people import person_named
-        from ki67.labelling.people import remove_name as remove
 
-        left = remove(session, _who(session, by), person_named(session, name))
+        left = remove_person(session, _who(session, by), person_named(session, name))
     emit({"shown_as": left}, as_json=as_json, lines=[f"the name is gone; shown as '{left}'"])
 
 

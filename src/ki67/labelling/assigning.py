@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from ki67.errors import RefusedError
-from ki67.labelling.people import require_administrator
+from ki67.labelling.people import actor_of, remove_name, require_administrator
 from ki67.labelling.project import TRAINING
 from ki67.labelling.tables import Person, Slide, Task
 from ki67.labelling.words import Act, Role, State, TaskKind
@@ -92,6 +92,33 @@ def assign_balanced(session: Session, by: Person, *, seed: int) -> list[Task]:
 def _mean_load(group: int, people: list[Person], load: dict[int, int]) -> float:
     members = [load[person.id] for person in people if person.group_id == group]
     return sum(members) / len(members)
+
+
+def remove_person(session: Session, by: Person, person: Person) -> str:
+    """Take a person's name away, and give back what she or he had taken on: reviews, and slides not begun.
+
+    Nobody else could end a review that somebody has taken, so the slide would wait for ever.
+
+    Returns
+    -------
+    str
+        What stands in the name's place.
+
+    Raises
+    ------
+    RefusedError
+        As :func:`ki67.labelling.people.remove_name`.
+    """
+    require_administrator(by)
+    reviews = sa.select(Task).where(Task.reviewer_id == person.id, Task.state == State.in_review.value)
+    for task in session.scalars(reviews.order_by(Task.id).with_for_update()).all():
+        perform(session, by, task, Act.leave_review, actor=actor_of(person))
+    waiting = sa.select(Task).where(
+        Task.labeller_id == person.id, Task.state == State.assigned.value, Task.kind == TaskKind.label.value
+    )
+    for task in session.scalars(waiting.order_by(Task.id).with_for_update()).all():
+        perform(session, by, task, Act.unassign)
+    return remove_name(session, by, person)
 
 
 def assign_training(session: Session, by: Person) -> list[Task]:

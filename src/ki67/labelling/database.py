@@ -29,6 +29,10 @@ BUSY_MS: Final = 30_000
 """So long a writer waits for another; a save takes milliseconds."""
 
 _AGAIN: Final = "Make a project with: ki67 label init DIR."
+_UNUSABLE: Final = (
+    "See that it can be reached and written to; a damaged one is restored from a backup: ki67 label restore FILE DIR."
+)
+"""Never the advice to make a new project, where people have worked in this one."""
 
 
 class Database:
@@ -61,7 +65,7 @@ class Database:
                 yield session
         except DBAPIError as error:
             reason = str(error.orig).splitlines()[0]
-            raise LabellingError(self.what, f"has a database that cannot be used ({reason})", _AGAIN) from error
+            raise LabellingError(self.what, f"has a database that cannot be used ({reason})", _UNUSABLE) from error
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
@@ -77,7 +81,7 @@ class Database:
                 yield session
         except DBAPIError as error:
             reason = str(error.orig).splitlines()[0]
-            raise LabellingError(self.what, f"has a database that cannot be used ({reason})", _AGAIN) from error
+            raise LabellingError(self.what, f"has a database that cannot be used ({reason})", _UNUSABLE) from error
 
     def migrate(self, target: str = "head") -> None:
         """Bring the tables to a version: ``head``, ``base`` or one between."""
@@ -99,7 +103,7 @@ class Database:
                 yield connection
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", error)).splitlines()[0]
-            raise LabellingError(self.what, f"has a database that cannot be used ({reason})", _AGAIN) from error
+            raise LabellingError(self.what, f"has a database that cannot be used ({reason})", _UNUSABLE) from error
 
     def version(self) -> str:
         """Version of the tables; empty where there are none."""

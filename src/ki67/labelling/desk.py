@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from ki67.errors import AbsentError, RefusedError
 from ki67.labelling.law import may_edit, may_look, may_see, open_acts
-from ki67.labelling.people import actor_of
+from ki67.labelling.people import actor_of, require_assigner
 from ki67.labelling.prelabels import source_of
 from ki67.labelling.project import the_project
 from ki67.labelling.tables import Comment, Event, Label, Person, Slide, Task
@@ -29,6 +29,23 @@ def task_for(session: Session, by: Person, number: int) -> Task:
     """
     task = task_of(session, number)
     if not may_look(actor_of(by), work_of(session, task)):
+        raise AbsentError(f"there is no task {number}")
+    return task
+
+
+def task_to_assign(session: Session, by: Person, number: int) -> Task:
+    """A task that a person may give to somebody, or take back: of any group, or of the leader's own.
+
+    Raises
+    ------
+    RefusedError
+        For roles that assign nothing, whether there is such a task or not.
+    AbsentError
+        Where there is none, or it is another group's: the two are not told apart.
+    """
+    require_assigner(by)
+    task = task_of(session, number)
+    if by.role == Role.leader and work_of(session, task).group != by.group_id:
         raise AbsentError(f"there is no task {number}")
     return task
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any, Final
 
 import argon2
@@ -20,6 +21,8 @@ SHORTEST_PASSWORD: Final = 10
 LONGEST_PASSWORD: Final = 1024
 
 _HASHER: Final = argon2.PasswordHasher()
+
+_FORMER: Final = "former member"
 
 
 def person_named(session: Session, name: str) -> Person:
@@ -56,6 +59,18 @@ def require_administrator(person: Person) -> None:
         raise RefusedError(f"that is for administrators, not for the role '{person.role}'")
 
 
+def require_assigner(person: Person) -> None:
+    """Stop who may give nobody work, before anything is said of people and slides.
+
+    Raises
+    ------
+    RefusedError
+        For other roles.
+    """
+    if person.role not in (Role.administrator, Role.leader):
+        raise RefusedError(f"that is for administrators and leaders, not for the role '{person.role}'")
+
+
 def add_person(
     session: Session, by: Person | None, name: str, role: Role, *, group: str | None = None, password: str = ""
 ) -> Person:
@@ -73,17 +88,22 @@ def add_person(
     Raises
     ------
     RefusedError
-        Where the name is taken or none, a password is too short, or a labeller or leader has no group.
+        Where the name is taken or none, a password is too short, a group's name is none, or a labeller or leader has
+        no group.
     """
     if by is not None:
         require_administrator(by)
     name = name.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise RefusedError(f"a name is one line of 1 to {LONGEST_NAME} characters")
+    if re.fullmatch(rf"{_FORMER} [0-9]+", name):
+        raise RefusedError(f"{name!r} stands for somebody whose name was taken away; choose another name")
     if session.scalar(sa.select(Person.id).where(Person.name == name)) is not None:
         raise RefusedError(f"there is a person named {name!r} already")
     if role in (Role.labeller, Role.leader) and not group:
         raise RefusedError(f"a {role.value} needs a group")
+    if group and (len(group) > LONGEST_NAME or not group.isprintable()):
+        raise RefusedError(f"a group's name is one line of 1 to {LONGEST_NAME} characters")
     person = Person(
         name=name,
         role=role.value,
@@ -195,7 +215,7 @@ def remove_name(session: Session, by: Person, person: Person) -> str:
     others = sa.select(Person.id).where(Person.role == Role.administrator, Person.active, Person.id != person.id)
     if person.role == Role.administrator and session.scalar(others.limit(1)) is None:
         raise RefusedError("the only administrator cannot be removed; add another one first")
-    person.name, person.password_hash, person.active = f"former member {person.id}", "", False
+    person.name, person.password_hash, person.active = f"{_FORMER} {person.id}", "", False
     session.execute(sa.delete(Lease).where(Lease.person_id == person.id))
     note(session, by.id, "remove_name", detail={"person": person.id})
     return person.name

@@ -45,14 +45,18 @@ def settle(session: Session, by: Person, number: int, *, settled: bool) -> Comme
     Raises
     ------
     AbsentError
-        Where there is no such remark.
+        Where there is no such remark, or it is on work that is not for this person: the two are not told apart.
     RefusedError
         Where the labels are not for this person to see now.
     """
     found = session.get(Comment, number)
-    if found is None:
+    try:
+        task = None if found is None else task_for(session, by, found.task_id)
+    except AbsentError:
+        task = None
+    if found is None or task is None:
         raise AbsentError(f"there is no remark {number}")
-    labels_for(session, by, task_for(session, by, found.task_id))
+    labels_for(session, by, task)
     if found.settled != settled:
         found.settled = settled
         note(session, by.id, "settle", task=found.task_id, detail={"remark": number, "settled": settled})

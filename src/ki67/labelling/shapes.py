@@ -57,7 +57,10 @@ def checked(kind: LabelKind, geometry: Any) -> dict[str, Any]:
         raise RefusedError(f"a label {fault}") from fault
     if not all(math.isfinite(one) and abs(one) <= FARTHEST_UM for one in found.bounds):
         raise RefusedError("a label lies beyond any slide")
-    return as_stored(found if kind is LabelKind.regions else (found.x, found.y))
+    stored = as_stored(found if kind is LabelKind.regions else (found.x, found.y))
+    if not stored["coordinates"]:
+        raise RefusedError("a label holds no area of a thousandth of a µm")
+    return stored
 
 
 def _corners(value: Any) -> int:

@@ -91,12 +91,13 @@ def perform(
         if to is None or not to.active:
             raise RefusedError("assign: say to whom")
         work = Work(work.state, work.kind, to.id, None, to.group_id, work.test)
+    after = judge(act, actor or actor_of(by), work, reason)
+    if act is Act.assign and to is not None:
         twice = sa.select(Task.id).where(
             Task.slide_id == task.slide_id, Task.labeller_id == to.id, Task.kind != TaskKind.training.value
         )
         if work.kind is not TaskKind.training and session.scalar(twice) is not None:
             raise RefusedError("assign: this person has the slide already")
-    after = judge(act, actor or actor_of(by), work, reason)
     task.state = after.value
     if act is Act.assign and to is not None:
         task.labeller_id = to.id

@@ -41,11 +41,14 @@ class AccountSession:
         What requests that change something carry, so that another site's page cannot make them.
     name
         Digest of what the cookie says, by which it is found.
+    password
+        The hash of the person's password by which it began: with another, wherever it was set, the session is over.
     """
 
     person: int
     csrf: str
     name: str
+    password: str
     last_used: float
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS_AT_ONCE))
     looked_at: dict[int, float] = field(default_factory=dict)
@@ -106,13 +109,15 @@ class Accounts:
             self._names.forgive(_folded(name))
             self._addresses.forgive(address)
 
-    def enter(self, person: int, name: str, address: str, before: str) -> tuple[str, AccountSession]:
+    def enter(self, person: int, password: str, name: str, address: str, before: str) -> tuple[str, AccountSession]:
         """Begin a session of somebody whose password was right.
 
         Parameters
         ----------
         person
             Number of the person.
+        password
+            Hash of the password, as the database keeps it.
         name, address
             As they were given to :meth:`may_guess`.
         before
@@ -124,7 +129,8 @@ class Accounts:
             What the cookie says from now on, and the session.
         """
         cookie = secrets.token_urlsafe(SECRET_BYTES)
-        session = AccountSession(person, secrets.token_urlsafe(SECRET_BYTES), _digest(cookie), self._clock())
+        csrf = secrets.token_urlsafe(SECRET_BYTES)
+        session = AccountSession(person, csrf, _digest(cookie), password, self._clock())
         self.forgive(name, address)
         with self._lock:
             self._sessions.pop(_digest(before), None)

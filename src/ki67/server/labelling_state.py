@@ -83,7 +83,7 @@ class LabellingState:
         Raises
         ------
         HTTPException
-            401 where the person is no longer active.
+            401 where the person is no longer active, or has another password by now.
         """
         with self.database.session() as session:
             yield session, _active(session, who)
@@ -95,7 +95,7 @@ class LabellingState:
         Raises
         ------
         HTTPException
-            401 where the person is no longer active.
+            401 where the person is no longer active, or has another password by now.
         """
         with self.database.reading() as session:
             yield session, _active(session, who)
@@ -108,7 +108,7 @@ class LabellingState:
         AbsentError
             Where there is none for this person.
         HTTPException
-            401 where the person is no longer active.
+            401 where the person is no longer active, or has another password by now.
         """
         asked = who.looked_at.get(number)
         if asked is None or time.monotonic() - asked > LOOK_AGAIN_S or number not in self._rows:
@@ -158,6 +158,6 @@ class LabellingState:
 
 def _active(session: Session, who: AccountSession) -> Person:
     person = session.get(Person, who.person)
-    if person is None or not person.active:
+    if person is None or not person.active or person.password_hash != who.password:
         raise HTTPException(401, "log in first")
     return person

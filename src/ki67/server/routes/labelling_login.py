@@ -64,8 +64,9 @@ def login(body: LoginBody, request: Request, response: Response, office: Office)
     with office.database.session() as db:
         person = db.get_one(Person, found.id)
         entered(db, person, body.password)
+        kept = person.password_hash
     before = request.cookies.get(office.cookie, "")
-    cookie, _ = office.accounts.enter(found.id, body.name, address, before)
+    cookie, _ = office.accounts.enter(found.id, kept, body.name, address, before)
     response.set_cookie(
         office.cookie,
         cookie,
@@ -103,5 +104,7 @@ def password(body: PasswordBody, request: Request, office: Office, account: Acco
     office.accounts.forgive(name, address)
     with office.acting(account) as (db, by):
         change_password(db, by, body.new)
+        kept = by.password_hash
+    account.password = kept
     office.accounts.leave_all(account.person, but=account)
     return {"changed": True}

@@ -9,14 +9,15 @@ from fastapi import APIRouter
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
-from ki67.labelling.assigning import assign, assign_balanced, assign_training
+from ki67.labelling.assigning import assign, assign_balanced, assign_training, remove_person
+from ki67.labelling.desk import task_to_assign
 from ki67.labelling.overview import list_tasks
 from ki67.labelling.people import (
     add_person,
     list_people,
     person_named,
-    remove_name,
     require_administrator,
+    require_assigner,
     set_password,
 )
 from ki67.labelling.project import unblind
@@ -24,7 +25,7 @@ from ki67.labelling.quality import LEAST_SHARE, LIMIT, conclude, draw_for_qualit
 from ki67.labelling.rois import draw_rois
 from ki67.labelling.tables import Person
 from ki67.labelling.words import Act, QualityRule, Role
-from ki67.labelling.work import perform, task_of
+from ki67.labelling.work import perform
 from ki67.server.routes.office import Account, Body, Name, Number, Office, Password, Seed
 
 router = APIRouter(prefix="/api/labelling", tags=["overview"])
@@ -118,6 +119,7 @@ def new_person(body: PersonBody, office: Office, account: Account) -> dict[str, 
 def new_password(number: Number, body: NewPasswordBody, office: Office, account: Account) -> dict[str, bool]:
     """Give somebody a password; her or his sessions end."""
     with office.acting(account) as (db, by):
+        require_administrator(by)
         set_password(db, by, _person(db, number), body.password)
     office.accounts.leave_all(number, but=account)
     return {"changed": True}
@@ -125,9 +127,10 @@ def new_password(number: Number, body: NewPasswordBody, office: Office, account:
 
 @router.post("/people/{number}/remove-name")
 def remove(number: Number, office: Office, account: Account) -> dict[str, str]:
-    """Take a name and a password away; log and labels keep the number."""
+    """Take a name and a password away and give back what was not begun; log and labels keep the number."""
     with office.acting(account) as (db, by):
-        shown = remove_name(db, by, _person(db, number))
+        require_administrator(by)
+        shown = remove_person(db, by, _person(db, number))
     office.accounts.leave_all(number)
     return {"shown_as": shown}
 
@@ -144,6 +147,7 @@ def tasks(office: Office, account: Account) -> list[dict[str, Any]]:
 def assign_one(body: AssignBody, office: Office, account: Account) -> dict[str, int]:
     """Give a person a slide."""
     with office.acting(account) as (db, by):
+        require_assigner(by)
         return {"task": assign(db, by, body.slide, person_named(db, body.to)).id}
 
 
@@ -158,7 +162,7 @@ def assign_all(body: SeedBody, office: Office, account: Account) -> dict[str, in
 def unassign(number: Number, office: Office, account: Account) -> dict[str, str]:
     """Take a slide back that was not begun."""
     with office.acting(account) as (db, by):
-        return {"state": perform(db, by, task_of(db, number), Act.unassign).value}
+        return {"state": perform(db, by, task_to_assign(db, by, number), Act.unassign).value}
 
 
 @router.post("/rois")
