@@ -5,9 +5,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
-import synthetic
 from numpy.typing import NDArray
 
+import synthetic
 from ki67.cells.checks.staining import judge_he_sample, judge_ki67_sample, wrong_order
 from ki67.cells.sampling import Sample
 from ki67.domain import Check, Verdict, doubts, worst

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
-import synthetic
 
+import synthetic
 from ki67.annotations import Region, Regions
 from ki67.cells import cell_schema, detect_cells, load_engine
 from ki67.errors import PixelSizeError, RegionError, TissueError

@@ -6,8 +6,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-import synthetic
 
+import synthetic
 from ki67.cells import load_engine
 from ki67.errors import DataSetError, TissueError
 from ki67.evaluation.cells import evaluate_cells

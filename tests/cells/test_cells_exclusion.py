@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 import shapely
-import synthetic
 
+import synthetic
 from ki67.cells import detect_cells
 from ki67.cells.checks.staining import judge_ki67
 from ki67.cells.exclusion import EXCLUSIONS, NOTHING_LOST, loss_warnings, usable_mm2

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 import pytest
-import synthetic
 
+import synthetic
 from ki67.cells.channels import TilePixels
 from ki67.cells.focus import CELL_UM, WINDOW_CELLS, focus_limit, out_of_focus, sharpness
 from ki67.cells.sampling import Sample

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 import pytest
-import synthetic
 from numpy.typing import NDArray
 
+import synthetic
 from ki67.cells.checks.nuclear_size import KI67_RADIUS_UM, judge_nuclear_size, nuclear_radius_um
 from ki67.cells.checks.staining import judge_he, judge_ki67
 from ki67.domain import Verdict

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-import synthetic
 
+import synthetic
 from ki67.cells.checks.staining import judge_ki67_sample
 from ki67.cells.sampling import Sample
 from ki67.cells.stains import (

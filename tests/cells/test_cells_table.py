@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import synthetic
 
+import synthetic
 from ki67.cells import cell_schema, detect, detect_cells
 from ki67.cells.measurements import MEASUREMENT_UNITS
 from ki67.cells.table import CellRows, cell_ids, gather_cells, make_table, write_cells

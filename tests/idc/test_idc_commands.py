@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from idc_scene import MPP, PATCH_PX, PINK
 
+from idc_scene import MPP, PATCH_PX, PINK
 from ki67.fields.patches import FACTS_SCHEMA
 
 WriteSlide = Callable[..., Path]

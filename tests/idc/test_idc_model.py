@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from idc_scene import write_green_model
 
+from idc_scene import write_green_model
 from ki67.errors import ModelError
 from ki67.idc import SHIPPED_MODEL, load_model, read_card
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from idc_scene import write_green_model
 from onnx import ModelProto, TensorProto, helper
 
+from idc_scene import write_green_model
 from ki67.errors import ModelError
 from ki67.files import sha256_of
 from ki67.idc import load_model

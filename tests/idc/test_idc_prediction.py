@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from idc_scene import MPP, PINK, PURPLE
 from numpy.typing import NDArray
 
+from idc_scene import MPP, PINK, PURPLE
 from ki67.errors import CaseError, TissueError
 from ki67.geometry import RectUm
 from ki67.idc import HeatMap, IdcModel, predict, read_heatmap, write_heatmap
