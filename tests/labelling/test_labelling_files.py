@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from shapely import box
+from shapely.geometry import mapping
 
 from ki67.annotations import Region, Regions, read_regions, write_regions
 from ki67.errors import LabellingError, RefusedError
@@ -27,9 +28,10 @@ from ki67.labelling.backup import back_up, restore
 from ki67.labelling.database import Database
 from ki67.labelling.delivering import deliver
 from ki67.labelling.people import person_named
+from ki67.labelling.project import labels_of_file
 from ki67.labelling.tables import Base, Label
 from ki67.labelling.words import Act, Delivery, LabelKind
-from ki67.slides import PixelFrame
+from ki67.slides import PixelFrame, open_slide
 from labelling_office import Office, fill, point, write_slides
 
 
@@ -165,6 +167,31 @@ def test_accepted_cells_go_straight_into_gold_make_and_cells_train(
 
     fields = read_fields(tmp_path / "cells", "qupath", 0.5)
     assert [len(field.points["positive"]) for field in fields] == [3, 3]
+
+
+def test_a_file_of_labels_that_lie_beside_the_slide_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_slides(tmp_path / "slides", 1)
+    told: list[str] = []
+    monkeypatch.setattr("ki67.labelling.project.message", told.append)
+    at_the_edge, sliver = box(60, 4, 120, 40), box(2, 2, 18, 2.0004)
+    drawn = {
+        "type": "FeatureCollection",
+        "features": [
+            {"type": "Feature", "geometry": mapping(one), "properties": {"classification": {"name": "IDC"}}}
+            for one in (at_the_edge, sliver)
+        ],
+    }
+    (tmp_path / "r.geojson").write_text(json.dumps(drawn))
+    with open_slide(tmp_path / "slides" / "s0.png", 0.5) as slide:
+        found = labels_of_file(tmp_path / "r.geojson", slide, LabelKind.regions, {"IDC"})
+        assert len(found) == 1
+        assert "left out 1 area" in "".join(told)
+        # Of another slide: 32 µm wide is this one.
+        write_regions(tmp_path / "r.geojson", Regions([Region("IDC", box(90, 2, 99, 20), "a")]), PixelFrame(0.5))
+        with pytest.raises(RefusedError, match=r"beside the slide, at \(9[0-9], 11\) µm of 32 x 32 µm"):
+            labels_of_file(tmp_path / "r.geojson", slide, LabelKind.regions, {"IDC"})
 
 
 def test_the_process_from_the_command_line(

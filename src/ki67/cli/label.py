@@ -293,7 +293,7 @@ def _labels_of(session: Session, task: Task, path: Path) -> list[dict[str, Any]]
     project, slide = the_project(session), session.get_one(Slide, task.slide_id)
     with open_slide(slide.path, slide.mpp) as opened:
         classes = {one["name"] for one in project.classes}
-        return labels_of_file(path, opened.frame, LabelKind(project.kind), classes)
+        return labels_of_file(path, opened, LabelKind(project.kind), classes)
 
 
 def _take(session: Session, who: Person, task: Task, path: Path) -> int:

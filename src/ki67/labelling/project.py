@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import shapely
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -21,6 +22,8 @@ from ki67.labelling.people import add_person, require_administrator
 from ki67.labelling.shapes import as_stored
 from ki67.labelling.tables import Person, Project, Slide, Task
 from ki67.labelling.words import LabelKind, Role, State, TaskKind
+from ki67.progress import message
+from ki67.slides import Slide as OpenSlide
 from ki67.slides import open_slide
 
 DEFAULT_CLASSES: Final[Mapping[LabelKind, dict[str, str]]] = {
@@ -28,6 +31,9 @@ DEFAULT_CLASSES: Final[Mapping[LabelKind, dict[str, str]]] = {
     LabelKind.regions: {"IDC": "#ff0000", "DCIS": "#00ff00", "Normal": "#0000ff"},
     LabelKind.cells: {"Positive": "#ff0000", "Negative": "#00aa00"},
 }
+
+BESIDE_UM: Final = 10.0
+"""A label no farther than this beside its slide is one drawn at its edge: a nucleus's width. Our own choice."""
 
 TRAINING: Final = "training"
 """Split of training slides, whose labels are known."""
@@ -194,30 +200,46 @@ def _answer(
     if not text:
         return None
     with open_slide(slide, mpp) as opened:
-        return labels_of_file(listed.parent / text, opened.frame, kind, {one["name"] for one in project.classes})
+        return labels_of_file(listed.parent / text, opened, kind, {one["name"] for one in project.classes})
 
 
-def labels_of_file(path: Path, frame: Any, kind: LabelKind, classes: set[str]) -> list[Any]:
-    """Labels of a file of any program, as the database keeps them.
+def labels_of_file(path: Path, slide: OpenSlide, kind: LabelKind, classes: set[str]) -> list[Any]:
+    """Labels of a file of any program on a slide, as the database keeps them.
 
     Raises
     ------
     AnnotationError
         Where it cannot be read.
     RefusedError
-        Where it holds a class that the project has not.
+        Where it holds a class that the project has not, or a label that lies beside the slide: the file is another
+        slide's, or in other units.
     """
+    frame = slide.frame
+    width_um, height_um = (one * slide.mpp for one in slide.size_px)
+    on_slide = shapely.box(-BESIDE_UM, -BESIDE_UM, width_um + BESIDE_UM, height_um + BESIDE_UM)
     if kind is LabelKind.regions:
         found = [(region.label, region.geometry) for region in read_regions(path, frame)]
     else:
         found = [(label, at) for label, points in read_cells(path, frame).items() for at in points]
     by_fold = {name.casefold(): name for name in classes}
-    labels = []
+    labels, vanished = [], 0
     for label, geometry in found:
         name = by_fold.get(label.split(":")[-1].strip().casefold())
         if name is None:
             raise RefusedError(f"{path}: has the class {label!r}; the project has {', '.join(sorted(classes))}")
-        labels.append({"label": name, "geometry": as_stored(geometry)})
+        stored = as_stored(geometry)
+        if not stored["coordinates"]:
+            vanished += 1
+            continue
+        if not on_slide.intersects(shapely.geometry.shape(stored)):
+            x_um, y_um = shapely.geometry.shape(stored).representative_point().coords[0]
+            raise RefusedError(
+                f"{path}: a label lies beside the slide, at ({x_um:.0f}, {y_um:.0f}) µm of {width_um:.0f} x "
+                f"{height_um:.0f} µm; is it the file of another slide, or in other units than pixels?"
+            )
+        labels.append({"label": name, "geometry": stored})
+    if vanished:
+        message(f"{path}: left out {vanished} areas that are narrower than a thousandth of a µm")
     return labels
 
 
