@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import uuid
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from browser import NEEDS_A_PAGE
 from made_case import picture
 
 from ki67.labelling import database as databases
@@ -22,21 +21,16 @@ from ki67.labelling.people import hashed, person_named
 from ki67.labelling.tables import Person
 from ki67.labelling.words import Act, LabelKind, State
 from ki67.labelling.work import current_labels, save, task_of
-from ki67.server.app import STATIC
 from ki67.slides import write_pyramid
 from labelling_office import Office, fill
 
 pytest.importorskip("playwright", reason="no Playwright: pip install '.[dev]'")
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-CHROMIUM = os.environ.get("KI67_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PATIENCE_MS = 30_000
 PASSWORD = "correct horse"
 SIDE_PX = 800
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (name it in KI67_CHROMIUM)"),
-    pytest.mark.skipif(not (STATIC / "index.html").is_file(), reason="the page was not built (KI67_PAGE=build)"),
-]
+pytestmark = NEEDS_A_PAGE
 
 
 @dataclass
@@ -66,14 +60,6 @@ def serve(folder: Path, port: str) -> tuple[subprocess.Popen[str], str]:
     process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, json.loads(process.stdout.readline())["url"].rstrip("/")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -16,23 +15,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import NEEDS_A_PAGE
 
 from ki67.case import read_case
 from ki67.case.corrections import read_corrections
-from ki67.server.app import STATIC
 
 pytest.importorskip("playwright", reason="no Playwright: pip install '.[dev]'")
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-CHROMIUM = os.environ.get("KI67_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 SIZE = {"width": 1280, "height": 720}
 BIG_ENOUGH = 20_000
 PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (name it in KI67_CHROMIUM)"),
-    pytest.mark.skipif(not (STATIC / "index.html").is_file(), reason="the page was not built (KI67_PAGE=build)"),
-]
+pytestmark = NEEDS_A_PAGE
 
 
 @dataclass
@@ -53,14 +48,6 @@ class Served:
     def kinds(self) -> list[str]:
         """What is in its log of corrections."""
         return [one.what.kind for one in read_corrections(self.case)]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

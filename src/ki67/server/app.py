@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 import anyio.to_thread
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
@@ -33,12 +33,22 @@ STATIC: Final = Path(__file__).parent / "static"
 WORKERS: Final = 8
 """Threads for all that is no tile; each may hold a case's numbers."""
 
+OF_ALL: Final = "Positions are µm in the slide's own frame. For research use only; not a medical device."
+"""Said of every application in its description."""
+
 NO_PAGE: Final = (
     "<!doctype html><html lang='en'><meta charset='utf-8'><title>ki67</title><h1>The page is not there</h1>"
     "<p>The server answers, and scripts can use it (<code>/api/openapi.json</code> describes it), but the page was "
     "not built when ki67 was installed. In the checkout run <code>KI67_PAGE=build pip install --force-reinstall "
     "--no-deps .</code>, then load this page again.</p></html>"
 )
+
+
+class Shared(Protocol):
+    """What an application serves."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 def create_app(state: State, port: int, static: Path = STATIC) -> ASGIApp:
@@ -53,6 +63,30 @@ def create_app(state: State, port: int, static: Path = STATIC) -> ASGIApp:
     static
         Folder of the built page.
     """
+    about = "Cases of ki67: slides as tiles, cells, regions, corrections, runs."
+    rooms = (session, cases, tiles, cells, corrections, fields, downloads, jobs)
+    app = begin_app("ki67", about, state, [room.router for room in rooms], PROBLEMS)
+    _tell_errors_of_cases(app)
+    serve_page(app, static)
+    return Guard(app, state.keys, port)
+
+
+def begin_app(
+    title: str, about: str, state: Shared, routers: Iterable[APIRouter], problems: dict[int | str, dict[str, Any]]
+) -> FastAPI:
+    """Make an application that answers with these routes, tells errors in one line, and closes its state at the end.
+
+    Parameters
+    ----------
+    title, about
+        What its description says; what positions mean, and that it is for research only, is added.
+    state
+        What is served.
+    routers
+        The routes.
+    problems
+        Errors that any of them may answer with, for the description.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -61,27 +95,24 @@ def create_app(state: State, port: int, static: Path = STATIC) -> ASGIApp:
         await anyio.to_thread.run_sync(state.close)
 
     app = FastAPI(
-        title="ki67",
+        title=title,
         version=__version__,
-        description="Cases of ki67: slides as tiles, cells, regions, corrections, runs. Positions are µm in the "
-        "slide's own frame. For research use only; not a medical device.",
+        description=f"{about} {OF_ALL}",
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
         redirect_slashes=False,
-        responses=PROBLEMS,
+        responses=problems,
     )
     app.state.shared = state
-    for module in (session, cases, tiles, cells, corrections, fields, downloads, jobs):
-        app.include_router(module.router)
-    tell_errors(app)
-    _tell_errors_of_cases(app)
-    serve_page(app, static)
-    return Guard(app, state.keys, port)
+    for router in routers:
+        app.include_router(router)
+    _tell_errors(app)
+    return app
 
 
-def tell_errors(app: FastAPI) -> None:
+def _tell_errors(app: FastAPI) -> None:
     """Say in one line what went wrong."""
 
     @app.exception_handler(HTTPException)

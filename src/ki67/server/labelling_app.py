@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-import anyio.to_thread
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from ki67 import __version__
 from ki67.errors import AbsentError, ConflictError, LabellingError, LeaseError, RefusedError
 from ki67.files import printable
 from ki67.server.account_guard import AccountGuard
-from ki67.server.app import STATIC, WORKERS, serve_page, tell_errors
+from ki67.server.app import STATIC, begin_app, serve_page
 from ki67.server.labelling_state import LabellingState
 from ki67.server.routes import (
     labelling_labels,
@@ -46,29 +43,9 @@ def create_labelling_app(state: LabellingState, hosts: Iterable[str], static: Pa
     static
         Folder of the built page.
     """
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = WORKERS
-        yield
-        await anyio.to_thread.run_sync(state.close)
-
-    app = FastAPI(
-        title="ki67 labelling",
-        version=__version__,
-        description="A labelling project: work, labels with versions, review, quality control, agreement. Positions "
-        "are µm in the slide's own frame. For research use only; not a medical device.",
-        openapi_url="/api/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-        lifespan=lifespan,
-        redirect_slashes=False,
-        responses=PROBLEMS,
-    )
-    app.state.shared = state
-    for module in (labelling_login, labelling_work, labelling_labels, labelling_tiles, labelling_overview):
-        app.include_router(module.router)
-    tell_errors(app)
+    about = "A labelling project: work, labels with versions, review, quality control, agreement."
+    rooms = (labelling_login, labelling_work, labelling_labels, labelling_tiles, labelling_overview)
+    app = begin_app("ki67 labelling", about, state, [room.router for room in rooms], PROBLEMS)
     _tell_errors_of_the_process(app)
     serve_page(app, static)
     return AccountGuard(app, state.accounts, hosts, cookie=state.cookie, encrypted=state.encrypted)
