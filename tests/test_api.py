@@ -51,6 +51,7 @@ def test_the_script_gives_the_true_index(script: dict[str, Any]) -> None:
     score = script["score"]
     assert score.index_percent == pytest.approx(25, abs=3)
     assert score.registration_spread_percent is not None
+    assert score.intervals.outline is not None
     assert len(script["df"]) == len(script["cells"]) >= score.cells
     assert {"two_slides", "region_unregistered", "region_density"} <= set(score.domain.checks)
 

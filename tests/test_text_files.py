@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ki67.errors import FileError
+from ki67.errors import CaseError, FileError
 from ki67.evaluation.index import evaluate_index
 from ki67.evaluation.registration import read_landmarks
 from ki67.fields.patches import read_patches
 from ki67.fields.slide_list import read_slide_list
+from ki67.files import read_json
 from ki67.registration.by_hand import read_landmark_pairs
 from ki67.registration.store import read_transform
 from ki67.slides import PixelFrame
@@ -50,3 +51,10 @@ def test_bytes_that_are_no_such_file_are_refused_by_name(
 def test_a_folder_is_no_text_file(tmp_path: Path, read: Callable[[Path], object]) -> None:
     with pytest.raises(FileError):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "-1e400", "9" * 400])
+def test_a_number_that_is_none_is_no_json(tmp_path: Path, number: str) -> None:
+    (tmp_path / "odd.json").write_text(f'{{"seconds": {number}}}', encoding="utf-8")
+    with pytest.raises(CaseError, match=r"odd\.json: is not valid JSON: .* is no finite number"):
+        read_json(tmp_path / "odd.json", CaseError, "")

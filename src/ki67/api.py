@@ -23,6 +23,7 @@ from ki67.domain import Check, Verdict, doubts, insist
 from ki67.errors import MissingExtraError, RegionError
 from ki67.geometry import RectUm, as_multipolygon
 from ki67.options import Adjustment, Options
+from ki67.region_doubt import DrawnByModel, Outlined, carried_over
 from ki67.scoring import Score
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
@@ -96,6 +97,22 @@ def find_tissue(slide: Slide) -> TissueMask:
     return slide.tissue
 
 
+class Carcinoma(Regions):
+    """The invasive carcinoma as a model outlined it: what :func:`score` must know of how sure the outline is.
+
+    Parameters
+    ----------
+    regions
+        In µm of the H&E slide.
+    outlined
+        Heat map, and how the outline was drawn.
+    """
+
+    def __init__(self, regions: Regions, outlined: Outlined) -> None:
+        super().__init__(regions, notes=regions.notes, source=regions.source)
+        self.outlined = outlined
+
+
 def find_carcinoma(
     he: Slide,
     *,
@@ -104,7 +121,7 @@ def find_carcinoma(
     outline: idc.OutlineOptions | None = None,
     use_unusable_stain: bool = False,
     use_doubtful_region: bool = False,
-) -> Regions:
+) -> Carcinoma:
     """Outline the invasive carcinoma on an H&E slide.
 
     Parameters
@@ -124,8 +141,8 @@ def find_carcinoma(
 
     Returns
     -------
-    Regions
-        Label ``IDC``, the largest first, in µm of the slide. :func:`ki67.idc.predict` gives the heat map itself.
+    Carcinoma
+        Label ``IDC``, the largest first, in µm of the slide, with the heat map it was drawn by.
 
     Raises
     ------
@@ -139,9 +156,10 @@ def find_carcinoma(
     section = CaseSlide(he)
     _require_usable(stages.judge_slides(None, section), he.path, insisted=use_unusable_stain)
     known = idc.load_model(model, device=Device(device))
-    found = stages.look_for_carcinoma(section, known, outline or idc.DEFAULT_OUTLINE)
+    options = outline or idc.DEFAULT_OUTLINE
+    found = stages.look_for_carcinoma(section, known, options)
     stages.require_carcinoma(he.path, len(found.regions), found.checks, insisted=use_doubtful_region)
-    return found.regions
+    return Carcinoma(found.regions, Outlined(found.heatmap, DrawnByModel.of(known.card, options)))
 
 
 class MappedRegions(Regions):
@@ -155,12 +173,21 @@ class MappedRegions(Regions):
         The registration that carried them.
     notes
         What was clipped.
+    outlined
+        How a model drew them; None where a person did.
     """
 
-    def __init__(self, carried: registration.Carried, registered: Registration, notes: Iterable[str]) -> None:
+    def __init__(
+        self,
+        carried: registration.Carried,
+        registered: Registration,
+        notes: Iterable[str],
+        outlined: Outlined | None = None,
+    ) -> None:
         super().__init__(carried.regions, notes=notes, source=carried.regions.source)
         self.carried = carried
         self.registered = registered
+        self.outlined = outlined
 
 
 @dataclass(frozen=True)
@@ -210,7 +237,8 @@ class Registration:
             _as_regions(region), self.transform, belief, insist=use_unaccepted_registration
         )
         inside, clipped = check_inside(carried.regions, self.shown_um)
-        return MappedRegions(replace(carried, regions=inside), self, clipped)
+        outlined = region.outlined if isinstance(region, Carcinoma) else None
+        return MappedRegions(replace(carried, regions=inside), self, clipped, outlined)
 
 
 def register(
@@ -524,11 +552,11 @@ def _counted_in(slide: Slide, regions: Regions | None, tissue: TissueMask | None
 
 
 def _carried_over(table: pa.Table, mapped: MappedRegions) -> scoring.CarriedOver:
-    error_um = mapped.registered.quality.estimated_error_um
-    spread = None
-    if error_um is not None:
-        region = mapped.union()
-        spread = scoring.index_spread(
-            table, region, registration.draw_motions(error_um, shapely.get_coordinates(region))
-        )
-    return scoring.CarriedOver(spread, mapped.carried.left_out_share, cells.MARGIN_UM)
+    return carried_over(
+        table,
+        mapped.union(),
+        mapped.registered.transform,
+        error_um=mapped.registered.quality.estimated_error_um,
+        unknown_share=mapped.carried.left_out_share,
+        outlined=mapped.outlined,
+    )

@@ -9,11 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 import pyarrow.compute as pc
-import shapely
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
-from ki67 import cells, registration, scoring
+from ki67 import cells, scoring
 from ki67.annotations import read_regions
 from ki67.case import Case, CaseView, read_case
 from ki67.case.artefacts import REGION_CARRIED, REPORTED, SCORED
@@ -40,6 +39,7 @@ from ki67.domain import checks_of
 from ki67.errors import CorrectionError, SignedOutError, StaleError
 from ki67.files import sha256_of, write_json
 from ki67.geometry import area_mm2
+from ki67.region_doubt import DrawnByModel, Outlined, carried_over
 from ki67.scoring import Score
 from ki67.vocabulary import UNREGISTERED
 
@@ -316,9 +316,15 @@ def _score(view: CaseView, counted: Counted, corrections: int) -> Score:
 
 
 def _carried(view: CaseView, counted: Counted) -> scoring.CarriedOver:
-    error_um = None if view.quality is None else view.quality.estimated_error_um
-    spread = None
-    if error_um is not None:
-        motions = registration.draw_motions(error_um, shapely.get_coordinates(counted.region))
-        spread = scoring.index_spread(counted.table, counted.region, motions)
-    return scoring.CarriedOver(spread, view.stages[SCORED].parameters["unknown_share"], cells.MARGIN_UM)
+    known = view.stages[SCORED].parameters
+    assert view.transform is not None
+    drawn = known.get("outline") if counted.drawn_by_model else None
+    return carried_over(
+        counted.table,
+        counted.region,
+        view.transform,
+        error_um=None if view.quality is None else view.quality.estimated_error_um,
+        unknown_share=known["unknown_share"],
+        outlined=Outlined(view.heatmap, DrawnByModel.from_dict(drawn)) if drawn and view.heatmap else None,
+        motion=counted.motion,
+    )

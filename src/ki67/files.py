@@ -6,9 +6,11 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -220,7 +222,8 @@ def parse_json(text: str, path: str | Path, error: type[FileError], way_out: str
     path, error, way_out
         As in :func:`read_text`.
     strict
-        Refuse NaN and infinities, which are no JSON, and more than :data:`DEEPEST_JSON` levels of nesting.
+        Refuse NaN and infinities, which are no JSON, numbers beyond those of 64 bits, which become infinities, and
+        more than :data:`DEEPEST_JSON` levels of nesting.
 
     Raises
     ------
@@ -230,7 +233,10 @@ def parse_json(text: str, path: str | Path, error: type[FileError], way_out: str
     if not text.strip():
         raise error(path, "is empty", way_out)
     try:
-        value = json.loads(text, parse_constant=_refuse_constant if strict else None)
+        hooks: dict[str, Any] = (
+            {"parse_constant": _refuse_constant, "parse_float": _finite, "parse_int": _whole} if strict else {}
+        )
+        value = json.loads(text, **hooks)
         if strict and _deeper_than(value, DEEPEST_JSON):
             raise RecursionError
     except json.JSONDecodeError as fault:
@@ -239,7 +245,7 @@ def parse_json(text: str, path: str | Path, error: type[FileError], way_out: str
         cut = " (the file seems to be cut off)" if at_the_end else ""
         raise error(path, f"is not valid JSON: {fault.msg} at {where}{cut}", way_out) from fault
     except _ConstantError as fault:
-        raise error(path, f"is not valid JSON: {fault} stands for a number", way_out) from fault
+        raise error(path, f"is not valid JSON: {fault} is no finite number", way_out) from fault
     except (RecursionError, ValueError) as fault:
         raise error(path, "is not sensible JSON (nested too deep or a number too long)", way_out) from fault
     return value
@@ -251,6 +257,19 @@ class _ConstantError(ValueError):
 
 def _refuse_constant(name: str) -> NoReturn:
     raise _ConstantError(name)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _ConstantError(text[:20])
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > sys.float_info.max_10_exp:
+        raise _ConstantError(f"{text[:20]}…")
+    return int(text)
 
 
 def _deeper_than(value: Any, levels: int) -> bool:

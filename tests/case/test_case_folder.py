@@ -208,7 +208,7 @@ def test_a_record_with_entries_of_another_kind_is_refused(tmp_path: Path, entry:
     manifest["stages"]["count"][entry] = instead
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
 
-    with pytest.raises(CaseError, match="is damaged"), open_case(tmp_path, "count", SLIDE, {}):
+    with pytest.raises(CaseError, match=r"is damaged|is no finite number"), open_case(tmp_path, "count", SLIDE, {}):
         pass
 
 

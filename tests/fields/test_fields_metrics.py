@@ -8,7 +8,13 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from ki67.evaluation.calibration import calibration_error
 from ki67.evaluation.idc import RATE_ROWS, bootstrap_over_patients, summarise, table2
-from ki67.fields.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
+from ki67.fields.metrics import (
+    area_thresholds,
+    best_threshold,
+    cross_fitted_balanced_accuracy,
+    fit_temperature,
+    rank_auc,
+)
 
 
 def drawn(count: int = 600, seed: int = 0, decimals: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -108,3 +114,14 @@ def test_a_threshold_from_other_patients_flatters_less() -> None:
     held_out = cross_fitted_balanced_accuracy(labels, scores, generator.integers(0, 20, 240))
     assert held_out < best
     assert held_out == pytest.approx(0.5, abs=0.08)
+
+
+def test_each_patient_has_the_threshold_that_calls_as_much_as_is_labelled() -> None:
+    labels = np.tile(np.arange(20) < 8, 3)
+    labels[40:] = np.arange(20) < 5
+    rising = np.linspace(0.99, 0.04, 20)
+    scores = np.concatenate([rising, rising / 2, rising])
+    found = area_thresholds(labels, scores, np.repeat(["a", "b", "few"], 20))
+    assert found == pytest.approx([(rising[7] + rising[8]) / 4, (rising[7] + rising[8]) / 2])
+    for threshold, part in zip(found, (slice(20, 40), slice(0, 20)), strict=True):
+        assert (scores[part] >= threshold).sum() == labels[part].sum()

@@ -7,7 +7,7 @@ import pytest
 import shapely
 from numpy.typing import NDArray
 
-from ki67.idc import HeatMap, IdcModel, OutlineOptions, outline
+from ki67.idc import HeatMap, IdcModel, OutlineOptions, outline, probability_at
 
 MPP = 100.0
 SHARP = OutlineOptions(threshold=0.5, smoothing_um=0.0, min_area_mm2=0.0, min_hole_mm2=0.0)
@@ -101,3 +101,13 @@ def test_the_threshold_comes_from_the_options_or_the_model(green_model: IdcModel
 def test_a_map_with_nothing_invasive_has_no_region() -> None:
     assert len(outline(HeatMap(np.full((20, 20), 0.1, np.float32), MPP), options=SMOOTH)) == 0
     assert len(outline(HeatMap(np.full((20, 20), np.nan, np.float32), MPP), options=SMOOTH)) == 0
+
+
+def test_a_place_has_the_probability_that_the_outline_is_drawn_by() -> None:
+    heatmap = HeatMap(disc(1500), MPP)
+    (region,) = outline(heatmap, options=OutlineOptions(threshold=0.6, seed_margin=0))
+    rim = np.array(region.geometry.exterior.coords)
+    # Vertices are simplified by up to 5 µm, where the smoothed edge climbs by some 0.004 a µm.
+    assert probability_at(heatmap, rim, 100.0) == pytest.approx(0.6, abs=0.03)
+    places = np.array([[3000.0, 3000.0], [150.0, 150.0], [np.nan, 1.0]])
+    assert probability_at(heatmap, places, 0.0) == pytest.approx([0.95, 0.05, np.nan], abs=1e-6, nan_ok=True)

@@ -56,3 +56,14 @@ def test_a_cut_off_within_the_combined_interval_is_equivocal():
 
 def test_fewer_cells_are_told():
     assert [row.cells for row in score().fewer_cells] == [100, 200, 500, 1000, 2000]
+
+
+def test_an_outline_that_may_be_too_wide_widens_the_interval_on_its_side():
+    plain, doubted = (
+        score(carried=CarriedOver(None, 0.0, 50.0)),
+        score(carried=CarriedOver(None, 0.0, 50.0, (20, 26))),
+    )
+    assert doubted.intervals.outline == (20, 26)
+    assert doubted.ci95_percent[1] > max(plain.ci95_percent[1], 26)
+    assert doubted.ci95_percent[0] == pytest.approx(plain.ci95_percent[0], abs=0.2)
+    assert plain.intervals.outline is None

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from shapely.geometry import Point, Polygon, box
 
-from ki67.scoring import index_spread
+from ki67.scoring import index_spread, outline_spread
 from ki67.scoring.spread import widened
 
 REGION = box(0, 0, 1000, 1000)
@@ -73,3 +73,23 @@ def test_a_part_that_was_not_counted_may_hold_any_index() -> None:
     low, high = widened((20.0, 22.0), 0.25) or (0.0, 0.0)
     assert (low, high) == pytest.approx((15.0, 41.5))
     assert widened(None, 0.25) is None
+
+
+def test_a_tighter_outline_holds_the_cells_that_are_surely_carcinoma() -> None:
+    # The middle of the carcinoma is twice as positive as the rim, which a tighter outline leaves out.
+    probability = np.concatenate([np.full(1000, 0.9), np.full(1000, 0.4)])
+    positive = np.concatenate([np.arange(1000) < 400, np.arange(1000) < 200])
+    assert outline_spread(positive, probability, [0.2, 0.3]) == pytest.approx((30, 30))
+    assert outline_spread(positive, probability, [0.5]) == pytest.approx((40, 40))
+    low, high = outline_spread(positive, probability, [0.2, 0.5]) or (0, 0)
+    assert 30 <= low < high <= 40
+
+
+def test_an_outline_that_holds_too_few_cells_takes_the_most_probable_ones() -> None:
+    probability = np.linspace(1, 0, 1000)
+    positive = np.arange(1000) < 250
+    assert outline_spread(positive, probability, [0.99]) == pytest.approx((50, 50))
+    assert outline_spread(positive[:400], probability[:400], [0.5]) is None
+    assert outline_spread(positive, probability, []) is None
+    unknown = np.where(np.arange(1000) < 600, probability, np.nan)
+    assert outline_spread(positive, unknown, [0.0]) == pytest.approx((25000 / 600, 25000 / 600))

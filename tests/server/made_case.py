@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from ki67 import cells, registration, scoring
+from ki67 import scoring
 from ki67.annotations import Region, Regions, write_regions
 from ki67.case import Stage, open_case
 from ki67.cells.measurements import MEASUREMENT_UNITS
@@ -22,7 +22,15 @@ from ki67.cells.table import CellRows, make_table
 from ki67.domain import domain_part
 from ki67.files import write_json, write_text
 from ki67.idc.heatmap import HeatMap, write_heatmap
-from ki67.registration import DisplacementField, LocalBelief, RegistrationQuality, Transform, write_transform
+from ki67.region_doubt import DrawnByModel, Outlined, carried_over
+from ki67.registration import (
+    DisplacementField,
+    LocalBelief,
+    RegistrationQuality,
+    Transform,
+    read_transform,
+    write_transform,
+)
 from ki67.slides import PixelFrame, open_slide, write_pyramid
 from ki67.stages import CaseSlide
 from ki67.vocabulary import NEGATIVE, OTHER, POSITIVE
@@ -30,6 +38,7 @@ from ki67.vocabulary import NEGATIVE, OTHER, POSITIVE
 MPP = 0.5
 SIDE_PX = 1200
 SIDE_UM = SIDE_PX * MPP
+DRAWN = DrawnByModel(0.0, (0.2, 0.4, 0.6, 0.8))
 
 
 def picture(seed: int, rgb: tuple[int, int, int], side_px: int = SIDE_PX) -> NDArray[np.uint8]:
@@ -163,18 +172,26 @@ def make_case(
             "allow_few_cells": True,
             "zero_cells_allowed": False,
             "unknown_share": 0.0,
+            "outline": asdict(DRAWN),
             "deviation": asdict(scoring.ModelDeviation(0.01, 0.02, 0.3, 18)),
             "warnings": [],
             "domain": domain_part(()),
         }
-        motions = registration.draw_motions(5.0, shapely.get_coordinates(region))
+        carried = carried_over(
+            table,
+            region,
+            read_transform(case.path("registration/transform.json")),
+            error_um=5.0,
+            unknown_share=0.0,
+            outlined=Outlined(heat, DRAWN),
+        )
         score = scoring.score_section(
             table,
             region,
             region.area / 1e6,
             area_lost_mm2=lost | {"unregistered": 0.0},
             region_ids=["idc-1"],
-            carried=scoring.CarriedOver(scoring.index_spread(table, region, motions), 0.0, cells.MARGIN_UM),
+            carried=carried,
             deviation=scoring.ModelDeviation(0.01, 0.02, 0.3, 18),
             allow_few=True,
         )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
+from made_case import make_case
 from shapely.geometry import box, mapping
 from starlette.testclient import TestClient
 
 from conftest import browser, client
-from ki67.case.corrections import MOST_AT_ONCE, read_corrections
+from ki67.case import read_case
+from ki67.case.corrections import MOST_AT_ONCE, Nudge, ReplaceRegion, Undo, read_corrections
+from ki67.correcting import correct as correct_case
 from ki67.server.state import State
 
 CASE = "/api/cases/case"
@@ -101,6 +105,22 @@ def test_a_nudge_moves_region_and_pictures(script: TestClient) -> None:
     assert far.status_code == 422
     assert "Count it anew into another folder" in far.json()["needs_recount"]
     assert len(script.get(f"{CASE}/corrections").json()["items"]) == 1
+
+
+def test_an_outline_that_a_person_drew_is_not_in_doubt(tmp_path: Path) -> None:
+    case = make_case(tmp_path)
+    automatic = read_case(case).score.intervals
+    assert automatic is not None
+    assert automatic.outline is not None
+    said = {"by": "A", "why": "seen"}
+    nudged = correct_case(case, Nudge(shift_um=(5, -5), rotate_deg=0.5), **said).score.intervals
+    assert nudged is not None
+    assert nudged.outline == pytest.approx(automatic.outline, abs=2)
+    drawn = correct_case(case, ReplaceRegion(area=area(100, 100, 500, 500)), **said).score.intervals
+    assert drawn is not None
+    assert drawn.outline is None
+    undone = correct_case(case, Undo(), **said).score.intervals
+    assert undone == nudged
 
 
 def test_two_browsers_do_not_overwrite_each_other(state: State) -> None:

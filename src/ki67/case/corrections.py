@@ -267,6 +267,8 @@ class Counted:
         Whether the area is another than the automatic count's.
     motion
         How the region was nudged, float64 (3, 3), µm to µm.
+    drawn_by_model
+        Whether the region has still the shape that it was counted in; not where a person drew another.
     """
 
     table: pa.Table
@@ -275,6 +277,7 @@ class Counted:
     unattached: tuple[Correction, ...] = ()
     moved: bool = False
     motion: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
+    drawn_by_model: bool = True
 
     @property
     def where(self) -> BaseGeometry:
@@ -320,7 +323,7 @@ class _Work:
         self._kept = np.ones(len(self._ids), bool)
         self._reach = counted.region.buffer(MARGIN_UM)
         self._region, self._left_out = counted.region, dict(counted.left_out)
-        self._moved, self._motion = False, np.eye(3)
+        self._moved, self._motion, self._redrawn = False, np.eye(3), False
         self._unattached: list[Correction] = []
         self._order = np.argsort(self._ids, kind="stable")
         self._sorted = self._ids[self._order]
@@ -340,6 +343,7 @@ class _Work:
             self._include(what.geometry)
         elif isinstance(what, ReplaceRegion):
             self._move(what.geometry)
+            self._redrawn = True
         elif isinstance(what, Nudge):
             motion = _motion(self._region, what)
             (a, b, x_um), (d, e, y_um) = motion[:2].tolist()
@@ -365,6 +369,7 @@ class _Work:
             unattached=tuple(self._unattached),
             moved=self._moved,
             motion=self._motion,
+            drawn_by_model=not self._redrawn,
         )
 
     def _of_cell(self, what: Relabel | Remove | Add) -> bool:

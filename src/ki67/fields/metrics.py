@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from scipy.stats import rankdata
@@ -132,3 +132,31 @@ def cross_fitted_balanced_accuracy(
             return None
         called[held_out] = values[held_out] >= best_threshold(truth[~held_out], values[~held_out])
     return float((np.mean(called[truth]) + np.mean(~called[~truth])) / 2)
+
+
+def area_thresholds(
+    labels: ArrayLike, scores: ArrayLike, patients: ArrayLike, *, least: int = 8
+) -> NDArray[np.float64]:
+    """Threshold of each patient at which as many patches are called as are labelled, in rising order.
+
+    Where the called area is the labelled one differs from patient to patient: these are how much.
+
+    Parameters
+    ----------
+    labels, scores, patients
+        0 or 1, score and patient of each patch, (N,).
+    least
+        Patients with fewer patches of either label are passed over.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (patients,), midway between the last score that is called and the first that is not.
+    """
+    truth, values, member = np.asarray(labels, bool), np.asarray(scores, np.float64), np.asarray(patients)
+    found = []
+    for patient in np.unique(member):
+        here, wanted = np.sort(values[member == patient])[::-1], int(truth[member == patient].sum())
+        if least <= wanted <= len(here) - least:
+            found.append((here[wanted - 1] + here[wanted]) / 2)
+    return np.sort(np.array(found, np.float64))

@@ -3,7 +3,7 @@
 from ki67.idc.appearance import FeatureMean
 from ki67.idc.heatmap import HeatMap, read_heatmap, write_heatmap
 from ki67.idc.model import SHIPPED_MODEL, IdcModel, ModelCard, load_model, read_card
-from ki67.idc.outline import DEFAULT_OUTLINE, OutlineOptions, outline
+from ki67.idc.outline import DEFAULT_OUTLINE, OutlineOptions, outline, probability_at
 from ki67.idc.prediction import check_resolution, predict
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "load_model",
     "outline",
     "predict",
+    "probability_at",
     "read_card",
     "read_heatmap",
     "write_heatmap",

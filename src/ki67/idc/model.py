@@ -37,7 +37,10 @@ INPUT_NAME, OUTPUT_NAME, FEATURES_NAME = "patches", "probabilities", "features"
 
 TUMOUR_CLASS = "IDC"
 
-MEASURED = ("validation", "appearance")
+AREA_THRESHOLDS = "area_thresholds"
+"""Field of a card: thresholds at which as much is called as is labelled, one of each validation patient."""
+
+MEASURED = ("validation", "appearance", AREA_THRESHOLDS)
 """Fields of a card that were measured on the weights it belongs to, and hold for no others."""
 
 MARKS_BEFORE = "patient_marks_before"
@@ -79,6 +82,9 @@ class ModelCard:
         How the patches around are listened to; None where the model judges every patch by itself.
     threshold_alone
         As ``threshold``, for a patch judged by itself; the same where there are no surroundings.
+    area_thresholds
+        Thresholds at which as much was called as is labelled on patients not trained on, in rising order; none where
+        nobody measured them.
     appearance
         How slides that the model knows look to it; None where nobody measured it.
     sha256
@@ -95,6 +101,7 @@ class ModelCard:
     classes: tuple[str, ...]
     threshold: float
     threshold_alone: float
+    area_thresholds: tuple[float, ...]
     surroundings: Surroundings | None
     appearance: Appearance | None
     sha256: str
@@ -283,6 +290,7 @@ def read_card(path: str | Path) -> ModelCard:
         classes=fields.texts("classes"),
         threshold=threshold,
         threshold_alone=fields.number("threshold_alone", 0, 1, default=threshold),
+        area_thresholds=tuple(sorted(fields.numbers(AREA_THRESHOLDS, 0, 1))) if AREA_THRESHOLDS in fields else (),
         surroundings=_surroundings(fields.part("surroundings")) if "surroundings" in fields else None,
         appearance=_appearance(fields.part("appearance")) if "appearance" in fields else None,
         sha256=fields.text("sha256"),

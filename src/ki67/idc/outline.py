@@ -115,18 +115,50 @@ def margins(heatmap: HeatMap, threshold: float, smoothing_um: float) -> tuple[ND
     tuple
         float64 (H * n, W * n) without NaN, and its µm per pixel.
     """
+    mean, weight, mpp = _smoothed(heatmap, smoothing_um)
+    if smoothing_um <= 0:
+        return np.where(weight > 0, mean - threshold, BELOW), mpp
+    return np.minimum(mean - threshold, weight - TISSUE_WEIGHT), mpp
+
+
+def probability_at(heatmap: HeatMap, points_um: NDArray[np.float64], smoothing_um: float) -> NDArray[np.float64]:
+    """Smoothed probability that the outline is drawn by, at places of the slide.
+
+    Parameters
+    ----------
+    heatmap
+        Heat map with NaN outside tissue.
+    points_um
+        float64 (N, 2), x and y in µm; NaN gives NaN.
+    smoothing_um
+        Standard deviation of the Gaussian, as in :class:`OutlineOptions`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (N,), bilinear between pixels; 0 far from tissue.
+    """
+    mean, _, mpp = _smoothed(heatmap, smoothing_um)
+    known = np.isfinite(points_um).all(axis=1)
+    result = np.full(len(points_um), np.nan)
+    places = points_um[known].T[::-1] / mpp - 0.5
+    result[known] = ndimage.map_coordinates(mean, places, order=1, mode="nearest")
+    return result
+
+
+def _smoothed(heatmap: HeatMap, smoothing_um: float) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Mean probability and weight of the tissue, float64 (H * n, W * n) each, and µm per pixel."""
     factor = max(1, math.ceil(heatmap.mpp * PIXELS_PER_SIGMA / smoothing_um)) if smoothing_um > 0 else 1
     probability = heatmap.probability.repeat(factor, axis=0).repeat(factor, axis=1)
     tissue = ~np.isnan(probability)
     values = np.where(tissue, probability, 0.0).astype(np.float64)
     mpp = heatmap.mpp / factor
     if smoothing_um <= 0:
-        return np.where(tissue, values - threshold, BELOW), mpp
+        return values, tissue.astype(np.float64), mpp
     sigma = smoothing_um / mpp
     weight = ndimage.gaussian_filter(tissue.astype(np.float64), sigma, mode="nearest")
     total = ndimage.gaussian_filter(values, sigma, mode="nearest")
-    mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-    return np.minimum(mean - threshold, weight - TISSUE_WEIGHT), mpp
+    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0), weight, mpp
 
 
 def contour(margin: NDArray[np.float64], mpp: float) -> MultiPolygon:

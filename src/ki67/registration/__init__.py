@@ -8,7 +8,7 @@ from ki67.registration.quality import MAPS, RegistrationQuality
 from ki67.registration.region import Carried, carry_over
 from ki67.registration.register import register, register_sections, sections
 from ki67.registration.store import FIELD_NAMES, read_transform, write_transform
-from ki67.registration.transform import DisplacementField, Transform
+from ki67.registration.transform import DisplacementField, Transform, apply_matrix
 from ki67.registration.uncertainty import draw_motions
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Registered",
     "RegistrationQuality",
     "Transform",
+    "apply_matrix",
     "carry_over",
     "draw_motions",
     "reach",

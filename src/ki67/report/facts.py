@@ -224,7 +224,7 @@ def text_of(value: Any, words: Words = _RECORDED) -> str:
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 
-_CAUSES: Final = ("wilson", "clustered", "registration", "model")
+_CAUSES: Final = ("wilson", "clustered", "registration", "outline", "model")
 
 
 def cause_rows(intervals: Mapping[str, Any] | None, words: Words) -> list[tuple[str, str, str]]:
@@ -237,7 +237,7 @@ def cause_rows(intervals: Mapping[str, Any] | None, words: Words) -> list[tuple[
             words(f"cause.{key}.how"),
         )
         for key in _CAUSES
-        if key in known and (known[key] is not None or key != "registration")
+        if key in known and (known[key] is not None or key not in {"registration", "outline"})
     ]
 
 

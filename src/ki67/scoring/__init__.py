@@ -6,7 +6,7 @@ from ki67.scoring.score import (
     RegionScore,
     score_cells,
 )
-from ki67.scoring.spread import index_spread
+from ki67.scoring.spread import index_spread, outline_spread
 
 __all__ = [
     "TABLE_COLUMNS",
@@ -15,6 +15,7 @@ __all__ = [
     "RegionScore",
     "Score",
     "index_spread",
+    "outline_spread",
     "score_cells",
     "score_section",
     "wilson_interval",

@@ -34,8 +34,9 @@ class Intervals(BaseModel):
     """95 % intervals of the index in percent; None for what is not known.
 
     ``wilson`` is chance in counting, ``clustered`` knows that neighbouring cells are alike, ``registration`` is where
-    the indices lie when the region is carried over as far off as the registration may be, ``model`` where the truth
-    lies when the model is as far off as on patients it had not seen (around ``index_corrected_percent``).
+    the indices lie when the region is carried over as far off as the registration may be, ``outline`` where they lie
+    when the carcinoma is outlined as tightly as would be right for patients whose labels are known, ``model`` where
+    the truth lies when the model is as far off as on patients it had not seen (around ``index_corrected_percent``).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +44,7 @@ class Intervals(BaseModel):
     wilson: Interval
     clustered: Interval
     registration: Interval
+    outline: Interval = None
     model: Interval = None
 
 
@@ -152,11 +154,15 @@ class CarriedOver:
         Share of the region that has no believable place on the counted slide, 0 to 1.
     margin_um
         How far around the region cells were kept.
+    outline_percent
+        95 % spread of the index over outlines of the carcinoma (:func:`ki67.scoring.outline_spread`), None where a
+        person drew it or that is not known.
     """
 
     spread_percent: tuple[float, float] | None
     unknown_share: float
     margin_um: float
+    outline_percent: tuple[float, float] | None = None
 
 
 def score_section(
@@ -217,8 +223,16 @@ def score_section(
     by_place = section_scores(table, region)
     names = ("guideline", "hot_spots", "invasive_edge", "heterogeneity", "fewer_cells")
     facts |= {name: getattr(by_place, name) for name in names}
-    intervals, facts["index_corrected_percent"] = _intervals(average, by_place.clustered_percent, spread, deviation)
-    facts["ci95_percent"] = _combined(average, intervals, facts["index_corrected_percent"])
+    corrected, model = _by_model(average, deviation)
+    intervals = Intervals(
+        wilson=average.ci95_percent,
+        clustered=by_place.clustered_percent,
+        registration=spread,
+        outline=None if carried is None else carried.outline_percent,
+        model=model,
+    )
+    facts["index_corrected_percent"] = corrected
+    facts["ci95_percent"] = _combined(average, intervals, corrected)
     known = (*(getattr(intervals, name) for name in Intervals.model_fields), facts["ci95_percent"])
     facts["cut_offs"] = cut_off_classes(average.index_percent, known)
     facts["warnings"] = (*told, *average.warnings, *by_place.warnings)
@@ -226,16 +240,12 @@ def score_section(
     return score.without_index() if any(check.forbids for check in checks) else score
 
 
-def _intervals(
-    average: AverageScore, clustered: Interval, registration: Interval, deviation: ModelDeviation | None
-) -> tuple[Intervals, float | None]:
-    """Each cause's interval, and the index without the model's bias, in percent."""
-    corrected, model = None, None
-    if deviation is not None and average.cells > 0:
-        share, limits = corrected_share(average.positive, average.cells, deviation)
-        corrected, model = 100 * share, (100 * limits[0], 100 * limits[1])
-    intervals = Intervals(wilson=average.ci95_percent, clustered=clustered, registration=registration, model=model)
-    return intervals, corrected
+def _by_model(average: AverageScore, deviation: ModelDeviation | None) -> tuple[float | None, Interval]:
+    """The index without the model's bias, and where its errors leave the truth, in percent."""
+    if deviation is None or average.cells == 0:
+        return None, None
+    share, limits = corrected_share(average.positive, average.cells, deviation)
+    return 100 * share, (100 * limits[0], 100 * limits[1])
 
 
 def _combined(average: AverageScore, intervals: Intervals, corrected_percent: float | None) -> Interval:
@@ -244,7 +254,7 @@ def _combined(average: AverageScore, intervals: Intervals, corrected_percent: fl
         return None
     found = (average.positive + 0.5) / (average.cells + 1)
     sampling = intervals.clustered or intervals.wilson
-    parts = [(found, limits) for limits in (sampling, intervals.registration)]
+    parts = [(found, limits) for limits in (sampling, intervals.registration, intervals.outline)]
     middle = found if corrected_percent is None else corrected_percent / 100
     parts.append((middle, intervals.model))
     known = [(share, (limits[0] / 100, limits[1] / 100)) for share, limits in parts if limits is not None]

@@ -1,4 +1,4 @@
-"""How much the index would change had the region been carried over a little differently."""
+"""How much the index would change had the region been carried over a little differently, or drawn more tightly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from ki67.vocabulary import POSITIVE, TUMOUR_CLASSES
+from ki67.vocabulary import MINIMUM_CELLS, POSITIVE, TUMOUR_CLASSES
 
 SPREAD_QUANTILES = (0.025, 0.975)
 """Of the drawn indices: what lies between them is 95 %."""
@@ -71,12 +71,50 @@ def index_spread(
     return float(low), float(high)
 
 
+def outline_spread(
+    positive: NDArray[np.bool_], probability: NDArray[np.float64], thresholds: Sequence[float]
+) -> tuple[float, float] | None:
+    """95 % spread of the index in percent over outlines drawn at these thresholds.
+
+    Each outline holds the cells at and above its threshold; where these are fewer than an index needs, as many of
+    the most probable as it needs. Cells below the threshold that the region was drawn at were not counted and do not
+    come in.
+
+    Parameters
+    ----------
+    positive
+        Of each counted tumour cell, (N,).
+    probability
+        That a cell's place is carcinoma, (N,); NaN where that is not known.
+    thresholds
+        What outlines could as well have been drawn at; each is as likely as the others.
+
+    Returns
+    -------
+    Lower and upper end; None without thresholds, and with fewer tumour cells than an index needs.
+    """
+    known = ~np.isnan(probability)
+    rising = np.sort(probability[known])
+    if len(rising) < MINIMUM_CELLS or not thresholds:
+        return None
+    order = np.argsort(-probability[known], kind="stable")
+    found = np.cumsum(positive[known][order])
+    inside = np.maximum(len(rising) - np.searchsorted(rising, np.asarray(thresholds), side="left"), MINIMUM_CELLS)
+    low, high = np.quantile(100.0 * found[inside - 1] / inside, SPREAD_QUANTILES)
+    return float(low), float(high)
+
+
 def _near(points: NDArray[np.float64], edge: BaseGeometry, reach_um: float) -> NDArray[np.bool_]:
     """Points (N, 2) within a distance of a line: whole squares are asked first, then the points of those that are."""
     shapely.prepare(edge)
-    square, of = np.unique(np.floor(points / _SQUARE_UM), axis=0, return_inverse=True)
-    middles = shapely.points((square + 0.5) * _SQUARE_UM)
-    asked = np.flatnonzero(shapely.dwithin(edge, middles, reach_um + _SQUARE_UM)[of.ravel()])
+    if not len(points):
+        return np.zeros(0, bool)
+    squares = np.floor(points / _SQUARE_UM).astype(np.int64)
+    corner = squares.min(axis=0)
+    across = int(squares[:, 0].max() - corner[0]) + 1
+    number, of = np.unique((squares[:, 1] - corner[1]) * across + squares[:, 0] - corner[0], return_inverse=True)
+    middles = shapely.points((np.column_stack([number % across, number // across]) + corner + 0.5) * _SQUARE_UM)
+    asked = np.flatnonzero(shapely.dwithin(edge, middles, reach_um + _SQUARE_UM)[of])
     near = np.zeros(len(points), bool)
     for start in range(0, len(asked), _AT_ONCE):
         part = asked[start : start + _AT_ONCE]

@@ -7,19 +7,32 @@ from dataclasses import asdict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import shapely
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
-from ki67 import cells, registration, scoring
+from ki67 import cells, idc, registration, scoring
 from ki67.annotations import Region, Regions, write_regions
 from ki67.case import Case, Stage, Summary
-from ki67.case.artefacts import CELLS, COUNTED, EXCLUDED, QUALITY, REGION_CARRIED, REGIONS_KI67, SCORE, SCORED
+from ki67.case.artefacts import (
+    CELLS,
+    COUNTED,
+    DISPLACEMENTS,
+    EXCLUDED,
+    HEATMAP,
+    IDC,
+    QUALITY,
+    REGION_CARRIED,
+    REGIONS_KI67,
+    SCORE,
+    SCORED,
+    TRANSFORM,
+)
 from ki67.domain import checks_part, domain_part, doubts
 from ki67.files import write_json
 from ki67.model_files import provider_part
 from ki67.options import Options
 from ki67.parquet import parquet_file
+from ki67.region_doubt import DrawnByModel, Outlined, carried_over
 from ki67.stages.judging import checks_so_far, warnings_of
 from ki67.stages.opened import CaseSlide
 from ki67.vocabulary import CLASSES, EXCLUSION_KINDS, UNREGISTERED
@@ -98,12 +111,15 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     deviation = model_deviation(cells.load_engine(options.engine, options.cell_model), options.dab_threshold)
     checks = checks_so_far(case, options)
     warnings = list(dict.fromkeys([*doubts(checks), *warnings_of(case)]))
-    reads = tuple(name for name in (CELLS, EXCLUDED, QUALITY, REGIONS_KI67) if name in case.written())
+    drawn = None
+    if carried and IDC in case.used:
+        drawn = DrawnByModel.of(idc.load_model(options.idc_model).card, options.outline)
+    of_region = (QUALITY, TRANSFORM, *DISPLACEMENTS, *([HEATMAP] if drawn else [])) if carried else ()
+    reads = tuple(name for name in (CELLS, EXCLUDED, REGIONS_KI67, *of_region) if name in case.written())
 
     def work() -> Summary:
         with parquet_file(case.path(CELLS)) as stream:
             table = pq.read_table(stream, columns=[*scoring.TABLE_COLUMNS])
-        spread = _spread(case, table, ki67) if carried else None
         found = scoring.score_section(
             table,
             _counted_region(case, ki67, has_region=REGIONS_KI67 in reads),
@@ -112,7 +128,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
             region_ids=region_ids,
             checks=checks,
             warnings=warnings,
-            carried=scoring.CarriedOver(spread, unknown_share, cells.MARGIN_UM) if carried else None,
+            carried=_carried(case, table, ki67, unknown_share, drawn) if carried else None,
             deviation=deviation,
             allow_few=options.allow_few_cells,
             allow_none=zero_cells_allowed,
@@ -127,11 +143,12 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
         "allow_few_cells": options.allow_few_cells,
         "zero_cells_allowed": zero_cells_allowed,
         "unknown_share": unknown_share,
+        "outline": None if drawn is None else asdict(drawn),
         "deviation": None if deviation is None else asdict(deviation),
         "warnings": warnings,
         "domain": domain_part(checks),
     }
-    case.run_stage(Stage(SCORED, 8, (SCORE,), result=True), parameters, reads, work)
+    case.run_stage(Stage(SCORED, 9, (SCORE,), result=True), parameters, reads, work)
 
 
 def model_deviation(engine: cells.Engine, dab_threshold: float | None) -> scoring.ModelDeviation | None:
@@ -160,11 +177,14 @@ def _anything_lost(case: Case) -> bool:
     return any(case.summary(COUNTED)["area_lost_mm2"].values())
 
 
-def _spread(case: Case, table: pa.Table, ki67: CaseSlide) -> tuple[float, float] | None:
-    """Spread of the index over maps as far off as this registration may be; None where that is not known."""
-    error_um = case.read_json(QUALITY)["estimated_error_um"]
-    if error_um is None:
-        return None
-    region = ki67.regions(case.path(REGIONS_KI67)).union()
-    motions = registration.draw_motions(error_um, shapely.get_coordinates(region))
-    return scoring.index_spread(table, region, motions)
+def _carried(
+    case: Case, table: pa.Table, ki67: CaseSlide, unknown_share: float, drawn: DrawnByModel | None
+) -> scoring.CarriedOver:
+    return carried_over(
+        table,
+        ki67.regions(case.path(REGIONS_KI67)).union(),
+        registration.read_transform(case.path(TRANSFORM)),
+        error_um=case.read_json(QUALITY)["estimated_error_um"],
+        unknown_share=unknown_share,
+        outlined=None if drawn is None else Outlined(idc.read_heatmap(case.path(HEATMAP)), drawn),
+    )

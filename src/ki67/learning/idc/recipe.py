@@ -18,12 +18,18 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, softmax
 
 from ki67.errors import DataSetError, ModelError
-from ki67.fields.metrics import best_threshold, cross_fitted_balanced_accuracy, fit_temperature, rank_auc
+from ki67.fields.metrics import (
+    area_thresholds,
+    best_threshold,
+    cross_fitted_balanced_accuracy,
+    fit_temperature,
+    rank_auc,
+)
 from ki67.fields.patches import PatchRow, read_patches
 from ki67.fields.slide_list import SPLITS
 from ki67.files import write_json
 from ki67.idc.appearance import LEAST_PATCHES, Appearance
-from ki67.idc.model import MARKS_BEFORE, IdcModel, ModelCard, load_model, patient_mark
+from ki67.idc.model import AREA_THRESHOLDS, MARKS_BEFORE, IdcModel, ModelCard, load_model, patient_mark
 from ki67.idc.surroundings import Surroundings
 from ki67.learning.idc.checkpoint import TrainingOptions
 from ki67.learning.idc.network import NetworkOptions, PatchNetwork
@@ -186,7 +192,7 @@ def finish(
     export(
         network,
         target,
-        card | {"validation": choices},
+        card | {"validation": choices} | _areas(truth, scores, validation.patients),
         patch_px=options.patch_px,
         mpp=mpp,
         threshold=_inside(best_threshold(truth, scores)),
@@ -301,7 +307,14 @@ def fit_surroundings(
         "threshold": _inside(best_threshold(truth, scores)),
         "threshold_alone": card.threshold_alone,
         "validation": card.details["validation"] | {"with_surroundings": figures},
+        **_areas(truth, scores, patients),
     }
+
+
+def _areas(truth: NDArray[np.int64], scores: NDArray[np.float64], patients: Sequence[str]) -> dict[str, Any]:
+    """Field of the card that says at which thresholds the right area is called; empty with too few patients."""
+    found = area_thresholds(truth, scores, patients)
+    return {AREA_THRESHOLDS: [_inside(float(one)) for one in found]} if len(found) >= LEAST_PATIENTS else {}
 
 
 def patient_means(model: IdcModel, patches: PatchSet) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
