@@ -53,7 +53,7 @@ def main(path: Path, *, write: bool) -> None:
     told = describe_unseen(counted)
     for group, row in told["as_counted"].items():
         print(group, row)
-    print("deviation", told["index_deviation"], "least certainty", told["least_certainty"])
+    print("deviation", told["index_deviation"])
     inside, patients, width = held(counted)
     print(f"labelled index in the interval made without the patient: {inside} of {patients}, {width:.1f} points wide")
     for group in told["as_counted"]:
@@ -61,7 +61,7 @@ def main(path: Path, *, write: bool) -> None:
         print(f"  without {group}: {fit_index_deviation(patient_indices(others))}")
     if write:
         details = dict(model.card.details)
-        part = {name: told[name] for name in ("index_deviation", "least_certainty")}
+        part = {"index_deviation": told["index_deviation"]}
         if part["index_deviation"] is not None and any(name.startswith("points/") for name in learnt):
             own = part["index_deviation"]
             part["index_deviation"] = own | {"between": max(own["between"], NEW_LABORATORY)}

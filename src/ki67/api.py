@@ -402,7 +402,7 @@ def count(
         keep_artefacts=keep_artefacts,
     )
     table = found.read_table()
-    checks.append(cells.judge_certainty(table, known.card))
+    checks.append(cells.judge_agreement(ki67, table, found.stains, known))
     if regions is not None and not any(check.verdict is Verdict.unusable for check in judged):
         dense = table.select([*cells.DENSITY_COLUMNS])
         checks.append(cells.judge_density(ki67, regions, dense, found.area_mm2, tissue, known))

@@ -1,7 +1,7 @@
 """Cells: every nucleus of a Ki-67 slide, and whether it is a positive or a negative tumour cell."""
 
 from ki67.cells.channels import check_resolution
-from ki67.cells.checks.certainty import CERTAINTY_COLUMNS, judge_certainty
+from ki67.cells.checks.agreement import AGREEMENT_COLUMNS, judge_agreement
 from ki67.cells.checks.region_density import DENSITY_COLUMNS, judge_density
 from ki67.cells.checks.staining import Appearance, appearance, judge_he, judge_ki67, wrong_order
 from ki67.cells.detect import MARGIN_UM, CellDetection, detect_cells
@@ -12,7 +12,7 @@ from ki67.cells.stains import Stains
 from ki67.cells.table import cell_ids, cell_schema
 
 __all__ = [
-    "CERTAINTY_COLUMNS",
+    "AGREEMENT_COLUMNS",
     "DEFAULT_ENGINE",
     "DENSITY_COLUMNS",
     "MARGIN_UM",
@@ -27,7 +27,7 @@ __all__ = [
     "check_resolution",
     "detect_cells",
     "is_field",
-    "judge_certainty",
+    "judge_agreement",
     "judge_density",
     "judge_he",
     "judge_ki67",

@@ -29,7 +29,6 @@ class CellCard:
     ``positive_threshold`` and ``negative_threshold``: least score of being a tumour nucleus at which a nucleus of
     that class is counted. ``curves`` turn a network's scores into probabilities, by class; a forest has none, its
     scores are shares of its trees. ``deviation`` is how far its index is off on patients it has not seen,
-    ``least_certainty`` the mean probability below which its cells are unusually unsure; None where that is not known.
     """
 
     name: str
@@ -40,7 +39,6 @@ class CellCard:
     negative_threshold: float
     curves: dict[int, tuple[float, float]]
     deviation: IndexDeviation | None
-    least_certainty: float | None
     details: dict[str, Any] = field(repr=False)
 
 
@@ -84,7 +82,6 @@ def _read(path: Path) -> CellCard:
         negative_threshold=fields.number("negative_threshold", 0, 1),
         curves={CLASSES.index(label): _curve(curves, label) for label in TUMOUR_CLASSES if label in curves},
         deviation=_deviation(fields.part("index_deviation", {})),
-        least_certainty=fields.number("least_certainty", 0, 1) if "least_certainty" in fields else None,
         details=fields.fields,
     )
     # Later they are taken as they are.

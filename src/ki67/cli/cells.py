@@ -1,4 +1,4 @@
-"""``ki67 cells``: train a cell model on labelled fields."""
+"""``ki67 cells``: choose fields to label, and train a cell model on them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import typer
 
 from ki67.cli.common import (
     App,
+    CellModel,
     EngineOption,
     FieldMpp,
     Json,
+    Mpp,
     MppOverridesFile,
     Quiet,
     begin,
@@ -32,12 +34,12 @@ class PatientOf(StrEnum):
     field = "field"
 
 
-app = App(help="Cells: train on your own labelled fields.", no_args_is_help=True)
+app = App(help="Cells: train on your own labelled fields, and choose which to label.", no_args_is_help=True)
 
 
 @app.callback()
 def cells() -> None:
-    """Cells: train on your own labelled fields."""
+    """Cells: train on your own labelled fields, and choose which to label."""
 
 
 @app.command()
@@ -136,3 +138,62 @@ def train(
             f"use it: ki67 count KI67 --out CASE --engine {engine} --cell-model {out}",
         ],
     )
+
+
+@app.command()
+def suggest(
+    slide: Annotated[Path, typer.Argument(help="A Ki-67 slide, or the folder of a finished case.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for pictures, and for the count where a slide is given.")
+    ],
+    fields: Annotated[int, typer.Option("--fields", min=1, max=60, help="How many fields.")] = 10,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels", help="Write what was counted beside each picture, to be corrected: quicker, but it leans."
+        ),
+    ] = False,
+    regions: Annotated[
+        Path | None, typer.Option("--regions", help="GeoJSON with regions on the slide; default: all tissue.")
+    ] = None,
+    mpp: Mpp = None,
+    mpp_overrides_file: MppOverridesFile = False,
+    cell_model: CellModel = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Choose the fields of a slide whose labelling would teach a network most, and write them to be labelled."""
+    from ki67.case import read_case
+    from ki67.case.artefacts import COUNTED
+    from ki67.case.manifest import MANIFEST
+    from ki67.cells.engine import NetworkEngine
+    from ki67.cells.network import load_network
+    from ki67.fields.suggestion import suggest_fields, write_suggested
+    from ki67.options import Options
+    from ki67.pipeline import run_count
+
+    begin(quiet=quiet)
+    case = slide
+    if not (slide / MANIFEST).is_file():
+        case = out / "case"
+        options = Options(regions=regions, cell_model=cell_model)
+        run_count(slide, case, options, mpp=mpp, mpp_overrides_file=mpp_overrides_file)
+    elif regions is not None or mpp is not None:
+        raise typer.BadParameter("is for a slide; a case is taken as it was counted", param_hint="--regions, --mpp")
+    view = read_case(case)
+    view.require_finished()
+    table = view.cells
+    with view.open_slide("ki67") as opened:
+        engine = NetworkEngine(load_network(cell_model))
+        background = tuple(view.stages[COUNTED].summary["stains"]["background_rgb"])
+        chosen = suggest_fields(opened, table, background, engine, fields)
+        names = write_suggested(out, opened, chosen, table, labels=labels)
+    lines = [
+        f"{name}: {one.tumour_cells} tumour cells, {100 * one.found_again:.0f} % found again on a changed picture"
+        for name, one in zip(names, chosen, strict=True)
+    ]
+    lines += [
+        f"label {out / 'fields'} in QuPath (points or nuclei; save each as GeoJSON under the picture's name), then",
+        f"train: ki67 cells train MODEL.onnx --start shipped --set qupath={out / 'fields'}",
+    ]
+    emit({"out": str(out), "fields": names}, as_json=as_json, lines=lines)

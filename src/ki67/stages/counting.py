@@ -62,13 +62,14 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
             found = cells.keep_within(found, regions, ki67.slide.bounds_um)
             write_regions(case.path(REGIONS_KI67), regions, ki67.slide.frame)
         write_regions(case.path(EXCLUDED), excluded_regions(found.lost), ki67.slide.frame)
+        agreement = cells.judge_agreement(ki67.slide, found.read(cells.AGREEMENT_COLUMNS), found.stains, engine)
         return {
             "area_mm2": found.area_mm2,
             "area_lost_mm2": found.area_lost_mm2,
             "region_ids": [region.region_id for region in regions or ()],
             "stains": found.stains.to_dict(),
             "brown_od": found.brown_od,
-            "checks": checks_part([cells.judge_certainty(found.read(cells.CERTAINTY_COLUMNS), engine.card)]),
+            "checks": checks_part([agreement]),
             "warnings": list(found.warnings),
         }
 
@@ -77,7 +78,6 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         "model": engine.card.sha256,
         # The graph alone does not say how its scores are read.
         "thresholds": [engine.card.positive_threshold, engine.card.negative_threshold],
-        "least_certainty": engine.card.least_certainty,
         "curves": {CLASSES[label]: curve for label, curve in engine.card.curves.items()},
         "dab_threshold": options.dab_threshold,
         "keep_artefacts": options.keep_artefacts,
@@ -87,7 +87,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
     }
     outputs = (CELLS, EXCLUDED, *((REGIONS_KI67,) if nests else ()))
     reads = (region_file,) if region_file else ()
-    case.run_stage(Stage(COUNTED, 15, outputs), parameters, reads, work, engine.provider)
+    case.run_stage(Stage(COUNTED, 16, outputs), parameters, reads, work, engine.provider)
 
 
 def excluded_regions(lost: Mapping[str, MultiPolygon]) -> Regions:

@@ -221,7 +221,7 @@ def _train_network(
         card
         | judged
         | {
-            **{name: unseen.pop(name) for name in ("index_deviation", "least_certainty")},
+            "index_deviation": unseen.pop("index_deviation"),
             "options": asdict(options),
             "cross_validation": figures
             | unseen

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ki67.cells.checks.certainty import least_usual, mean_certainty
 from ki67.cells.engine import Engine, NetworkEngine
 from ki67.cells.index_deviation import PatientIndex, fit_index_deviation
 from ki67.cells.network import load_network
@@ -29,16 +28,12 @@ from ki67.vocabulary import TUMOUR_CLASSES
 
 @dataclass(frozen=True)
 class UnseenField:
-    """Hits, cells found and cells labelled of each tumour class on a field that its network had not seen.
-
-    ``certainty`` is the mean probability of its tumour cells, None where they are few.
-    """
+    """Hits, cells found and cells labelled of each tumour class on a field that its network had not seen."""
 
     group: str
     patient: str
     name: str
     counts: tuple[tuple[int, int, int], tuple[int, int, int]]
-    certainty: float | None
 
 
 def count_unseen(
@@ -90,16 +85,15 @@ def _counted(one: GroupedField, engine: Engine) -> UnseenField:
         )
         for name in TUMOUR_CLASSES
     )
-    return UnseenField(one.group, one.patient, field.name, (positive, negative), mean_certainty(table))
+    return UnseenField(one.group, one.patient, field.name, (positive, negative))
 
 
 def describe_unseen(fields: Sequence[UnseenField]) -> dict[str, Any]:
     """Figures for the card: F1 and error of the index by data set, and how far an index may be off.
 
     ``as_counted`` holds for each data set ``f1`` (positive, negative), ``index_mae_points``,
-    ``index_worst_points``, ``index_bias_points`` over its patients; ``index_deviation`` and ``least_certainty`` are
-    None with few patients (:func:`ki67.cells.index_deviation.fit_index_deviation`,
-    :func:`ki67.cells.checks.certainty.least_usual`).
+    ``index_worst_points``, ``index_bias_points`` over its patients; ``index_deviation`` is None with few patients
+    (:func:`ki67.cells.index_deviation.fit_index_deviation`).
     """
     patients = patient_indices(fields)
     groups: dict[str, Any] = {}
@@ -121,7 +115,6 @@ def describe_unseen(fields: Sequence[UnseenField]) -> dict[str, Any]:
     return {
         "as_counted": groups,
         "index_deviation": None if deviation is None else deviation.to_dict(),
-        "least_certainty": least_usual([field.certainty for field in fields]),
     }
 
 

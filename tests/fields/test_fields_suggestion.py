@@ -1,0 +1,79 @@
+"""Fields to label: those with most nuclei in doubt, apart from each other, written so that training takes them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ki67.cells import load_engine
+from ki67.cells.checks.agreement import Agreement
+from ki67.errors import DataSetError
+from ki67.fields import suggestion
+from ki67.fields.labelled_fields import read_fields
+from ki67.fields.suggestion import SuggestedField, suggest_fields, write_suggested
+from ki67.geometry import RectUm
+from ki67.slides import open_slide, write_pyramid
+from ki67.vocabulary import Layout
+
+MPP = 0.5
+SIDE_PX = 4 * 640
+
+
+@pytest.fixture
+def slide_path(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(150, 255, (SIDE_PX, SIDE_PX, 3)).astype(np.uint8)
+    write_pyramid(tmp_path / "slide.tif", [pixels], (SIDE_PX, SIDE_PX), MPP)
+    return tmp_path / "slide.tif"
+
+
+def cells_in(*squares: tuple[int, int], each: int = 40) -> pa.Table:
+    random = np.random.default_rng(1)
+    places = np.concatenate([np.array(square) * 320 + random.uniform(1, 319, (each, 2)) for square in squares])
+    return pa.table(
+        {
+            "x_um": places[:, 0],
+            "y_um": places[:, 1],
+            "label": np.where(np.arange(len(places)) % 4 == 0, "positive", "negative"),
+            "in_region": np.ones(len(places), bool),
+        }
+    )
+
+
+def test_fields_in_doubt_come_first_and_lie_apart(slide_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = cells_in((0, 0), (1, 0), (3, 0), (3, 3))
+    found = iter([0.6, 0.7, 0.9, 0.95])
+    monkeypatch.setattr(suggestion, "WORKERS", 1)
+    monkeypatch.setattr(suggestion, "agreement_on", lambda *_: Agreement(100, 100, round(100 * next(found))))
+    with open_slide(slide_path) as slide:
+        chosen = suggest_fields(slide, table, (240.0, 240.0, 240.0), load_engine(), 3)
+        assert [(one.rect.x_um, one.rect.y_um) for one in chosen] == [(0, 0), (960, 0), (960, 960)]
+        found = iter([0.6, 0.7, 0.9, 0.95])
+        assert len(suggest_fields(slide, table, (240.0, 240.0, 240.0), load_engine(), 9)) == 4
+        with pytest.raises(DataSetError, match="no field with 30 tumour cells"):
+            suggest_fields(slide, cells_in((0, 0), each=10), (240.0, 240.0, 240.0), load_engine(), 3)
+
+
+def test_what_is_written_can_be_labelled_and_learnt_from(slide_path: Path, tmp_path: Path) -> None:
+    table = cells_in((1, 2), (0, 0))
+    fields = [SuggestedField(RectUm(320, 640, 320, 320), 40, 0.5), SuggestedField(RectUm(0, 0, 320, 320), 40, 0.75)]
+    with open_slide(slide_path) as slide:
+        names = write_suggested(tmp_path / "out", slide, fields, table, labels=True)
+    assert names == ["slide_01", "slide_02"]
+    first, _ = read_fields(tmp_path / "out" / "fields", Layout.qupath)
+    assert (first.name, first.mpp) == ("slide_01", pytest.approx(MPP))
+    assert (len(first.points["positive"]), len(first.points["negative"])) == (10, 30)
+    expected = np.array([table["x_um"].to_numpy()[:1] - 320, table["y_um"].to_numpy()[:1] - 640]).T
+    assert np.abs(first.points["positive"] - expected).sum(axis=1).min() < 0.02
+    with (tmp_path / "out" / "fields.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows[0] == {
+        "name": "slide_01", "x_um": "320.0", "y_um": "640.0", "side_um": "320.0", "tumour_cells": "40",
+        "found_again_percent": "50.0",
+    }  # fmt: skip
+    squares = json.loads((tmp_path / "out" / "fields.geojson").read_text())["features"]
+    assert {one["properties"]["name"] for one in squares} == set(names)
