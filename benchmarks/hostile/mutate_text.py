@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
@@ -49,7 +50,8 @@ def json_tree(data: bytes, rng: Rng) -> bytes:
         holder, key = nodes[int(rng.integers(len(nodes)))]
         choice = int(rng.integers(8))
         if choice <= 2:
-            holder[key] = pick(rng, JSON_VALUES)
+            # A copy: what is changed later must not change the list, nor come to hold itself.
+            holder[key] = copy.deepcopy(pick(rng, JSON_VALUES))
         elif choice == 3:
             del holder[key]
         elif choice == 4:
@@ -58,7 +60,7 @@ def json_tree(data: bytes, rng: Rng) -> bytes:
         elif choice == 5:
             holder[key] = [holder[key]] if rng.random() < 0.5 else {str(key): holder[key]}
         elif choice == 6 and isinstance(holder, list):
-            holder.insert(key, holder[key])
+            holder.insert(key, copy.deepcopy(holder[key]))
         else:
             _shift(holder, key, rng)
     text = json.dumps(tree)

@@ -422,7 +422,7 @@ def count(
         found.stains,
         tuple(checks),
         tuple(dict.fromkeys([*notes, *found.warnings])),
-        stages.model_deviation(known, dab_threshold),
+        stages.model_deviation(known, dab_threshold, checks),
         mapped,
     )
 

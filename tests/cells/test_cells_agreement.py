@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 import synthetic
-from ki67.cells import detect_cells, judge_agreement, load_engine
+from ki67.cells import detect_cells, judge_agreement, least_between, load_engine
 from ki67.cells.checks import agreement
 from ki67.cells.checks.agreement import Agreement, busy_squares
-from ki67.domain import Verdict
+from ki67.domain import Check, Verdict
 from ki67.slides import open_slide
 from ki67.vocabulary import EngineName
 
@@ -65,3 +65,12 @@ def test_little_found_again_is_told(save: Callable[..., Path], monkeypatch: pyte
         judged = judge_agreement(slide, found.read_table(), found.stains, engine)
     assert (judged.verdict, judged.value) == (Verdict.unusual, 0.8)
     assert "only 80 % of the nuclei are found again" in judged.text
+
+
+def test_an_index_is_less_sure_where_little_is_found_again() -> None:
+    def check(value: float | None, name: str = "cell_agreement") -> Check:
+        return Check(name, Verdict.usual, value=value)
+
+    assert least_between([check(0.95), check(0.2, "nuclear_size")]) == 0
+    assert least_between([check(None)]) == 0
+    assert least_between([check(0.91)]) == pytest.approx(0.35)

@@ -1,7 +1,7 @@
 """Cells: every nucleus of a Ki-67 slide, and whether it is a positive or a negative tumour cell."""
 
 from ki67.cells.channels import check_resolution
-from ki67.cells.checks.agreement import AGREEMENT_COLUMNS, judge_agreement
+from ki67.cells.checks.agreement import AGREEMENT_COLUMNS, judge_agreement, least_between
 from ki67.cells.checks.region_density import DENSITY_COLUMNS, judge_density
 from ki67.cells.checks.staining import Appearance, appearance, judge_he, judge_ki67, wrong_order
 from ki67.cells.detect import MARGIN_UM, CellDetection, detect_cells
@@ -32,6 +32,7 @@ __all__ = [
     "judge_he",
     "judge_ki67",
     "keep_within",
+    "least_between",
     "load_engine",
     "tumour_nests",
     "wrong_order",

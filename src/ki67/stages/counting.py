@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 import pyarrow as pa
@@ -27,7 +27,7 @@ from ki67.case.artefacts import (
     SCORED,
     TRANSFORM,
 )
-from ki67.domain import checks_part, domain_part, doubts
+from ki67.domain import Check, checks_part, domain_part, doubts
 from ki67.files import write_json
 from ki67.model_files import provider_part
 from ki67.options import Options
@@ -108,8 +108,9 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     if carried:
         area_lost_mm2 = area_lost_mm2 | {UNREGISTERED.name: carried["unregistered_mm2"]}
     unknown_share = carried["unregistered_share"] if carried else 0.0
-    deviation = model_deviation(cells.load_engine(options.engine, options.cell_model), options.dab_threshold)
     checks = checks_so_far(case, options)
+    engine = cells.load_engine(options.engine, options.cell_model)
+    deviation = model_deviation(engine, options.dab_threshold, checks)
     warnings = list(dict.fromkeys([*doubts(checks), *warnings_of(case)]))
     drawn = None
     if carried and IDC in case.used:
@@ -151,12 +152,18 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     case.run_stage(Stage(SCORED, 9, (SCORE,), result=True), parameters, reads, work)
 
 
-def model_deviation(engine: cells.Engine, dab_threshold: float | None) -> scoring.ModelDeviation | None:
-    """How far the model's index is off on patients it had not seen; not known where a threshold overrules it."""
+def model_deviation(
+    engine: cells.Engine, dab_threshold: float | None, checks: Iterable[Check]
+) -> scoring.ModelDeviation | None:
+    """How far the model's index is off on patients it had not seen; more where the slide is new to it by the checks.
+
+    None where that is not known, as where a threshold overrules the model.
+    """
     found = engine.card.deviation
     if found is None or dab_threshold is not None:
         return None
-    return scoring.ModelDeviation(found.bias, found.between, found.per_cell, found.patients)
+    between = max(found.between, cells.least_between(checks))
+    return scoring.ModelDeviation(found.bias, between, found.per_cell, found.patients)
 
 
 def _counted_region(case: Case, ki67: CaseSlide, *, has_region: bool) -> BaseGeometry:
