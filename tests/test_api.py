@@ -18,6 +18,8 @@ import ki67
 from ki67.annotations import Region, Regions, write_regions
 from ki67.errors import RegionError, ScoreError, StainError
 from ki67.geometry import as_multipolygon
+from ki67.report.words import words_of
+from ki67.vocabulary import Language
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -54,6 +56,7 @@ def test_the_script_gives_the_true_index(script: dict[str, Any]) -> None:
     assert score.intervals.outline is not None
     assert len(script["df"]) == len(script["cells"]) >= score.cells
     assert {"two_slides", "region_unregistered", "region_density"} <= set(score.domain.checks)
+    assert set(score.domain.checks) <= set(words_of(Language.en).names("check"))
 
 
 def test_slides_and_results_go_to_other_processes(script: dict[str, Any]) -> None:

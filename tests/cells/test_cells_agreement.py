@@ -34,10 +34,10 @@ def test_shares_add_up_over_fields() -> None:
 
 
 def test_squares_hold_tumour_cells_of_the_region_and_are_spread_evenly() -> None:
-    cells = [*crowd(0, 0), *crowd(320, 0), *crowd(640, 640), *crowd(960, 0, 10)]
+    cells = [*crowd(0, 0), *crowd(256, 0), *crowd(512, 512), *crowd(768, 0, 10)]
     squares = busy_squares(table(cells))
-    assert [(square.x_um, square.y_um) for square in squares] == [(0, 0), (320, 0), (640, 640)]
-    assert [(square.x_um, square.y_um) for square in busy_squares(table(cells), 2)] == [(0, 0), (640, 640)]
+    assert [(square.x_um, square.y_um) for square in squares] == [(0, 0), (256, 0), (512, 512)]
+    assert [(square.x_um, square.y_um) for square in busy_squares(table(cells), 2)] == [(0, 0), (512, 512)]
     assert busy_squares(table(cells, "other")) == []
     assert busy_squares(table(cells, inside=False)) == []
 

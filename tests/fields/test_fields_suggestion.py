@@ -33,7 +33,7 @@ def slide_path(tmp_path: Path) -> Path:
 
 def cells_in(*squares: tuple[int, int], each: int = 40) -> pa.Table:
     random = np.random.default_rng(1)
-    places = np.concatenate([np.array(square) * 320 + random.uniform(1, 319, (each, 2)) for square in squares])
+    places = np.concatenate([np.array(square) * 256 + random.uniform(1, 255, (each, 2)) for square in squares])
     return pa.table(
         {
             "x_um": places[:, 0],
@@ -51,7 +51,7 @@ def test_fields_in_doubt_come_first_and_lie_apart(slide_path: Path, monkeypatch:
     monkeypatch.setattr(suggestion, "agreement_on", lambda *_: Agreement(100, 100, round(100 * next(found))))
     with open_slide(slide_path) as slide:
         chosen = suggest_fields(slide, table, (240.0, 240.0, 240.0), load_engine(), 3)
-        assert [(one.rect.x_um, one.rect.y_um) for one in chosen] == [(0, 0), (960, 0), (960, 960)]
+        assert [(one.rect.x_um, one.rect.y_um) for one in chosen] == [(0, 0), (768, 0), (768, 768)]
         found = iter([0.6, 0.7, 0.9, 0.95])
         assert len(suggest_fields(slide, table, (240.0, 240.0, 240.0), load_engine(), 9)) == 4
         with pytest.raises(DataSetError, match="no field with 30 tumour cells"):
@@ -60,19 +60,19 @@ def test_fields_in_doubt_come_first_and_lie_apart(slide_path: Path, monkeypatch:
 
 def test_what_is_written_can_be_labelled_and_learnt_from(slide_path: Path, tmp_path: Path) -> None:
     table = cells_in((1, 2), (0, 0))
-    fields = [SuggestedField(RectUm(320, 640, 320, 320), 40, 0.5), SuggestedField(RectUm(0, 0, 320, 320), 40, 0.75)]
+    fields = [SuggestedField(RectUm(256, 512, 256, 256), 40, 0.5), SuggestedField(RectUm(0, 0, 256, 256), 40, 0.75)]
     with open_slide(slide_path) as slide:
         names = write_suggested(tmp_path / "out", slide, fields, table, labels=True)
     assert names == ["slide_01", "slide_02"]
     first, _ = read_fields(tmp_path / "out" / "fields", Layout.qupath)
     assert (first.name, first.mpp) == ("slide_01", pytest.approx(MPP))
     assert (len(first.points["positive"]), len(first.points["negative"])) == (10, 30)
-    expected = np.array([table["x_um"].to_numpy()[:1] - 320, table["y_um"].to_numpy()[:1] - 640]).T
+    expected = np.array([table["x_um"].to_numpy()[:1] - 256, table["y_um"].to_numpy()[:1] - 512]).T
     assert np.abs(first.points["positive"] - expected).sum(axis=1).min() < 0.02
     with (tmp_path / "out" / "fields.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert rows[0] == {
-        "name": "slide_01", "x_um": "320.0", "y_um": "640.0", "side_um": "320.0", "tumour_cells": "40",
+        "name": "slide_01", "x_um": "256.0", "y_um": "512.0", "side_um": "256.0", "tumour_cells": "40",
         "found_again_percent": "50.0",
     }  # fmt: skip
     squares = json.loads((tmp_path / "out" / "fields.geojson").read_text())["features"]

@@ -33,7 +33,7 @@ from ki67.vocabulary import TUMOUR_CLASSES
 LOOKED_AT: Final = 60
 """Squares of a slide that are looked at: enough to find the odd ones, half a minute on two cores."""
 
-APART_UM: Final = 640.0
+APART_UM: Final = 512.0
 """Fields lie at least this far apart, middle to middle, as long as there are enough: neighbours teach the same."""
 
 WORKERS: Final = 2
