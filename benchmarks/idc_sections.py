@@ -15,7 +15,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
-from ki67.evaluation.idc_sections import Section, SectionResult, assemble, evaluate_section
+from ki67.evaluation.idc_sections import PatchedSection, SectionResult, assemble, evaluate_section
 from ki67.fields.patches import read_patches
 from ki67.files import write_json
 from ki67.idc import load_model
@@ -24,7 +24,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 
-def draw(section: Section, result: SectionResult, path: Path) -> None:
+def draw(section: PatchedSection, result: SectionResult, path: Path) -> None:
     """Write the picture of one section."""
     height, width = section.pixels.shape[:2]
     extent = (0, width * section.mpp / 1000, height * section.mpp / 1000, 0)

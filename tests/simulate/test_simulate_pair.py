@@ -21,7 +21,7 @@ from ki67.simulate import pair as pair_module
 from ki67.simulate.cells import place_cells
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import draw_sections, simulate_pair
-from ki67.simulate.render import BLOCK_PX, Section, bands, draw_block, read_section
+from ki67.simulate.render import BLOCK_PX, DrawnSection, bands, draw_block, read_section
 from ki67.simulate.scene import Paint, draw_paint, draw_scene
 from ki67.simulate.truth import SimulationTruth
 from ki67.slides import PixelFrame
@@ -66,7 +66,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SimulationTrut
 
 
 @pytest.fixture(scope="module")
-def sections() -> tuple[Section, Section]:
+def sections() -> tuple[DrawnSection, DrawnSection]:
     return draw_sections(OPTIONS)
 
 
@@ -89,7 +89,7 @@ def test_equal_options_give_equal_files_whatever_the_number_of_threads(
         assert sha256_of(tmp_path / name) == sha256_of(pair[0] / name), name
 
 
-def test_another_seed_gives_another_pair(sections: tuple[Section, Section]) -> None:
+def test_another_seed_gives_another_pair(sections: tuple[DrawnSection, DrawnSection]) -> None:
     other, _ = draw_sections(replace(OPTIONS, seed=12))
 
     assert not np.array_equal(other.cells.x_um[:50], sections[0].cells.x_um[:50])
@@ -124,7 +124,7 @@ def test_the_index_is_the_one_asked_for_and_that_of_the_counted_cells(pair: tupl
 
 
 @pytest.mark.parametrize("index", [0.0, 2.0, 80.0, 100.0])
-def test_any_index_is_met(sections: tuple[Section, Section], index: float) -> None:
+def test_any_index_is_met(sections: tuple[DrawnSection, DrawnSection], index: float) -> None:
     scene = sections[1].scene
     cells = place_cells(replace(scene, options=replace(OPTIONS, index_percent=index)), "ki67")
     labels = cells.label[cells.counted]
@@ -217,7 +217,7 @@ def test_positive_nuclei_are_brown_and_negative_ones_blue(pair: tuple[Path, Simu
     assert brown.sum(1).mean() < blue.sum(1).mean() - 100
 
 
-def test_any_rectangle_shows_the_pixels_of_the_whole(sections: tuple[Section, Section]) -> None:
+def test_any_rectangle_shows_the_pixels_of_the_whole(sections: tuple[DrawnSection, DrawnSection]) -> None:
     section = sections[1]
     whole = np.concatenate(list(bands(section, workers=2)))
 
@@ -227,7 +227,7 @@ def test_any_rectangle_shows_the_pixels_of_the_whole(sections: tuple[Section, Se
         np.testing.assert_array_equal(piece, whole[top : top + height, left : left + width])
 
 
-def test_blocks_meet_without_a_seam(sections: tuple[Section, Section]) -> None:
+def test_blocks_meet_without_a_seam(sections: tuple[DrawnSection, DrawnSection]) -> None:
     for section in sections:
         # a block that starts elsewhere crosses the usual blocks' edges
         crossing = draw_block(section, 900, 700, 640, 640).astype(int)
@@ -238,7 +238,7 @@ def test_blocks_meet_without_a_seam(sections: tuple[Section, Section]) -> None:
         assert (difference > 0).mean() < 0.02
 
 
-def test_the_sections_have_their_own_cells_in_the_same_tissue(sections: tuple[Section, Section]) -> None:
+def test_the_sections_have_their_own_cells_in_the_same_tissue(sections: tuple[DrawnSection, DrawnSection]) -> None:
     he, ki67 = sections
     nest_he = he.scene.fields(he.cells.x_um, he.cells.y_um)
     same_places = ki67.scene.fields(he.cells.x_um, he.cells.y_um)
@@ -248,7 +248,7 @@ def test_the_sections_have_their_own_cells_in_the_same_tissue(sections: tuple[Se
     assert 0.85 < agreement < 1.0
 
 
-def test_cells_do_not_lie_in_one_another(sections: tuple[Section, Section]) -> None:
+def test_cells_do_not_lie_in_one_another(sections: tuple[DrawnSection, DrawnSection]) -> None:
     from scipy.spatial import cKDTree
 
     for section in sections:
@@ -261,7 +261,7 @@ def test_a_tumour_that_does_not_fit_is_refused_in_words() -> None:
         draw_sections(replace(OPTIONS, cells=100_000))
 
 
-def test_pixels_half_as_large_show_the_same_tissue(sections: tuple[Section, Section]) -> None:
+def test_pixels_half_as_large_show_the_same_tissue(sections: tuple[DrawnSection, DrawnSection]) -> None:
     coarse, _ = sections
     fine, _ = draw_sections(replace(OPTIONS, mpp=0.25))
 

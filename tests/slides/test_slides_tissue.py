@@ -10,7 +10,7 @@ from PIL import Image
 from ki67.errors import TissueError
 from ki67.geometry import RectUm
 from ki67.slides import TissueMask, open_slide, tissue_mask
-from ki67.slides.outline import outline_um
+from ki67.slides.mask_polygons import outline_um
 from ki67.slides.tissue import find_tissue, mask_of
 
 SLIDES = Path(os.environ.get("KI67_DATA", Path(__file__).parents[3] / "shared" / "data")) / "slides"

@@ -16,7 +16,7 @@ from ki67.cells.tiling import GRID_PX, Tile
 from ki67.geometry import area_mm2, as_multipolygon
 from ki67.slides import Slide, TissueMask
 from ki67.slides.folds import GRID_UM, find_folds
-from ki67.slides.outline import outline_um
+from ki67.slides.mask_polygons import outline_um
 from ki67.slides.tissue import find_pen
 from ki67.vocabulary import EXCLUSION_KINDS, FOCUS, FOLD, PEN
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.masks import Masks
-from ki67.cells.outlines import Shapes, drawn_outlines, shapes_of
+from ki67.cells.nuclear_shapes import Shapes, drawn_outlines, shapes_of
 from ki67.cells.stains import Stains, stain_amounts
 from ki67.light import optical_density
 

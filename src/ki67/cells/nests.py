@@ -25,7 +25,7 @@ from ki67.errors import RegionError
 from ki67.files import atomic_path
 from ki67.geometry import UM2_PER_MM2, RectUm, as_multipolygon, polygons_of
 from ki67.parquet import parquet_file
-from ki67.slides.outline import outline_um
+from ki67.slides.mask_polygons import outline_um
 from ki67.vocabulary import TUMOUR_CLASSES
 
 NEST_COLUMNS: Final = ("x_um", "y_um", "label", "excluded")

@@ -26,7 +26,7 @@ BAND_ROWS = 512
 
 
 @dataclass(frozen=True)
-class Section:
+class PatchedSection:
     """A section put together from patches.
 
     Parameters
@@ -71,7 +71,7 @@ class SectionResult:
     measures: dict[str, float]
 
 
-def assemble(rows: Sequence[PatchRow], patch_px: int, mpp: float) -> Section:
+def assemble(rows: Sequence[PatchRow], patch_px: int, mpp: float) -> PatchedSection:
     """Put the patches of one section back into their places.
 
     Parameters
@@ -83,7 +83,7 @@ def assemble(rows: Sequence[PatchRow], patch_px: int, mpp: float) -> Section:
 
     Returns
     -------
-    Section
+    PatchedSection
 
     Raises
     ------
@@ -98,7 +98,7 @@ def assemble(rows: Sequence[PatchRow], patch_px: int, mpp: float) -> Section:
         truth[line, column] = row.label
         top, left = line * patch_px, column * patch_px
         pixels[top : top + patch_px, left : left + patch_px] = patch
-    return Section(rows[0].patient, pixels, truth, patch_px, mpp)
+    return PatchedSection(rows[0].patient, pixels, truth, patch_px, mpp)
 
 
 def _place(row: PatchRow, patch_px: int) -> tuple[int, int]:
@@ -111,7 +111,7 @@ def _place(row: PatchRow, patch_px: int) -> tuple[int, int]:
 
 
 def evaluate_section(
-    section: Section, model: IdcModel, *, stride_px: int | None = None, options: OutlineOptions | None = None
+    section: PatchedSection, model: IdcModel, *, stride_px: int | None = None, options: OutlineOptions | None = None
 ) -> SectionResult:
     """Run the model over a section as over any slide, and compare with the labels.
 
@@ -145,13 +145,13 @@ def _bands(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         yield pixels[row : row + BAND_ROWS]
 
 
-def compare(section: Section, heatmap: HeatMap, regions: Regions) -> dict[str, float]:
+def compare(section: PatchedSection, heatmap: HeatMap, regions: Regions) -> dict[str, float]:
     """Compare heat map and region with the labels of a section's patches.
 
     Parameters
     ----------
     section
-        Section with its labels.
+        PatchedSection with its labels.
     heatmap, regions
         What a model made of it.
 
@@ -168,14 +168,14 @@ def compare(section: Section, heatmap: HeatMap, regions: Regions) -> dict[str, f
     return {"auc": rank_auc(labels, _patch_means(section, heatmap)[labelled])} | compare_regions(found, true)
 
 
-def _boxes(section: Section, labelled: NDArray[np.bool_]) -> NDArray[np.object_]:
+def _boxes(section: PatchedSection, labelled: NDArray[np.bool_]) -> NDArray[np.object_]:
     lines, columns = np.nonzero(labelled)
     left, top = columns * section.patch_um, lines * section.patch_um
     boxes: NDArray[np.object_] = shapely.box(left, top, left + section.patch_um, top + section.patch_um)
     return boxes
 
 
-def _patch_means(section: Section, heatmap: HeatMap) -> NDArray[np.float64]:
+def _patch_means(section: PatchedSection, heatmap: HeatMap) -> NDArray[np.float64]:
     """Mean of the heat map over each patch; a patch without tissue counts as 0."""
     cover = round(section.patch_um / heatmap.mpp)
     lines, columns = section.truth.shape

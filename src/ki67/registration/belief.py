@@ -30,7 +30,7 @@ from ki67.registration.images import Mask, Section
 from ki67.registration.local import STRIDE_PX, Blocks, blocks_mpp, local_map, support
 from ki67.registration.transform import Transform
 from ki67.registration.warp import warp_by
-from ki67.slides.outline import outline_um
+from ki67.slides.mask_polygons import outline_um
 
 CONFIRMED_SUPPORT: Final = 3.0
 """Standard deviations from which the structures around a place confirm the map there: on wrong maps 1.2 on the

@@ -28,7 +28,7 @@ from ki67.registration.local import SMOOTH_PX, STRIDE_PX, STRUCTURE_SIGMA_PX, bl
 from ki67.registration.pieces import Piece, PiecewiseTransform
 from ki67.registration.quality import Judged, required_sigma
 from ki67.registration.warp import warp_by
-from ki67.slides.outline import outline_um
+from ki67.slides.mask_polygons import outline_um
 
 SURROUNDINGS_PX: Final = 12.0
 """Pixels (Gaussian sigma) around a pixel whose structures are compared."""

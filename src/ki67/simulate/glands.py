@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ki67.simulate.outlines import FAR_UM
+from ki67.simulate.tissue_shapes import FAR_UM
 
 Floats = NDArray[np.float32]
 GlandKind = Literal["duct", "acinus", "dcis", "vessel", "necrosis"]

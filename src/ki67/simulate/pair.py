@@ -16,7 +16,7 @@ from ki67.simulate.cells import Stain, place_cells
 from ki67.simulate.deformation import IDENTITY, SectionMap, draw_waves, rigid
 from ki67.simulate.nuclei import Library, draw_library
 from ki67.simulate.options import SimulationOptions
-from ki67.simulate.render import BLOCK_PX, Section, bands
+from ki67.simulate.render import BLOCK_PX, DrawnSection, bands
 from ki67.simulate.scene import GLASS_MARGIN, LEAST_MARGIN_UM, Scene, draw_paint, draw_scene, next_section
 from ki67.simulate.stain import draw_stains
 from ki67.simulate.truth import SimulationTruth, mapped, write_truth
@@ -72,7 +72,7 @@ def simulate_pair(out_dir: str | Path, options: SimulationOptions, workers: int 
     return truth
 
 
-def draw_sections(options: SimulationOptions) -> tuple[Section, Section]:
+def draw_sections(options: SimulationOptions) -> tuple[DrawnSection, DrawnSection]:
     """Draw the scene and the cells of both sections; no pixel is painted yet."""
     scene = _scene(options)
     library = draw_library(options.seed, options.mpp)
@@ -119,13 +119,13 @@ def _placement(rng: np.random.Generator, scene: Scene) -> tuple[SectionMap, tupl
 
 def _section(
     scene: Scene, stain: Stain, placement: SectionMap, size_um: tuple[float, float], library: Library
-) -> Section:
+) -> DrawnSection:
     options = scene.options
     number = 0 if stain == "he" else 1
     tissue = max(mapped(scene.tissue, placement).geoms, key=lambda part: part.area)
     artefacts = draw_artefacts(np.random.default_rng([options.seed, 30, number]), options, tissue)
     cells = place_cells(scene, stain, _outside_tears(artefacts, placement))
-    return Section(
+    return DrawnSection(
         scene=scene,
         stain=stain,
         placement=placement,
@@ -158,7 +158,7 @@ def _outside_tears(
     return there
 
 
-def _truth(folder: Path, ki67: Section, options: SimulationOptions) -> SimulationTruth:
+def _truth(folder: Path, ki67: DrawnSection, options: SimulationOptions) -> SimulationTruth:
     cells = ki67.cells
     labels = cells.label[cells.counted]
     positive, negative = int((labels == CellClass.POSITIVE).sum()), int((labels == CellClass.NEGATIVE).sum())

@@ -35,7 +35,7 @@ FOCUS_STEPS = 6.0  # µm over which a patch goes out of focus
 
 
 @dataclass(frozen=True)
-class Section:
+class DrawnSection:
     """Everything needed to draw any piece of one slide."""
 
     scene: Scene
@@ -82,7 +82,7 @@ class Section:
         return rng.standard_normal((NOISE_SIDE_PX, NOISE_SIDE_PX, 3), dtype=np.float32) * np.float32(self.noise)
 
 
-def read_section(section: Section, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+def read_section(section: DrawnSection, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
     """Draw any rectangle of the slide, in pixels; the same pixels whatever rectangle they are part of."""
     out = np.empty((height, width, 3), np.uint8)
     for y in range(top // BLOCK_PX * BLOCK_PX, top + height, BLOCK_PX):
@@ -94,7 +94,7 @@ def read_section(section: Section, left: int, top: int, width: int, height: int)
     return out
 
 
-def bands(section: Section, workers: int | None = None) -> Iterator[NDArray[np.uint8]]:
+def bands(section: DrawnSection, workers: int | None = None) -> Iterator[NDArray[np.uint8]]:
     """Yield the slide as full-width bands, top to bottom; blocks are drawn by several threads, a few ahead."""
     width, height = section.size_px
     threads = workers or os.cpu_count() or 1
@@ -124,7 +124,7 @@ def bands(section: Section, workers: int | None = None) -> Iterator[NDArray[np.u
                 band = []
 
 
-def draw_block(section: Section, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+def draw_block(section: DrawnSection, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
     """Draw one rectangle of the slide from the scene."""
     pitch = max(1, round(NODE_UM / section.mpp))
     reach_um = section.blur_um + SHARPENING_UM + max((a.sigma_um for a in section.artefacts), default=0.0)
@@ -152,7 +152,7 @@ def draw_block(section: Section, left: int, top: int, width: int, height: int) -
 
 
 def _exposed(
-    section: Section,
+    section: DrawnSection,
     scene_um: tuple[NDArray[np.float64], NDArray[np.float64]],
     slide_um: tuple[NDArray[np.float64], NDArray[np.float64]],
     origin_px: tuple[int, int],
@@ -182,7 +182,7 @@ def _exposed(
     return picture
 
 
-def _cells_within(section: Section, origin_px: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.intp]:
+def _cells_within(section: DrawnSection, origin_px: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.intp]:
     order, y_sorted, reach = section.by_row
     low, high = np.searchsorted(y_sorted, [origin_px[1] - reach, origin_px[1] + shape[0] + reach])
     rows = order[low:high]
@@ -201,7 +201,7 @@ def _depth(
 
 
 def _layers(
-    section: Section,
+    section: DrawnSection,
     slide_um: tuple[NDArray[np.float64], NDArray[np.float64]],
     shape: tuple[int, int],
     pitch: int,
@@ -225,7 +225,7 @@ def _blurred(picture: Floats, sigma_px: float) -> Floats:
 
 
 def _defocused(
-    section: Section, picture: Floats, slide_x: NDArray[np.float64], slide_y: NDArray[np.float64], pitch: int
+    section: DrawnSection, picture: Floats, slide_x: NDArray[np.float64], slide_y: NDArray[np.float64], pitch: int
 ) -> Floats:
     for artefact in section.artefacts:
         if artefact.kind != "out_of_focus":
@@ -239,7 +239,7 @@ def _defocused(
     return picture
 
 
-def _developed(section: Section, picture: Floats, left: int, top: int) -> NDArray[np.uint8]:
+def _developed(section: DrawnSection, picture: Floats, left: int, top: int) -> NDArray[np.uint8]:
     """Add the sensor's noise and round to grey levels."""
     height, width = picture.shape[:2]
     rows = np.arange(top, top + height) % NOISE_SIDE_PX

@@ -19,8 +19,8 @@ from ki67.errors import SimulationError
 from ki67.simulate import textures
 from ki67.simulate.glands import Gland, draw_gland, gland_fields, recut
 from ki67.simulate.options import SimulationOptions
-from ki67.simulate.outlines import DistanceRaster, distance_raster, place_tumour, tissue_outline, tumour_shape
 from ki67.simulate.textures import Floats, Texture
+from ki67.simulate.tissue_shapes import DistanceRaster, distance_raster, place_tumour, tissue_outline, tumour_shape
 
 GLASS_MARGIN = 0.06  # of the slide's shorter side: the tissue's edge is needed to find the turn
 LEAST_MARGIN_UM = 120.0

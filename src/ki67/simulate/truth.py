@@ -21,7 +21,7 @@ from ki67.parquet import parquet_file
 from ki67.simulate.cells import Kind
 from ki67.simulate.deformation import SectionMap
 from ki67.simulate.options import SimulationOptions
-from ki67.simulate.render import Section
+from ki67.simulate.render import DrawnSection
 from ki67.simulate.scene import Scene
 from ki67.slides import PixelFrame
 from ki67.vocabulary import CLASSES
@@ -82,7 +82,7 @@ def mapped(geometry: BaseGeometry, placement: SectionMap) -> MultiPolygon:
     return as_multipolygon(shapely.make_valid(shapely.transform(fine, placement.map_points)))
 
 
-def section_regions(section: Section) -> Regions:
+def section_regions(section: DrawnSection) -> Regions:
     """Labelled regions of one section on its slide."""
     scene, placement = section.scene, section.placement
     regions = []
@@ -102,7 +102,7 @@ def section_regions(section: Section) -> Regions:
     return Regions(regions)
 
 
-def cell_table(section: Section) -> pa.Table:
+def cell_table(section: DrawnSection) -> pa.Table:
     """All cells of one section on its slide."""
     cells = section.cells
     kinds = [k.name.lower() for k in Kind]
@@ -153,7 +153,7 @@ def write_displacement(path: Path, scene: Scene, section_map: SectionMap) -> Non
         np.savez(stream, x_um=x, y_um=y, displacement_um=shift)
 
 
-def write_truth(out_dir: Path, he: Section, ki67: Section, truth: SimulationTruth) -> None:
+def write_truth(out_dir: Path, he: DrawnSection, ki67: DrawnSection, truth: SimulationTruth) -> None:
     """Write every truth file of a pair into its folder; ``truth.json`` comes last."""
     for section, name in ((he, "he"), (ki67, "ki67")):
         write_regions(out_dir / f"{name}_regions.geojson", section_regions(section), PixelFrame(section.mpp))
@@ -166,7 +166,7 @@ def write_truth(out_dir: Path, he: Section, ki67: Section, truth: SimulationTrut
     write_json(out_dir / "truth.json", truth_dict(he, ki67, truth))
 
 
-def truth_dict(he: Section, ki67: Section, truth: SimulationTruth) -> dict[str, Any]:
+def truth_dict(he: DrawnSection, ki67: DrawnSection, truth: SimulationTruth) -> dict[str, Any]:
     """Return the content of ``truth.json``."""
     return {
         "index_percent": truth.index_percent,
@@ -182,7 +182,7 @@ def truth_dict(he: Section, ki67: Section, truth: SimulationTruth) -> dict[str, 
     }
 
 
-def _section_dict(section: Section) -> dict[str, Any]:
+def _section_dict(section: DrawnSection) -> dict[str, Any]:
     kinds = {kind.name.lower(): int((section.cells.kind == kind).sum()) for kind in Kind}
     return {
         "size_px": list(section.size_px),

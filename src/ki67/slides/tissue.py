@@ -25,7 +25,7 @@ from shapely.geometry.base import BaseGeometry
 from ki67.errors import NoTissueError, TissueError
 from ki67.geometry import UM2_PER_MM2, RectUm
 from ki67.light import USUAL_GLASS, RgbImage, even_glass_colour, extremes, glass_colour, optical_density
-from ki67.slides.outline import outline_um
+from ki67.slides.mask_polygons import outline_um
 from ki67.slides.pen import pen_marks
 from ki67.slides.slide import Slide
 

@@ -3,7 +3,7 @@ import pytest
 
 from ki67.cells.masks import Mask, stacked
 from ki67.cells.measurements import STATISTICS, statistics
-from ki67.cells.outlines import shapes_of, trace, traced_perimeter
+from ki67.cells.nuclear_shapes import shapes_of, trace, traced_perimeter
 
 
 def stack_of(masks):
