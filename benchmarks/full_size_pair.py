@@ -1,4 +1,4 @@
-"""Seconds and memory of a whole registration at full size: ``python benchmarks/full_size_pair.py OUT [--seed N]``.
+"""Seconds and memory of a whole registration at full size: ``python benchmarks/full_size_pair.py OUT [--before SRC]``.
 
 Two slides of 100,000 x 80,000 px at 0.25 µm, as a scanner writes them: pyramids down to one tile. What they show is
 a simulated pair at 2 µm/px, enlarged five times. Below 2 µm/px every tile is the same grey: a registration that read
@@ -6,7 +6,8 @@ more than it needs would be slow and wrong. The slides are written once; ``ki67 
 process, in a new folder each time.
 
 Prints the wall clock and the processor's seconds of the whole command with everything that is loaded, the largest
-memory it held, and the error at the landmarks. Asked for: 30 s and 1.5 GB on two cores. On a machine that does other
+memory it held, and the error at the landmarks. With ``--before``, the ``src`` folder of another checkout, that runs
+too, in turn with this one, and the ratio is printed. Asked for: 30 s and 1.5 GB on two cores. On a machine that does other
 work the processor's seconds are what counts.
 """
 
@@ -37,6 +38,8 @@ from ki67.simulate.pair import simulate_pair
 from ki67.slides import open_slide
 from registration_battery import on_glass
 
+TURNS = 2
+"""Runs of either checkout; the quickest counts."""
 SIZE_PX = (100_000, 80_000)
 MPP = 0.25
 ENLARGED = 5
@@ -134,14 +137,17 @@ def make_pair(out: Path, seed: int) -> None:
         write_slide(out / f"{stain}.tif", on_glass(picture, 0, below, 0, right))
 
 
-def run(out: Path) -> dict[str, Any]:
-    """``ki67 register`` in its own process: wall clock, processor's seconds, memory, and what it printed."""
+def run(out: Path, source: Path | None = None) -> dict[str, Any]:
+    """``ki67 register``, of another checkout where one is named: wall clock, processor's seconds, memory, its words."""
     case = out / "case"
     shutil.rmtree(case, ignore_errors=True)
     words = ["register", str(out / "he.tif"), str(out / "ki67.tif"), "--out", str(case), "--json", "--quiet"]
     start = time.perf_counter()
+    paths = [*([str(source.resolve())] if source else []), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(
-        [sys.executable, "-c", "from ki67.cli import main; main()", *words], stdout=subprocess.PIPE
+        [sys.executable, "-c", "from ki67.cli import main; main()", *words],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)},
     )
     assert process.stdout is not None
     printed = process.stdout.read()
@@ -177,11 +183,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--before", type=Path, help="the src folder of another checkout")
     given = parser.parse_args()
     configure(quiet=True)
     given.out.mkdir(parents=True, exist_ok=True)
     make_pair(given.out, given.seed)
-    row = run(given.out)
+    if given.before:
+        rows = [(run(given.out, given.before), run(given.out)) for _ in range(TURNS)]
+        for what, unit in (("seconds", "s"), ("cpu_seconds", "s of processor"), ("peak_bytes", "bytes")):
+            before, now = (min(row[place][what] for row in rows) for place in (0, 1))
+            print(f"before {before:.0f} {unit}, now {now:.0f}: {now / before:.2f} times")
+        row = rows[-1][1]
+    else:
+        row = run(given.out)
     quality = row["quality"]
     print(
         f"{row['seconds']:.1f} s ({row['cpu_seconds']:.1f} s of processor), {row['peak_bytes'] / 1e9:.2f} GB at most"
