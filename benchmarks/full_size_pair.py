@@ -1,4 +1,4 @@
-"""Seconds and memory of a whole registration at full size: ``python benchmarks/full_size_pair.py OUT [--before SRC]``.
+"""Seconds and memory of a registration at full size: ``python benchmarks/full_size_pair.py OUT [--before SRC]``.
 
 Two slides of 100,000 x 80,000 px at 0.25 µm, as a scanner writes them: pyramids down to one tile. What they show is
 a simulated pair at 2 µm/px, enlarged five times. Below 2 µm/px every tile is the same grey: a registration that read
@@ -6,9 +6,9 @@ more than it needs would be slow and wrong. The slides are written once; ``ki67 
 process, in a new folder each time.
 
 Prints the wall clock and the processor's seconds of the whole command with everything that is loaded, the largest
-memory it held, and the error at the landmarks. With ``--before``, the ``src`` folder of another checkout, that runs
-too, in turn with this one, and the ratio is printed. Asked for: 30 s and 1.5 GB on two cores. On a machine that does other
-work the processor's seconds are what counts.
+memory it held, and the error at the landmarks. With ``--before``, the ``src`` folder of another checkout, that one
+runs too, in turn with this, and ratios are printed. Asked for: 30 s and 1.5 GB on two cores. On a machine that does
+other work the processor's seconds are what counts.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def make_pair(out: Path, seed: int) -> None:
 
 
 def run(out: Path, source: Path | None = None) -> dict[str, Any]:
-    """``ki67 register``, of another checkout where one is named: wall clock, processor's seconds, memory, its words."""
+    """``ki67 register``, of another checkout where one is named: wall clock, seconds of processor, memory, words."""
     case = out / "case"
     shutil.rmtree(case, ignore_errors=True)
     words = ["register", str(out / "he.tif"), str(out / "ki67.tif"), "--out", str(case), "--json", "--quiet"]
