@@ -63,7 +63,7 @@ def compete(
 
     begin(quiet=quiet)
     result = rank_readers(standard, answers, rule=rule, imrmc=imrmc, key=key)
-    emit(result, as_json=as_json, lines=[*_ranking(result), "", *_by_slide(result), *warning_lines(result)])
+    emit(result, as_json=as_json, lines=table_lines(result))
 
 
 @app.command()
@@ -94,6 +94,11 @@ def kit(
         *warning_lines(result),
     ]
     emit(result, as_json=as_json, lines=lines)
+
+
+def table_lines(result: Mapping[str, Any]) -> list[str]:
+    """Lines that tell a ranking: readers by rank, scores by slide, what was left out."""
+    return [*_ranking(result), "", *_by_slide(result), *warning_lines(result)]
 
 
 def _ranking(result: Mapping[str, Any]) -> list[str]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ki67.cli import label_study
 from ki67.cli.common import App, Json, Quiet, begin, emit, number
-from ki67.errors import MissingExtraError, RefusedError
+from ki67.cli.label_project import By, Folder, Seed, open_project, require_extra
+from ki67.cli.label_project import who as whose
 from ki67.files import read_text
 from ki67.labelling.words import Delivery, LabelKind, QualityRule, Role
 
@@ -23,45 +22,11 @@ if TYPE_CHECKING:
     from ki67.labelling.tables import Person, Task
 
 app = App(help="The labelling process: people, slides, labels, review, quality control.", no_args_is_help=True)
+app.add_typer(label_study.app, name="study")
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")]
-By = Annotated[
-    str | None, typer.Option("--by", help="Who does it, by name; without, the administrator if there is only one.")
-]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of the draw; kept in the log.")]
 Password = Annotated[
     bool, typer.Option("--password-stdin", help="Read a password for the web pages from standard input, one line.")
 ]
-
-
-@contextmanager
-def _open(folder: Path) -> Iterator[Session]:
-    """One transaction on a project."""
-    _require_extra()
-    from ki67.labelling.database import open_database
-
-    database = open_database(folder)
-    try:
-        with database.session() as session:
-            yield session
-    finally:
-        database.close()
-
-
-def _require_extra() -> None:
-    if any(importlib.util.find_spec(name) is None for name in ("sqlalchemy", "alembic", "argon2")):
-        raise MissingExtraError("serve", "The labelling process")
-
-
-def _who(session: Session, by: str | None) -> Person:
-    from ki67.labelling.people import list_people, person_named
-
-    if by is not None:
-        return person_named(session, by)
-    found = [one["name"] for one in list_people(session) if one["active"] and one["role"] == "administrator"]
-    if len(found) != 1:
-        raise RefusedError("say who does it, with --by NAME")
-    return person_named(session, found[0])
 
 
 def _password(wanted: bool) -> str:
@@ -91,7 +56,7 @@ def init(
     quiet: Quiet = False,
 ) -> None:
     """Make a project."""
-    _require_extra()
+    require_extra()
     from ki67.errors import AnnotationError
     from ki67.labelling.database import create, discard
     from ki67.labelling.project import make_project
@@ -135,10 +100,10 @@ def add_slides(
 ) -> None:
     """Add slides; splits that are not given are drawn by patient, as the paper's."""
     begin(quiet=quiet)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.project import add_slides as add
 
-        added = add(session, _who(session, by), slides, seed=seed)
+        added = add(session, whose(session, by), slides, seed=seed)
         splits: dict[str, int] = {}
         for slide in added:
             splits[slide.split] = splits.get(slide.split, 0) + 1
@@ -161,10 +126,10 @@ def add_person(
     """Add a person with a role."""
     begin(quiet=quiet)
     password = _password(password_stdin)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.people import add_person as add
 
-        person = add(session, _who(session, by), name, role, group=group, password=password)
+        person = add(session, whose(session, by), name, role, group=group, password=password)
         result = {"person": person.id, "name": person.name, "role": role, "group": group}
     emit(result, as_json=as_json, lines=[f"{name} is {role}" + (f" in {group}" if group else "")])
 
@@ -180,11 +145,11 @@ def set_password(
     """Give a person a password for the web pages, read from standard input, one line."""
     begin(quiet=quiet)
     password = _password(True)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.people import person_named
         from ki67.labelling.people import set_password as give
 
-        give(session, _who(session, by), person_named(session, name), password)
+        give(session, whose(session, by), person_named(session, name), password)
     emit({"name": name}, as_json=as_json, lines=[f"{name} can log in"])
 
 
@@ -198,11 +163,11 @@ def remove_name(
 ) -> None:
     """Take a person's name and password away; log and labels keep a number."""
     begin(quiet=quiet)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.assigning import remove_person
         from ki67.labelling.people import person_named
 
-        left = remove_person(session, _who(session, by), person_named(session, name))
+        left = remove_person(session, whose(session, by), person_named(session, name))
     emit({"shown_as": left}, as_json=as_json, lines=[f"the name is gone; shown as '{left}'"])
 
 
@@ -220,12 +185,12 @@ def assign(
     begin(quiet=quiet)
     if (slide is None) != (to is None):
         raise typer.BadParameter("give both --slide and --to, or neither for all in balance", param_hint="--slide")
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.assigning import assign as assign_one
         from ki67.labelling.assigning import assign_balanced, assign_training
         from ki67.labelling.people import person_named
 
-        who = _who(session, by)
+        who = whose(session, by)
         if slide is not None and to is not None:
             tasks = [assign_one(session, who, slide, person_named(session, to))]
         else:
@@ -245,10 +210,10 @@ def draw_squares(
 ) -> None:
     """Draw ten squares to count cells in on every slide that has none, at random where there is tissue."""
     begin(quiet=quiet)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.rois import draw_rois
 
-        slides = draw_rois(session, _who(session, by), seed=seed)
+        slides = draw_rois(session, whose(session, by), seed=seed)
         result = {"slides": {slide.name: len(slide.rois or []) for slide in slides}}
     emit(result, as_json=as_json, lines=[f"{name}: {count} squares" for name, count in result["slides"].items()])
 
@@ -271,13 +236,13 @@ def act(
 ) -> None:
     """Do one step of the process, with labels drawn in another program where there are some."""
     begin(quiet=quiet)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.words import BY_HAND, Act
         from ki67.labelling.work import perform, task_of
 
         if what not in Act.__members__ or what not in BY_HAND:
             raise typer.BadParameter(f"{what} is no step that is done by hand", param_hint="WHAT")
-        who, found = _who(session, by), task_of(session, task)
+        who, found = whose(session, by), task_of(session, task)
         saved = 0 if labels is None else _take(session, who, found, labels)
         state = perform(session, who, found, Act(what), reason=reason)
         result = {"task": task, "state": state.value, "saved": saved}
@@ -320,11 +285,11 @@ def prelabel(
 ) -> None:
     """Put labels of a model into a task, to be mended; only in a project made with --allow-prelabels."""
     begin(quiet=quiet)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.prelabels import prelabel as put
         from ki67.labelling.work import task_of
 
-        who, found = _who(session, by), task_of(session, task)
+        who, found = whose(session, by), task_of(session, task)
         count = put(session, who, found, _labels_of(session, found, labels), source)
     emit({"task": task, "labels": count}, as_json=as_json, lines=[f"{count} labels put into task {task}"])
 
@@ -346,10 +311,10 @@ def draw(
 ) -> None:
     """Draw slides for quality control; the controller labels them again without seeing the first labels."""
     begin(quiet=quiet)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.quality import draw_for_quality
 
-        made = draw_for_quality(session, _who(session, by), group, seed=seed, share=share, rule=rule, limit=limit)
+        made = draw_for_quality(session, whose(session, by), group, seed=seed, share=share, rule=rule, limit=limit)
         result = {"draw": made.id, "seed": seed}
     emit(
         result, as_json=as_json, lines=[f"draw {result['draw']}: see `ki67 label list` for the tasks to label again"]
@@ -366,10 +331,10 @@ def conclude(
 ) -> None:
     """Compare what was drawn with what was labelled again; the group's work passes, or all of it goes back."""
     begin(quiet=quiet)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.quality import conclude as end
 
-        result = end(session, _who(session, by), drawn)
+        result = end(session, whose(session, by), drawn)
     ci = result["ci95"]
     interval = "" if ci is None else f" (95 % {ci[0]:.4f} to {ci[1]:.4f})"
     lines = [
@@ -384,10 +349,10 @@ def conclude(
 def unblind(folder: Folder, by: By = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Let the labels of test slides be seen and exported; kept in the log, and not to be undone."""
     begin(quiet=quiet)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.project import unblind as open_all
 
-        open_all(session, _who(session, by))
+        open_all(session, whose(session, by))
     emit({"unblinded": True}, as_json=as_json, lines=["the labels of test slides are open now"])
 
 
@@ -405,10 +370,10 @@ def export(
 ) -> None:
     """Write accepted labels for the program's own commands; test slides only after unblinding."""
     begin(quiet=quiet)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.delivering import deliver
 
-        result = deliver(session, _who(session, by), out, delivery)
+        result = deliver(session, whose(session, by), out, delivery)
     left = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in result["left_out"].items() if count)
     lines = [f"{result['slides']} slides, {result['labels']} labels: {out}"] + ([f"left out: {left}"] if left else [])
     emit(result, as_json=as_json, lines=lines)
@@ -422,7 +387,7 @@ def backup(
     quiet: Quiet = False,
 ) -> None:
     """Write the whole project into one file, also while people work."""
-    _require_extra()
+    require_extra()
     from ki67.labelling.backup import back_up
     from ki67.labelling.database import open_database
 
@@ -446,7 +411,7 @@ def restore(
     quiet: Quiet = False,
 ) -> None:
     """Make a project of a backup."""
-    _require_extra()
+    require_extra()
     from ki67.labelling.backup import restore as make
 
     begin(quiet=quiet)
@@ -463,7 +428,7 @@ def list_(
 ) -> None:
     """List tasks, or people."""
     begin(quiet=quiet)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.overview import list_tasks
         from ki67.labelling.people import list_people
 
@@ -477,7 +442,7 @@ def list_(
 def status(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
     """Tell how far the project is, and how far labellers agree."""
     begin(quiet=quiet)
-    with _open(folder) as session:
+    with open_project(folder) as session:
         from ki67.labelling.overview import status as tell
 
         result = tell(session)

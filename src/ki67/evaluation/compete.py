@@ -20,7 +20,7 @@ from ki67.files import atomic_path
 
 ANSWERS_LAYOUT: Final = (
     "Give a CSV file with the columns slide,reader,index_percent,seconds (or score in place of index_percent), one "
-    "line for each reader and slide."
+    "line for each reader and slide; of a slide that was looked at and not answered, slide,reader and seconds."
 )
 IMRMC_COLUMNS: Final = ("readerID", "caseID", "modalityID", "score")
 """Columns of reader studies as the FDA's iMRMC and HTT tools read them."""
@@ -44,7 +44,10 @@ def answer_score(answer_percent: float, gold_percent: float, rule: Rule = Rule.i
 
 @dataclass(frozen=True)
 class Answer:
-    """What one reader said of one slide; ``index_percent`` is None where the file gives scores only."""
+    """What one reader said of one slide; ``index_percent`` is None where the file gives scores only.
+
+    ``answered`` is False where the reader looked at the slide and gave no answer: its time counts, its score is 0.
+    """
 
     slide: str
     reader: str
@@ -52,6 +55,7 @@ class Answer:
     index_percent: float | None
     score: float
     seconds: float | None
+    answered: bool = True
 
 
 def compete(
@@ -73,7 +77,7 @@ def compete(
         index; where the two, or a column ``cells``, disagree, ``warnings`` says so).
     answers_csv
         Columns ``slide``, ``reader``, ``index_percent`` or ``score``, and perhaps ``seconds`` and ``modality``; or a
-        folder of such files.
+        folder of such files. A line with ``seconds`` only is of a slide that was looked at and not answered.
     rule
         How an answer is scored.
     imrmc
@@ -85,11 +89,7 @@ def compete(
     Returns
     -------
     dict
-        ``rule``; ``readers``: list by rank of ``reader``, ``rank`` (equal for equal score and time),
-        ``average_score``, ``seconds`` (sum; None where a time is missing), ``answered``, ``bias_points`` (mean of
-        answer − gold), ``limits_points`` (bias ± 1.96 SD; Bland and Altman 1986), ``scores`` by slide;
-        ``slides``: list of ``slide``, ``index_percent``, ``standard`` (the two whole percents), ``average_score``,
-        ``average_answer_percent``; ``average_score`` over all readers; ``warnings``.
+        As :func:`ranking`.
 
     Raises
     ------
@@ -99,16 +99,38 @@ def compete(
     standards, warnings = read_standard(Path(standard_csv))
     gold = {slide: standard.index_percent for slide, standard in standards.items()}
     answers = read_answers(Path(answers_csv), gold, rule, {} if key is None else read_key(key))
-    readers = _ranked([_reader(name, own, gold) for name, own in _by_reader(answers).items()])
-    warnings += [_unanswered(reader, gold) for reader in readers if reader["answered"] < len(gold)]
+    result = ranking(gold, answers, rule)
     if imrmc is not None:
         write_imrmc(imrmc, answers)
+    return result | {"warnings": warnings + result["warnings"]}
+
+
+def ranking(gold: Mapping[str, float], answers: Sequence[Answer], rule: Rule) -> dict[str, Any]:
+    """Rank readers by their scored answers.
+
+    Parameters
+    ----------
+    gold
+        Gold index in percent of each slide.
+    answers
+        Scored by ``rule``; of one reader at least one.
+
+    Returns
+    -------
+    dict
+        ``rule``; ``readers``: list by rank of ``reader``, ``rank`` (equal for equal score and time),
+        ``average_score``, ``seconds`` (sum; None where a time is missing), ``answered``, ``bias_points`` (mean of
+        answer − gold), ``limits_points`` (bias ± 1.96 SD; Bland and Altman 1986), ``scores`` by slide;
+        ``slides``: list of ``slide``, ``index_percent``, ``standard`` (the two whole percents), ``average_score``,
+        ``average_answer_percent``; ``average_score`` over all readers; ``warnings``.
+    """
+    readers = _ranked([_reader(name, own, gold) for name, own in _by_reader(answers).items()])
     return {
         "rule": rule.value,
         "readers": readers,
         "slides": [_slide(name, index, answers, len(readers)) for name, index in gold.items()],
         "average_score": fmean(reader["average_score"] for reader in readers),
-        "warnings": warnings,
+        "warnings": [_unanswered(reader, gold) for reader in readers if reader["answered"] < len(gold)],
     }
 
 
@@ -146,7 +168,9 @@ def read_answers(
             raise row.error(f"is a second answer of {reader!r} for the slide {slide!r}")
         index = row.number_or_none("index_percent", 0, 100)
         score = row.number_or_none("score", 0, 100)
-        if index is None and score is None:
+        seconds = row.number_or_none("seconds", 0, math.inf)
+        answered = index is not None or score is not None
+        if not answered and seconds is None:
             raise row.error("has neither an index_percent nor a score (leave the line out for a slide not answered)")
         if index is not None and score is not None:
             raise row.error("has both an index_percent and a score: which of them counts is not clear")
@@ -156,7 +180,8 @@ def read_answers(
             row.values.get("modality") or "competition",
             index,
             answer_score(index, gold[slide], rule) if index is not None else float(score or 0.0),
-            row.number_or_none("seconds", 0, math.inf),
+            seconds,
+            answered,
         )
     return list(answers.values())
 
@@ -179,7 +204,7 @@ def _reader(name: str, answers: Sequence[Answer], gold: Mapping[str, float]) -> 
         "reader": name,
         "average_score": fmean(scores.values()),
         "seconds": sum(known) if len(known) == len(times) else None,
-        "answered": len(own),
+        "answered": sum(answer.answered for answer in answers),
         "bias_points": bias,
         "limits_points": None if bias is None or len(off) < 2 else _limits(bias, stdev(off)),
         "scores": scores,
@@ -218,13 +243,19 @@ def _slide(name: str, index: float, answers: Sequence[Answer], readers: int) -> 
     }
 
 
-def write_imrmc(path: Path, answers: Sequence[Answer]) -> None:
-    """Write what readers answered (their scores where no index was given) as :data:`IMRMC_COLUMNS`."""
+def imrmc_text(answers: Sequence[Answer]) -> str:
+    """What readers answered (their scores where no index was given) as a CSV with :data:`IMRMC_COLUMNS`."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(IMRMC_COLUMNS)
     for answer in answers:
-        value = answer.score if answer.index_percent is None else answer.index_percent
-        rows.writerow((answer.reader, answer.slide, answer.modality, f"{value:g}"))
+        if answer.answered:
+            value = answer.score if answer.index_percent is None else answer.index_percent
+            rows.writerow((answer.reader, answer.slide, answer.modality, f"{value:g}"))
+    return text.getvalue()
+
+
+def write_imrmc(path: Path, answers: Sequence[Answer]) -> None:
+    """Write :func:`imrmc_text`."""
     with atomic_path(path) as beside:
-        beside.write_text(text.getvalue(), encoding="utf-8")
+        beside.write_text(imrmc_text(answers), encoding="utf-8")

@@ -170,3 +170,76 @@ class Drawn(Base):
     draw_id: Mapped[int] = mapped_column(ForeignKey("quality_draw.id"), primary_key=True)
     task_id: Mapped[int] = mapped_column(ForeignKey("task.id"), primary_key=True)
     check_id: Mapped[int] = mapped_column(ForeignKey("task.id"))
+
+
+class Study(Base):
+    """A reader study: what is read, how long, and whether readers learn their place before it is closed.
+
+    ``standard`` holds the gold standard by name of the slide: index in percent, positive and negative cells (None
+    where it has no counts).
+    """
+
+    __tablename__ = "study"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    at: Mapped[float]
+    minutes: Mapped[float]
+    live: Mapped[bool]
+    seed: Mapped[int]
+    standard: Mapped[dict[str, Any] | None]
+    closed: Mapped[float | None]
+
+
+class StudySlide(Base):
+    """A slide of a study; ``place`` counts from 1 as they were given, ``regions`` are GeoJSON geometries in µm."""
+
+    __tablename__ = "study_slide"
+    __table_args__ = (UniqueConstraint("study_id", "slide_id"),)
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True)
+    slide_id: Mapped[int] = mapped_column(ForeignKey("slide.id"))
+    regions: Mapped[list[Any]]
+
+
+class Reading(Base):
+    """One reader's part in a study; all that she or he does in it is in :class:`ReadingEvent`."""
+
+    __tablename__ = "reading"
+    __table_args__ = (UniqueConstraint("study_id", "person_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
+
+
+class ReadingSlide(Base):
+    """A slide in the order of one reader.
+
+    ``key`` stands for it in addresses; ``seen`` is when this reader had it in front in an earlier study, known when
+    the reading begins.
+    """
+
+    __tablename__ = "reading_slide"
+
+    reading_id: Mapped[int] = mapped_column(ForeignKey("reading.id"), primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True)
+    slide_id: Mapped[int] = mapped_column(ForeignKey("slide.id"))
+    key: Mapped[str] = mapped_column(unique=True)
+    seen: Mapped[float | None]
+
+
+class ReadingEvent(Base):
+    """What a reader did, when; rows are added and never changed (a trigger of the database refuses it)."""
+
+    __tablename__ = "reading_event"
+    __table_args__ = (Index("ix_reading_event_reading", "reading_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reading_id: Mapped[int] = mapped_column(ForeignKey("reading.id"))
+    at: Mapped[float]
+    act: Mapped[str]
+    place: Mapped[int | None]
+    percent: Mapped[int | None]

@@ -88,3 +88,34 @@ class Delivery(StrEnum):
     idc = "idc"
     cells = "cells"
     gold = "gold"
+
+
+class ReadingAct(StrEnum):
+    """What a reader of a study does; every one is kept with its time."""
+
+    begin = "begin"
+    show = "show"
+    answer = "answer"
+    finish = "finish"
+
+
+class ReadingState(StrEnum):
+    """Where one reader stands in a study."""
+
+    waiting = "waiting"
+    running = "running"
+    finished = "finished"
+    time_up = "time_up"
+    closed = "closed"
+    """Ended because the study was closed meanwhile."""
+    missed = "missed"
+    """The study was closed before this reader had begun."""
+
+
+class StudyFile(StrEnum):
+    """What a closed reader study is handed out as."""
+
+    answers = "answers.csv"
+    standard = "standard.csv"
+    imrmc = "imrmc.csv"
+    entries = "entries.csv"
