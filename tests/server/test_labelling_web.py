@@ -41,8 +41,13 @@ BODIES: dict[str, Any] = {
     "POST /api/labelling/assign": {"slide": "s4", "to": "abe"},
     "POST /api/labelling/assign-balanced": {"seed": 1},
     "POST /api/labelling/rois": {"seed": 1},
+    "POST /api/labelling/studies": {"name": "Two", "slides": [{"slide": "s0"}], "readers": ["abe"]},
+    "POST /api/labelling/studies/{number}/standard": {"standard": "slide,index_percent\ns0,9\ns1,20\n"},
+    "POST /api/labelling/readings/{number}/show": {"place": 2},
+    "POST /api/labelling/readings/{number}/answers": {"place": 1, "percent": 12},
 }
-# Status by route for each of WHO; a task of ann's on a slide for training of models that she has handed in.
+# Status by route for each of WHO; a task of ann's on a slide for training of models that she has handed in; a study
+# of tra's that is open and sealed, in which ann is reading.
 TABLE = {
     "GET /api/session": "200 200 200 200 200 200 200 200 200",
     "POST /api/labelling/logout": "401 200 200 200 200 200 200 200 200",
@@ -78,6 +83,20 @@ TABLE = {
     "POST /api/labelling/tasks/{number}/unassign": "401 403 403 200 404 403 403 403 200",
     "POST /api/labelling/rois": "401 403 403 403 403 403 403 403 200",
     "POST /api/labelling/unblind": "401 403 403 403 403 403 403 403 200",
+    "GET /api/labelling/studies": "401 403 403 403 403 403 403 200 200",
+    "POST /api/labelling/studies": "401 403 403 403 403 403 403 200 200",
+    "GET /api/labelling/studies/{number}": "401 403 403 403 403 403 403 200 200",
+    "POST /api/labelling/studies/{number}/standard": "401 403 403 403 403 403 403 200 200",
+    "POST /api/labelling/studies/{number}/close": "401 403 403 403 403 403 403 200 200",
+    "GET /api/labelling/studies/{number}/ranking": "401 403 404 404 404 404 404 403 403",
+    "GET /api/labelling/studies/{number}/files/{file}": "401 403 403 403 403 403 403 403 403",
+    "GET /api/labelling/readings": "401 200 200 200 200 200 200 200 200",
+    "GET /api/labelling/readings/{number}": "401 200 404 404 404 404 404 404 404",
+    "POST /api/labelling/readings/{number}/begin": "401 403 404 404 404 404 404 404 404",
+    "POST /api/labelling/readings/{number}/show": "401 200 404 404 404 404 404 404 404",
+    "POST /api/labelling/readings/{number}/answers": "401 200 404 404 404 404 404 404 404",
+    "POST /api/labelling/readings/{number}/finish": "401 200 404 404 404 404 404 404 404",
+    "GET /api/labelling/blinded/{key}/{digest}/{level}/{column}_{row}.jpg": "401 200 404 404 404 404 404 404 404",
 }
 
 
@@ -110,6 +129,9 @@ def office(project: tuple[Office, LabellingState]) -> Office:
     office.save("ann", test, point(2.0))
     posted = logged_in(state, "lea").post(f"/api/labelling/tasks/{first}/remarks", json={"text": "Here?"})
     assert posted.json()["remark"] == 1
+    study = {"name": "One", "slides": [{"slide": "s0"}, {"slide": "s1"}], "readers": ["ann"]}
+    assert logged_in(state, "tra").post("/api/labelling/studies", json=study).json()["study"] == 1
+    assert logged_in(state, "ann").post("/api/labelling/readings/1/begin").status_code == 200
     return office
 
 
@@ -131,7 +153,10 @@ def everybody(state: LabellingState) -> dict[str, TestClient]:
 def test_every_route_asked_by_everybody(state: LabellingState) -> None:
     boss = logged_in(state, "boss")
     digest = boss.get("/api/labelling/tasks/1").json()["slide_facts"]["digest"]
+    tiles = logged_in(state, "ann").get("/api/labelling/readings/1").json()["front"]["slide_facts"]["tiles"]
+    key, blinded = tiles.split("/")[4:6]
     known = {"digest": digest, "level": "6", "column": "0", "row": "0", "uuid": LABEL["uuid"]}
+    known |= {"key": key, "file": "answers.csv"}
     found, browsers = {}, everybody(state)
     with forgetful(state):
         for template, methods in boss.get("/api/openapi.json").json()["paths"].items():
@@ -141,7 +166,8 @@ def test_every_route_asked_by_everybody(state: LabellingState) -> None:
                     continue
                 number = str(number_of(state, "tra")) if "/people/" in template else "1"
                 number = "2" if template.endswith("unassign") else number
-                address = re.sub(r"\{(\w+)\}", lambda match: (known | {"number": number})[match[1]], template)  # noqa: B023
+                here = known | {"number": number} | ({"digest": blinded} if "/blinded/" in template else {})
+                address = re.sub(r"\{(\w+)\}", lambda match: here[match[1]], template)  # noqa: B023
                 more = {"if-match": '"1"'} if "{uuid}" in template else {}
                 found[word] = [
                     browsers[who].request(method, address, json=BODIES.get(word), headers=more).status_code

@@ -53,6 +53,8 @@ class AccountSession:
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS_AT_ONCE))
     looked_at: dict[int, float] = field(default_factory=dict)
     """Slides that this person was found to be allowed to see, and when."""
+    read: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Blinded slides that this person was found to be allowed to see, when, and until when at the latest."""
 
 
 class Guesses:

@@ -20,6 +20,8 @@ from ki67.server.routes import (
     labelling_labels,
     labelling_login,
     labelling_overview,
+    labelling_readings,
+    labelling_studies,
     labelling_tiles,
     labelling_work,
 )
@@ -43,8 +45,9 @@ def create_labelling_app(state: LabellingState, hosts: Iterable[str], static: Pa
     static
         Folder of the built page.
     """
-    about = "A labelling project: work, labels with versions, review, quality control, agreement."
-    rooms = (labelling_login, labelling_work, labelling_labels, labelling_tiles, labelling_overview)
+    about = "A labelling project: work, labels with versions, review, quality control, agreement, reader studies."
+    work = (labelling_login, labelling_work, labelling_labels, labelling_tiles, labelling_overview)
+    rooms = (*work, labelling_studies, labelling_readings)
     app = begin_app("ki67 labelling", about, state, [room.router for room in rooms], PROBLEMS)
     _tell_errors_of_the_process(app)
     serve_page(app, static)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 from ki67.labelling.database import Database, open_database
 from ki67.labelling.desk import slide_for
 from ki67.labelling.overview import progress
+from ki67.labelling.readings import slide_of_key
 from ki67.labelling.tables import Event, Person
 from ki67.labelling.tables import Slide as Row
 from ki67.server.accounts import Accounts, AccountSession
@@ -52,16 +54,20 @@ class LabellingState:
         Name of the sessions' cookie.
     encrypted
         Whether the server encrypts: the cookie is then never sent without.
+    clock
+        Seconds since 1970, by which readers are timed.
     """
 
     database: Database
     cookie: str
     encrypted: bool = False
+    clock: Callable[[], float] = time.time
     accounts: Accounts = field(default_factory=Accounts)
     pool: SlidePool = field(default_factory=SlidePool)
     encoded: EncodedTiles = field(default_factory=lambda: EncodedTiles(ENCODED_BYTES))
     readers: ThreadPoolExecutor = field(default_factory=tile_readers)
     _rows: dict[int, SlideRow] = field(default_factory=dict)
+    _blinded: dict[str, SlideRow] = field(default_factory=dict)
     _grids: dict[int, tuple[Stamp | None, str, Grid]] = field(default_factory=dict)
     _progress: tuple[int, dict[str, Any]] | None = None
 
@@ -117,6 +123,24 @@ class LabellingState:
             self._rows[number] = SlideRow(number, Path(found.path), found.mpp)
             who.looked_at[number] = time.monotonic()
         return self._rows[number]
+
+    def blinded(self, who: AccountSession, key: str) -> SlideRow:
+        """Return a slide of a reader study that this reader may look at now, by the word that stands for it.
+
+        Raises
+        ------
+        AbsentError
+            Where there is none for this person now.
+        HTTPException
+            401 where the person is no longer active, or has another password by now.
+        """
+        asked, ends = who.read.get(key, (-math.inf, -math.inf))
+        if time.monotonic() - asked > LOOK_AGAIN_S or self.clock() >= ends or key not in self._blinded:
+            with self.looking(who) as (session, by):
+                found, ends = slide_of_key(session, by, key, now=self.clock())
+            self._blinded[key] = SlideRow(found.id, Path(found.path), found.mpp)
+            who.read[key] = time.monotonic(), ends
+        return self._blinded[key]
 
     @contextmanager
     def slide(self, row: SlideRow) -> Iterator[Slide]:

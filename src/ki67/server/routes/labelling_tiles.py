@@ -16,13 +16,13 @@ router = APIRouter(prefix="/api/labelling/slides/{number}", tags=["tiles"])
 
 THUMBNAIL_PX: Final = 320
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{20}$")]
-_JPEG: Final[dict[int | str, dict[str, Any]]] = {
+JPEG: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"image/jpeg": {}}},
     304: {"description": "The browser has it."},
 }
 
 
-@router.get("/{digest}/{level}/{column}_{row}.jpg", response_class=Response, responses=_JPEG)
+@router.get("/{digest}/{level}/{column}_{row}.jpg", response_class=Response, responses=JPEG)
 async def slide_tile(
     request: Request,
     number: Number,
@@ -47,7 +47,7 @@ async def slide_tile(
     return await tile(request, f"{number}-{digest}-{level}-{column}-{row}", make, "image/jpeg")
 
 
-@router.get("/thumbnail.jpg", response_class=Response, responses=_JPEG)
+@router.get("/thumbnail.jpg", response_class=Response, responses=JPEG)
 async def thumbnail(request: Request, number: Number, office: Office, account: Account) -> Response:
     """Answer with a small picture of a slide."""
     found = await in_thread(request, lambda: office.row(account, number))
