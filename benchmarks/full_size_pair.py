@@ -1,9 +1,9 @@
 """Seconds and memory of a registration at full size: ``python benchmarks/full_size_pair.py OUT [--before SRC]``.
 
 Two slides of 100,000 x 80,000 px at 0.25 µm, as a scanner writes them: pyramids down to one tile. What they show is
-a simulated pair at 2 µm/px, enlarged five times. Below 2 µm/px every tile is the same grey: a registration that read
-more than it needs would be slow and wrong. The slides are written once; ``ki67 register`` then runs in its own
-process, in a new folder each time.
+a simulated pair at 2 µm/px, enlarged five times, and below that enlarged on: a registration that read more than it
+needs would be slow. The slides are written once, in some minutes; ``ki67 register`` then runs in its own process, in
+a new folder each time.
 
 Prints the wall clock and the processor's seconds of the whole command with everything that is loaded, the largest
 memory it held, and the error at the landmarks. With ``--before``, the ``src`` folder of another checkout, that one
@@ -73,11 +73,15 @@ def tiles_of(picture: Picture) -> Iterator[bytes]:
             yield encoded(np.ascontiguousarray(padded[top : top + TILE_PX, left : left + TILE_PX]))
 
 
-def grey_tiles(width: int, height: int) -> Iterator[bytes]:
-    """The same grey tile all over a level."""
-    tile = encoded(np.full((TILE_PX, TILE_PX, 3), 200, np.uint8))
-    for _ in range(-(-width // TILE_PX) * -(-height // TILE_PX)):
-        yield tile
+def enlarged_tiles(picture: Picture, width: int, height: int) -> Iterator[bytes]:
+    """A level's tiles, each the picture enlarged to the level's size: levels must show the same."""
+    scale = picture.shape[1] / width
+    for top in range(0, height, TILE_PX):
+        for left in range(0, width, TILE_PX):
+            back = np.array([[scale, 0, (left + 0.5) * scale - 0.5], [0, scale, (top + 0.5) * scale - 0.5]])
+            way = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            tile = cv2.warpAffine(picture, back, (TILE_PX, TILE_PX), flags=way, borderMode=cv2.BORDER_REPLICATE)
+            yield encoded(np.asarray(tile, np.uint8))
 
 
 def write_slide(path: Path, source: Picture) -> None:
@@ -89,7 +93,7 @@ def write_slide(path: Path, source: Picture) -> None:
     with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as writer:
         while True:
             if level < SHOWN_LEVEL:
-                tiles = grey_tiles(width, height)
+                tiles = enlarged_tiles(source, width, height)
             else:
                 picture = np.asarray(
                     cv2.resize(picture, (width, height), interpolation=_way(picture, width)), np.uint8
