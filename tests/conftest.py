@@ -39,6 +39,7 @@ SLOW_FILES = (
     "test_cohort_running.py",
     "test_learning_cells_recipes.py",
     "test_server_running.py",
+    "test_labelling_study_page.py",
     "test_cells_exclusion.py",
     "test_learning_idc_adaptation.py",
     "test_docs.py",

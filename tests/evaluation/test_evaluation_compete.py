@@ -97,6 +97,18 @@ def test_a_slide_without_an_answer_is_scored_0_and_said(tmp_path: Path) -> None:
     assert result["warnings"] == ["x did not answer 1 slide of 2: scored 0 there"]
 
 
+def test_time_on_a_slide_that_was_not_answered_counts(tmp_path: Path) -> None:
+    file = tmp_path / "study.csv"
+    answers = "slide,reader,index_percent,seconds\na,x,9,10\nb,x,,50\na,y,,30\n"
+
+    result = run(tmp_path, STANDARD, answers, imrmc=file)
+
+    found = [(one["reader"], one["average_score"], one["seconds"], one["answered"]) for one in result["readers"]]
+    assert found == [("x", 50, 60, 1), ("y", 0, 30, 0)]
+    assert result["warnings"][1] == "y did not answer 2 slides of 2: scored 0 there"
+    assert file.read_text() == "readerID,caseID,modalityID,score\nx,a,competition,9\n"
+
+
 def test_the_answers_are_written_for_reader_study_software(tmp_path: Path) -> None:
     file = tmp_path / "study.csv"
 

@@ -29,8 +29,11 @@ from ki67.labelling.database import Database
 from ki67.labelling.delivering import deliver
 from ki67.labelling.people import person_named
 from ki67.labelling.project import labels_of_file
+from ki67.labelling.readings import take_step
+from ki67.labelling.studies import close_study, start_study
+from ki67.labelling.study_results import file_of
 from ki67.labelling.tables import Base, Label
-from ki67.labelling.words import Act, Delivery, LabelKind
+from ki67.labelling.words import Act, Delivery, LabelKind, ReadingAct, StudyFile
 from ki67.slides import PixelFrame, open_slide
 from labelling_office import Office, fill, point, write_slides
 
@@ -329,6 +332,21 @@ def test_the_same_on_postgresql(office: Office, tmp_path: Path, postgres: str) -
     restore(tmp_path / "back", tmp_path / "lite")
     back = databases.open_database(tmp_path / "lite")
     assert content(back) == before
+    back.close()
+    # A reader study, and back with it.
+    with there.session() as session:
+        start_study(session, person_named(session, "boss"), "One", {"s0": [], "s1": []}, ["ann"])
+        for act in (ReadingAct.begin, ReadingAct.answer, ReadingAct.finish):
+            take_step(session, person_named(session, "ann"), 1, act, place=1, percent=12)
+        close_study(session, person_named(session, "boss"), 1)
+        told = file_of(session, person_named(session, "boss"), 1, StudyFile.imrmc)
+    assert told.splitlines()[1].startswith("ann,s")
+    with pytest.raises(LabellingError, match="only added to"), there.session() as session:
+        session.execute(sa.text("UPDATE reading_event SET percent = 13"))
+    back_up(there, tmp_path / "study")
+    restore(tmp_path / "study", tmp_path / "lite-study")
+    back = databases.open_database(tmp_path / "lite-study")
+    assert content(back) == content(there)
     back.close()
     there.migrate("base")
     there.close()

@@ -18,7 +18,7 @@ from ki67.evaluation.compete import compete
 from ki67.labelling.people import person_named, remove_name
 from ki67.labelling.readings import facts_for, readings_for, slide_of_key, take_step
 from ki67.labelling.studies import close_study, give_standard, regions_on, start_study, studies_for
-from ki67.labelling.study_law import Course, Step, judge_step, may_give_standard
+from ki67.labelling.study_law import MOST_STEPS, Course, Step, judge_step, may_give_standard
 from ki67.labelling.study_results import file_of, ranking_for, write_files
 from ki67.labelling.tables import Event, ReadingEvent, ReadingSlide, Slide
 from ki67.labelling.words import ReadingAct, ReadingState, StudyFile
@@ -62,6 +62,10 @@ def test_the_time_ends_by_itself_to_the_moment() -> None:
             judge_step(ReadingAct.show, course, 50.0, place=place)
     with pytest.raises(RefusedError, match="has not been shown"):
         judge_step(ReadingAct.answer, course, 50.0, place=2)
+    long = Course([BEGIN] * MOST_STEPS, 2, ALLOWED_S)
+    with pytest.raises(RefusedError, match="finish it"):
+        judge_step(ReadingAct.show, long, 50.0, place=2)
+    judge_step(ReadingAct.finish, long, 50.0)
 
 
 @given(

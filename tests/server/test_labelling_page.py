@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from browser import NEEDS_A_PAGE
+from browser import NEEDS_A_PAGE, PASSWORD, PATIENCE_MS, log_in, serve, window
 from made_case import picture
 
 from ki67.labelling import database as databases
@@ -25,10 +23,8 @@ from ki67.slides import write_pyramid
 from labelling_office import Office, fill
 
 pytest.importorskip("playwright", reason="no Playwright: pip install '.[dev]'")
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-PATIENCE_MS = 30_000
-PASSWORD = "correct horse"
 SIDE_PX = 800
 pytestmark = NEEDS_A_PAGE
 
@@ -55,13 +51,6 @@ class Served:
             return current_labels(session, task_of(session, task))
 
 
-def serve(folder: Path, port: str) -> tuple[subprocess.Popen[str], str]:
-    words = ["-m", "ki67", "serve", str(folder), "--port", port, "--json", "--no-browser"]
-    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    return process, json.loads(process.stdout.readline())["url"].rstrip("/")
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A project of regions: ann has one slide to label."""
@@ -80,25 +69,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield one
     one.kill()
     database.close()
-
-
-def window(chromium: Browser, served: Served, name: str) -> Page:
-    """A window in which somebody has logged in."""
-    context: BrowserContext = chromium.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
-    context.set_default_timeout(PATIENCE_MS)
-    page = context.new_page()
-    page.goto(served.base)
-    log_in(page, name)
-    expect(page.get_by_role("heading", name="My work")).to_be_visible(timeout=PATIENCE_MS)
-    return page
-
-
-def log_in(page: Page, name: str) -> None:
-    who = page.locator("input[name=name]")
-    if who.is_editable():
-        who.fill(name)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
 
 
 def on_slide(page: Page, x_um: float, y_um: float) -> tuple[float, float]:
@@ -139,7 +109,7 @@ def area(labels: list[dict[str, Any]], name: str) -> float:
 def test_a_slide_is_labelled_through_a_killed_server_reviewed_mended_and_accepted(
     chromium: Browser, served: Served
 ) -> None:
-    ann = window(chromium, served, "ann")
+    ann = window(chromium, served.base, "ann")
     ann.get_by_role("link", name="Next").click()
     ann.get_by_role("button", name="Begin").click()
     ann.locator(".pane[data-um-per-px]").wait_for()
@@ -198,7 +168,7 @@ def test_a_slide_is_labelled_through_a_killed_server_reviewed_mended_and_accepte
     assert served.office.state(1) is State.submitted
 
     # The reviewer pins a remark and sends it back; the labeller reads both, mends it; the reviewer accepts.
-    rev = window(chromium, served, "rev")
+    rev = window(chromium, served.base, "rev")
     rev.get_by_role("button", name="Review it").click()
     rev.locator(".pane[data-um-per-px]").wait_for()
     rev.wait_for_timeout(800)

@@ -12,12 +12,17 @@ import { nameWindow, office, type Project } from "./office";
 import { PeoplePage } from "./people_page";
 import { ProgressPage } from "./progress_page";
 import { QualityPage } from "./quality_page";
+import { ReadingPage } from "./reading_page";
+import { ReadingsPage } from "./readings_page";
+import { StudiesPage } from "./studies_page";
+import { HOLDERS } from "./study";
 import { WorkPage } from "./work_page";
 
-type Name = "work" | "task" | "progress" | "people" | "quality" | "guide";
+type Name = "work" | "task" | "studies" | "reading" | "progress" | "people" | "quality" | "guide";
 
 const TABS: readonly [Name, string, readonly Me["role"][] | null][] = [
   ["work", "My work", null],
+  ["studies", "Reader study", null],
   ["quality", "Quality", ["quality"]],
   ["people", "People", ["administrator"]],
   ["progress", "Progress", null],
@@ -26,6 +31,7 @@ const TABS: readonly [Name, string, readonly Me["role"][] | null][] = [
 
 interface Where {
   page: Name;
+  /** Number of the task, or of the study that is read. */
   task: number;
   query: URLSearchParams;
 }
@@ -34,7 +40,7 @@ export function where(hash: string): Where {
   const [path = "", query = ""] = hash.replace(/^#/, "").split("?");
   const [, page, number] = path.split("/");
   const task = Number(number);
-  if (page === "task" && Number.isInteger(task) && task > 0) return { page: "task", task, query: new URLSearchParams(query) };
+  if ((page === "task" || page === "reading") && Number.isInteger(task) && task > 0) return { page, task, query: new URLSearchParams(query) };
   const known = TABS.find(([name]) => name === page)?.[0] ?? "work";
   return { page: known, task: 0, query: new URLSearchParams(query) };
 }
@@ -76,9 +82,9 @@ export class LabellingApp implements Surroundings {
     void this.follow();
   }
 
-  /** A task keeps what was done, and asks itself; any other page is shown anew. */
+  /** A task or a reading keeps what was done, and asks itself; any other page is shown anew. */
   private async loggedOut(): Promise<void> {
-    if (this.asking || where(window.location.hash).page === "task") return;
+    if (this.asking || ["task", "reading"].includes(where(window.location.hash).page)) return;
     this.asking = true;
     await askLogin(this.me);
     this.asking = false;
@@ -132,6 +138,8 @@ export class LabellingApp implements Surroundings {
 
   private async made({ page, task, query }: Where): Promise<ViewPage> {
     if (page === "task") return EditPage.open(task, this, query, this.stop.signal);
+    if (page === "reading") return new ReadingPage(task, this.me);
+    if (page === "studies") return HOLDERS.has(this.me.role) ? new StudiesPage() : new ReadingsPage();
     if (page === "progress") return new ProgressPage(this);
     if (page === "people") return new PeoplePage(this);
     if (page === "quality") return new QualityPage();
@@ -142,7 +150,7 @@ export class LabellingApp implements Surroundings {
   private paintHeader(page: Name): void {
     const { me, project } = this;
     document.title = `${project.name} · ki67`;
-    const tabs = TABS.filter(([, , roles]) => roles === null || roles.includes(me.role)).map(([name, text]) => h("a", { href: `#/${name}`, "aria-current": name === page ? "page" : null }, text));
+    const tabs = TABS.filter(([, , roles]) => roles === null || roles.includes(me.role)).map(([name, text]) => h("a", { href: `#/${name}`, "aria-current": name === page || (name === "studies" && page === "reading") ? "page" : null }, text));
     const who = h("button", { type: "button", class: "tool text who-am-i", onclick: () => this.account() }, me.name, h("span", { class: "soft" }, me.group ? `${me.role}, ${me.group}` : me.role));
     fill(this.header, h("a", { class: "brand", href: "#/work", "aria-label": "My work" }, page === "task" ? icon("back") : null, h("b", {}, "ki67")), h("span", { class: "case-name", title: project.name }, project.name), h("span", { class: "room" }), h("nav", { "aria-label": "Project" }, ...tabs), who, tool("help", "Keys", () => this.help(), { key: "?" }));
   }

@@ -14,11 +14,11 @@ import { Labels } from "./labels";
 import { askLogin } from "./login";
 import { mergeCard, savingLine } from "./saving_line";
 import { giveLeaseBack, keepLease, KIND_WORDS, office, openWindows, perform, readLabels, readTask, STATE_WORDS, type Act, type Before, type Project, type Remark, type TaskFacts } from "./office";
+import { movedByKey } from "./pane_keys";
 import { remarksPanel } from "./remarks_panel";
 import { boxOfPlace } from "./shapes";
 import { claimWork, type Shape } from "./local";
 
-const STEP_PX = 90;
 const ADDRESS_EVERY_MS = 250;
 const CELLS_WANTED = 100;
 const OTHERS_COLOUR = "#7a3db8";
@@ -417,14 +417,8 @@ export class EditPage implements ViewPage {
   }
 
   private key(event: KeyboardEvent): boolean {
-    const { pane } = this;
-    const pan = { ArrowLeft: [-STEP_PX, 0], ArrowRight: [STEP_PX, 0], ArrowUp: [0, -STEP_PX], ArrowDown: [0, STEP_PX] }[event.key];
-    if (pan) pane.panBy(pan[0] as number, pan[1] as number);
-    else if (event.key === "+" || event.key === "=") pane.zoomBy(1.5);
-    else if (event.key === "-") pane.zoomBy(1 / 1.5);
-    else if (event.key === "0") pane.home();
-    else if (event.key === "r") pane.turnBy(15);
-    else if (event.key === "]") this.nextRoi(1);
+    if (movedByKey(this.pane, event)) return true;
+    if (event.key === "]") this.nextRoi(1);
     else if (event.key === "[") this.nextRoi(-1);
     else if (event.key === "h") this.bare = !this.bare;
     else if (event.key === "i") this.filled = !this.filled;

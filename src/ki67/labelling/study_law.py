@@ -22,6 +22,9 @@ MINUTES: Final = 30.0
 LEAST_MINUTES: Final = 1.0
 MOST_MINUTES: Final = 600.0
 
+MOST_STEPS: Final = 5000
+"""Of one reading, each of which is kept: more than two a second in half an hour are no reader's. Our own choice."""
+
 ENDED: Final = frozenset({ReadingState.finished, ReadingState.time_up, ReadingState.closed})
 """States of a reading that was begun and takes no more answers."""
 
@@ -134,6 +137,8 @@ def judge_step(act: ReadingAct, course: Course, now: float, *, place: int | None
         raise RefusedError(f"{act.value}: {_WHY[state]}")
     if act is ReadingAct.finish:
         return
+    if len(course.steps) >= MOST_STEPS:
+        raise RefusedError(f"{act.value}: this reading has {MOST_STEPS:,} steps; finish it")
     if place is None or not 1 <= place <= course.slides:
         raise RefusedError(f"{act.value}: there are slides 1 to {course.slides}")
     if act is ReadingAct.answer and place not in course.shown:

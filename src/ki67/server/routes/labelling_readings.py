@@ -119,6 +119,8 @@ def _step(
 ) -> dict[str, Any]:
     with office.acting(account) as (db, by):
         take_step(db, by, number, act, place=place, percent=percent, now=office.clock())
+    if act is ReadingAct.finish:
+        account.read.clear()
     return _told(number, office, account)
 
 

@@ -217,6 +217,9 @@ def test_tiles_are_for_their_reader_and_answers_carry_the_token(state: Labelling
     for wrong in ({"place": 1, "percent": 10.5}, {"place": 1, "percent": 101}, {"place": 1, "percent": True}, {}):
         assert first.post(there, json=wrong).status_code == 422
     assert first.post(there, json={"place": 2, "percent": 10}).status_code == 403
+    assert first.get(addresses[0]).status_code == 200
+    step(first, study, "finish")
+    assert first.get(addresses[0]).status_code == 404
 
 
 def test_what_makes_no_study_is_refused_whole_and_tells_no_place_on_the_machine(state: LabellingState) -> None:
