@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ki67.errors import CaseError, FileError
+from ki67.csv_rows import read_rows
+from ki67.errors import CaseError, DataSetError, FileError
 from ki67.evaluation.index import evaluate_index
 from ki67.evaluation.registration import read_landmarks
 from ki67.fields.patches import read_patches
@@ -58,3 +59,12 @@ def test_a_number_that_is_none_is_no_json(tmp_path: Path, number: str) -> None:
     (tmp_path / "odd.json").write_text(f'{{"seconds": {number}}}', encoding="utf-8")
     with pytest.raises(CaseError, match=r"odd\.json: is not valid JSON: .* is no finite number"):
         read_json(tmp_path / "odd.json", CaseError, "")
+
+
+def test_fractions_are_no_percentages(tmp_path: Path) -> None:
+    lines = [f"c{number},0.{number}" for number in range(1, 7)]
+    (tmp_path / "odd.csv").write_text("\n".join(["case,index_percent", *lines]), encoding="utf-8")
+    with pytest.raises(DataSetError, match=r"fractions, .*percent.*\. Multiply them by 100"):
+        read_rows(tmp_path / "odd.csv", ("case", "index_percent"), "")
+    (tmp_path / "odd.csv").write_text("\n".join(["case,index_percent", *lines, "d,1.5"]), encoding="utf-8")
+    assert len(read_rows(tmp_path / "odd.csv", ("case", "index_percent"), "")) == 7

@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from ki67 import cells, scoring
 from ki67.annotations import read_regions
 from ki67.case import Case, CaseView, read_case
-from ki67.case.artefacts import REGION_CARRIED, REPORTED, SCORED
+from ki67.case.artefacts import HEATMAP, REGION_CARRIED, REPORTED, SCORED
 from ki67.case.corrections import (
     CORRECTIONS,
     CorrectedIndex,
@@ -318,7 +318,8 @@ def _score(view: CaseView, counted: Counted, corrections: int) -> Score:
 def _carried(view: CaseView, counted: Counted) -> scoring.CarriedOver:
     known = view.stages[SCORED].parameters
     assert view.transform is not None
-    drawn = known.get("outline") if counted.drawn_by_model else None
+    # Archives leave the heat map out now and then; all but this doubt can be worked out without.
+    drawn = known.get("outline") if counted.drawn_by_model and (view.folder / HEATMAP).is_file() else None
     return carried_over(
         counted.table,
         counted.region,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
@@ -81,6 +82,9 @@ class Row:
         return None if value is None else int(value)
 
 
+LEAST_FRACTIONS: Final = 5
+"""So many values between 0 and 1, and none above, are fractions: no series of carcinomas is that quiet."""
+
 _LARGEST_COUNT: Final = 2.0**53
 """Up to here float64 holds every whole number."""
 
@@ -103,7 +107,8 @@ def read_rows(path: Path, columns: Iterable[str], layout: str) -> list[Row]:
     Raises
     ------
     DataSetError
-        Where it cannot be read, is no CSV file, lacks a column, or a line has more values than the header.
+        Where it cannot be read, is no CSV file, lacks a column, a line has more values than the header, or
+        percentages are fractions.
     """
     try:
         text = read_text(path, DataSetError, layout, "a CSV file")
@@ -114,10 +119,27 @@ def read_rows(path: Path, columns: Iterable[str], layout: str) -> list[Row]:
         _require_columns(path, names, columns, layout)
         reader.fieldnames = names
         decimal = "," if semicolons else "."
-        rows = (_row(path, reader.line_num, values, layout, decimal) for values in reader)
-        return [row for row in rows if any(row.values.values())]
+        lines = (_row(path, reader.line_num, values, layout, decimal) for values in reader)
+        rows = [row for row in lines if any(row.values.values())]
     except csv.Error as error:
         raise DataSetError(path, f"is not a CSV file in UTF-8 ({error})", layout) from error
+    for name in names:
+        if name.endswith("_percent"):
+            _refuse_fractions(name, rows)
+    return rows
+
+
+def _refuse_fractions(column: str, rows: list[Row]) -> None:
+    """Refuse a column of percentages whose values are plainly fractions: agreement of such looks perfect."""
+    values = []
+    for row in rows:
+        with contextlib.suppress(ValueError):
+            values.append(float(row.values.get(column, "").replace(row.decimal, ".")))
+    if len([value for value in values if 0 < value < 1]) >= LEAST_FRACTIONS and max(values) <= 1:
+        found = (
+            f"has only values up to {max(values):g} in the column {column!r}: fractions, where percent are expected"
+        )
+        raise DataSetError(rows[0].path, found, "Multiply them by 100.")
 
 
 def _require_columns(path: Path, names: list[str], columns: Iterable[str], layout: str) -> None:

@@ -117,7 +117,8 @@ class CardFields:
         value = self._value(name)
         if isinstance(value, list) and all(isinstance(one, int | float) and low < one < high for one in value):
             return np.array(value, np.float64)
-        raise self._fault(name, "a list of finite numbers" + (f" above {low:g}" if math.isfinite(low) else ""))
+        ends = [f"{word} {end:g}" for word, end in (("above", low), ("below", high)) if math.isfinite(end)]
+        raise self._fault(name, " ".join(["a list of finite numbers", *([" and ".join(ends)] if ends else [])]))
 
     def whole(self, name: str, low: int, high: int) -> int:
         """A whole number from ``low`` to ``high``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,9 @@ from shapely.geometry.base import BaseGeometry
 
 from ki67 import cells, idc, registration, scoring
 from ki67.vocabulary import POSITIVE, TUMOUR_CLASSES
+
+LEAST_PATIENTS: Final = 5
+"""Thresholds of fewer patients do not tell how they differ."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,10 @@ class DrawnByModel:
 
     @classmethod
     def of(cls, model: idc.ModelCard, options: idc.OutlineOptions) -> DrawnByModel:
-        """Put together what a score needs to know of it."""
-        return cls(options.smoothing_um, model.area_thresholds)
+        """What a score needs to know of it; no thresholds where none is tighter than the one drawn at."""
+        known = model.area_thresholds
+        tighter = known and known[-1] > (options.threshold or model.threshold)
+        return cls(options.smoothing_um, known if tighter and len(known) >= LEAST_PATIENTS else ())
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> DrawnByModel:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from shapely.geometry import box
 
 from ki67.cells import load_engine
 from ki67.cells.checks.agreement import Agreement
@@ -62,17 +63,23 @@ def test_what_is_written_can_be_labelled_and_learnt_from(slide_path: Path, tmp_p
     table = cells_in((1, 2), (0, 0))
     fields = [SuggestedField(RectUm(256, 512, 256, 256), 40, 0.5), SuggestedField(RectUm(0, 0, 256, 256), 40, 0.75)]
     with open_slide(slide_path) as slide:
-        names = write_suggested(tmp_path / "out", slide, fields, table, labels=True)
-    assert names == ["slide_01", "slide_02"]
-    first, _ = read_fields(tmp_path / "out" / "fields", Layout.qupath)
-    assert (first.name, first.mpp) == ("slide_01", pytest.approx(MPP))
+        names = write_suggested(tmp_path / "out", slide, fields, table, labels=True, counted=box(0, 0, 400, 900))
+        mark = str(slide.fingerprint()["sampled_sha256"])[:6]
+        with pytest.raises(DataSetError, match="holds fields already"):
+            write_suggested(tmp_path / "out", slide, fields, table, labels=True)
+    assert names == [f"slide-{mark}_01", f"slide-{mark}_02"]
+    first, second = read_fields(tmp_path / "out" / "fields", Layout.qupath)
+    assert (first.name, first.mpp) == (names[0], pytest.approx(MPP))
+    # Of the first square only what lies left of 400 µm was counted, so only there the labels are complete.
+    assert first.can_judge(np.array([[100.0, 100.0], [200.0, 100.0]]), 4.0).tolist() == [True, False]
     assert (len(first.points["positive"]), len(first.points["negative"])) == (10, 30)
+    assert second.labelled is None
     expected = np.array([table["x_um"].to_numpy()[:1] - 256, table["y_um"].to_numpy()[:1] - 512]).T
     assert np.abs(first.points["positive"] - expected).sum(axis=1).min() < 0.02
     with (tmp_path / "out" / "fields.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert rows[0] == {
-        "name": "slide_01", "x_um": "256.0", "y_um": "512.0", "side_um": "256.0", "tumour_cells": "40",
+        "name": names[0], "x_um": "256.0", "y_um": "512.0", "side_um": "256.0", "tumour_cells": "40",
         "found_again_percent": "50.0",
     }  # fmt: skip
     squares = json.loads((tmp_path / "out" / "fields.geojson").read_text())["features"]

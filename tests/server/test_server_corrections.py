@@ -121,6 +121,10 @@ def test_an_outline_that_a_person_drew_is_not_in_doubt(tmp_path: Path) -> None:
     assert drawn.outline is None
     undone = correct_case(case, Undo(), **said).score.intervals
     assert undone == nudged
+    (case / "idc" / "heatmap.tif").unlink()
+    without = correct_case(case, Nudge(shift_um=(1, 0), rotate_deg=0), **said).score.intervals
+    assert without is not None
+    assert without.outline is None
 
 
 def test_two_browsers_do_not_overwrite_each_other(state: State) -> None:

@@ -163,37 +163,53 @@ def suggest(
     quiet: Quiet = False,
 ) -> None:
     """Choose the fields of a slide whose labelling would teach a network most, and write them to be labelled."""
-    from ki67.case import read_case
     from ki67.case.artefacts import COUNTED
     from ki67.case.manifest import MANIFEST
+    from ki67.cells import AGREEMENT_COLUMNS
     from ki67.cells.engine import NetworkEngine
     from ki67.cells.network import load_network
-    from ki67.fields.suggestion import suggest_fields, write_suggested
+    from ki67.corrected import read_corrected
+    from ki67.errors import ScoreError
+    from ki67.fields.suggestion import require_fresh, suggest_fields, write_suggested
     from ki67.options import Options
     from ki67.pipeline import run_count
 
     begin(quiet=quiet)
+    require_fresh(out)
     case = slide
     if not (slide / MANIFEST).is_file():
         case = out / "case"
         options = Options(regions=regions, cell_model=cell_model)
         run_count(slide, case, options, mpp=mpp, mpp_overrides_file=mpp_overrides_file)
-    elif regions is not None or mpp is not None:
-        raise typer.BadParameter("is for a slide; a case is taken as it was counted", param_hint="--regions, --mpp")
-    view = read_case(case)
+    else:
+        for name, given in (("--regions", regions), ("--mpp", mpp), ("--mpp-overrides-file", mpp_overrides_file)):
+            if given:
+                raise typer.BadParameter("is for a slide; a case is taken as it was counted", param_hint=name)
+    view = read_corrected(case)
     view.require_finished()
-    table = view.cells
+    score = view.score
+    if score.index_percent is None:
+        raise ScoreError(
+            f"{case}: gives no index, so nothing is to be learnt from it: {'; '.join(score.warnings[:1])}"
+        )
+    table = view.read_cells(AGREEMENT_COLUMNS)
+    counted = None if view.regions_ki67 is None else view.regions_ki67.union()
+    if counted is not None and view.excluded is not None:
+        counted = counted.difference(view.excluded.union())
     with view.open_slide("ki67") as opened:
         engine = NetworkEngine(load_network(cell_model))
         background = tuple(view.stages[COUNTED].summary["stains"]["background_rgb"])
         chosen = suggest_fields(opened, table, background, engine, fields)
-        names = write_suggested(out, opened, chosen, table, labels=labels)
+        names = write_suggested(out, opened, chosen, table, labels=labels, counted=counted)
     lines = [
         f"{name}: {one.tumour_cells} tumour cells, {100 * one.found_again:.0f} % found again on a changed picture"
         for name, one in zip(names, chosen, strict=True)
     ]
+    if len(names) < fields:
+        lines.append(f"only {len(names)} of {fields}: no more squares hold 30 tumour cells")
     lines += [
+        *warning_lines({"warnings": list(score.warnings)}),
         f"label {out / 'fields'} in QuPath (points or nuclei; save each as GeoJSON under the picture's name), then",
         f"train: ki67 cells train MODEL.onnx --start shipped --set qupath={out / 'fields'}",
     ]
-    emit({"out": str(out), "fields": names}, as_json=as_json, lines=lines)
+    emit({"out": str(out), "fields": names, "warnings": list(score.warnings)}, as_json=as_json, lines=lines)

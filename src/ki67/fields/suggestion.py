@@ -18,14 +18,17 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from shapely import affinity
+from shapely.geometry.base import BaseGeometry
 
 from ki67.annotations import CELL_CLASSES, Region, Regions, write_regions
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.checks.agreement import agreement_on, busy_squares
 from ki67.cells.engine import NetworkEngine
 from ki67.errors import DataSetError
+from ki67.fields.labelled_area import AREA_SUFFIX
 from ki67.files import make_folder, write_json, write_text
-from ki67.geometry import RectUm
+from ki67.geometry import RectUm, as_multipolygon
 from ki67.progress import track
 from ki67.slides import PixelFrame, Slide, write_pyramid
 from ki67.vocabulary import TUMOUR_CLASSES
@@ -37,6 +40,9 @@ APART_UM: Final = 512.0
 """Fields lie at least this far apart, middle to middle, as long as there are enough: neighbours teach the same."""
 
 WORKERS: Final = 2
+
+MARK_LETTERS: Final = 6
+"""Of a slide's fingerprint, in the names of its fields."""
 
 FINEST_MPP: Final = 0.25
 """Fields are written no finer: nuclei are told at twice that, and people see them well."""
@@ -132,33 +138,61 @@ def _within(table: pa.Table, rect: RectUm) -> pa.Table:
     return table.filter(pc.and_(pc.and_(across, down), pc.and_(tumour, table["in_region"])))
 
 
+def require_fresh(out: Path) -> None:
+    """Refuse a folder that holds fields already: somebody may have labelled them, or they are another slide's.
+
+    Raises
+    ------
+    DataSetError
+        Where it does.
+    """
+    if (out / "fields").is_dir() and any((out / "fields").iterdir()):
+        raise DataSetError(out / "fields", "holds fields already, perhaps labelled by now", "Give another --out.")
+
+
 def write_suggested(
-    out: Path, slide: Slide, fields: Sequence[SuggestedField], table: pa.Table, *, labels: bool
+    out: Path,
+    slide: Slide,
+    fields: Sequence[SuggestedField],
+    table: pa.Table,
+    *,
+    labels: bool,
+    counted: BaseGeometry | None = None,
 ) -> list[str]:
     """Write fields to be labelled; returns their names.
 
     ``out/fields/NAME.tif`` are the pictures, with their pixel size, and with ``labels`` ``NAME.geojson`` beside each
-    the cells that were counted, as points to be corrected in QuPath; ``out/fields.geojson`` the squares on the slide;
-    ``out/fields.csv`` where they lie and why. The pictures are named after the slide, so that training keeps them
-    together as one patient's.
+    the cells that were counted, as points to be corrected in QuPath, and where only a part of a field was counted
+    (``counted``, in µm of the slide) ``NAME_labelled.geojson`` with that part; ``out/fields.geojson`` the squares on
+    the slide; ``out/fields.csv`` where they lie and why. The pictures are named after the slide and its content, so
+    that training keeps them together as one patient's, and apart from those of another slide of the same name.
 
     Raises
     ------
+    DataSetError
+        As :func:`require_fresh`.
     WriteError
         Where the folder cannot be written to.
     """
+    require_fresh(out)
     make_folder(out / "fields")
+    mark = str(slide.fingerprint()["sampled_sha256"])[:MARK_LETTERS]
     mpp = max(slide.mpp, FINEST_MPP)
     rows = [["name", "x_um", "y_um", "side_um", "tumour_cells", "found_again_percent"]]
     names = []
     for number, one in enumerate(fields, start=1):
-        name = f"{slide.path.stem}_{number:02d}"
+        name = f"{slide.path.stem}-{mark}_{number:02d}"
         pixels = slide.read(one.rect, mpp)
         write_pyramid(
             out / "fields" / f"{name}.tif", [pixels], (pixels.shape[1], pixels.shape[0]), mpp, compression="deflate"
         )
         if labels:
             write_json(out / "fields" / f"{name}.geojson", _points(_within(table, one.rect), one.rect, mpp))
+            part = None if counted is None else one.rect.polygon & counted
+            if part is not None and part.area < one.rect.polygon.area:
+                moved = as_multipolygon(affinity.translate(part, -one.rect.x_um, -one.rect.y_um))
+                area = Regions([Region("Region*", moved, "labelled")])
+                write_regions(out / "fields" / f"{name}{AREA_SUFFIX}.geojson", area, PixelFrame(mpp))
         rows.append([name, *(f"{value:.1f}" for value in (one.rect.x_um, one.rect.y_um, one.rect.width_um))])
         rows[-1] += [str(one.tumour_cells), f"{100 * one.found_again:.1f}"]
         names.append(name)
