@@ -317,7 +317,6 @@ def _score(view: CaseView, counted: Counted, corrections: int) -> Score:
 
 def _carried(view: CaseView, counted: Counted) -> scoring.CarriedOver:
     known = view.stages[SCORED].parameters
-    assert view.transform is not None
     # Archives leave the heat map out now and then; all but this doubt can be worked out without.
     drawn = known.get("outline") if counted.drawn_by_model and (view.folder / HEATMAP).is_file() else None
     return carried_over(

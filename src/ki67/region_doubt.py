@@ -59,7 +59,7 @@ class Outlined:
 def carried_over(
     table: pa.Table,
     region: BaseGeometry,
-    transform: registration.PiecewiseTransform,
+    transform: registration.PiecewiseTransform | None,
     *,
     error_um: float | None,
     unknown_share: float,
@@ -75,7 +75,7 @@ def carried_over(
     region
         On the Ki-67 slide in µm, as it is counted now.
     transform
-        Which carried it over.
+        Which carried it over; None where it is not at hand, and then nothing is known of the outline.
     error_um
         The registration's estimated error; None where it is not known.
     unknown_share
@@ -91,7 +91,7 @@ def carried_over(
             table, region, registration.draw_motions(error_um, shapely.get_coordinates(region))
         )
     outline = None
-    if outlined is not None and outlined.drawn.thresholds:
+    if outlined is not None and transform is not None and outlined.drawn.thresholds:
         counted = table.filter(pc.and_(table["in_region"], pc.is_in(table["label"], pa.array(TUMOUR_CLASSES))))
         points = np.column_stack([np.asarray(counted[name], np.float64) for name in ("x_um", "y_um")])
         if motion is not None:
