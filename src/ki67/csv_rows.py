@@ -1,4 +1,4 @@
-"""Rows of a CSV file that a person made, with errors that name the line."""
+"""Rows of CSV files: those that a person made, with errors that name the line, and those that are written."""
 
 from __future__ import annotations
 
@@ -156,3 +156,10 @@ def _row(path: Path, line: int, values: dict[str | None, str | list[str] | None]
     if None in values:
         raise DataSetError(path, f"line {line} has more values than the header has columns", layout)
     return Row(path, line, {str(name): str(value or "").strip() for name, value in values.items()}, layout, decimal)
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Text of a CSV file; the first row is its header."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -14,8 +14,11 @@ from ki67.cells import detect_cells, judge_agreement, least_between, load_engine
 from ki67.cells.checks import agreement
 from ki67.cells.checks.agreement import Agreement, busy_squares
 from ki67.domain import Check, Verdict
+from ki67.geometry import RectUm
 from ki67.slides import open_slide
 from ki67.vocabulary import EngineName
+
+SLIDE = RectUm(0, 0, 2000, 2000)
 
 
 def table(places: list[tuple[float, float]], label: str = "negative", *, inside: bool = True) -> pa.Table:
@@ -35,11 +38,11 @@ def test_shares_add_up_over_fields() -> None:
 
 def test_squares_hold_tumour_cells_of_the_region_and_are_spread_evenly() -> None:
     cells = [*crowd(0, 0), *crowd(256, 0), *crowd(512, 512), *crowd(768, 0, 10)]
-    squares = busy_squares(table(cells))
+    squares = busy_squares(table(cells), SLIDE)
     assert [(square.x_um, square.y_um) for square in squares] == [(0, 0), (256, 0), (512, 512)]
-    assert [(square.x_um, square.y_um) for square in busy_squares(table(cells), 2)] == [(0, 0), (512, 512)]
-    assert busy_squares(table(cells, "other")) == []
-    assert busy_squares(table(cells, inside=False)) == []
+    assert [(square.x_um, square.y_um) for square in busy_squares(table(cells), SLIDE, 2)] == [(0, 0), (512, 512)]
+    assert busy_squares(table(cells, "other"), SLIDE) == []
+    assert busy_squares(table(cells, inside=False), SLIDE) == []
 
 
 def test_a_field_as_usual_is_found_again(save: Callable[..., Path]) -> None:

@@ -1,6 +1,6 @@
 """Labelled regions and points: read from and written to the files of other programs, held in micrometres."""
 
-from ki67.annotations.cells import CELL_CLASSES
+from ki67.annotations.cells import CELL_CLASSES, point_features
 from ki67.annotations.choice import NOT_TUMOUR, choose_regions, is_not_tumour
 from ki67.annotations.formats import read_cells, read_regions, write_regions
 from ki67.annotations.on_tissue import judge_on_tissue, likely_scale, on_tissue, places_in
@@ -32,6 +32,7 @@ __all__ = [
     "likely_scale",
     "on_tissue",
     "places_in",
+    "point_features",
     "read_cells",
     "read_regions",
     "shown",

@@ -29,6 +29,7 @@ class CellCard:
     ``positive_threshold`` and ``negative_threshold``: least score of being a tumour nucleus at which a nucleus of
     that class is counted. ``curves`` turn a network's scores into probabilities, by class; a forest has none, its
     scores are shares of its trees. ``deviation`` is how far its index is off on patients it has not seen,
+    None where that is not known.
     """
 
     name: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Final
 
-from ki67.csv_rows import read_rows
+from ki67.csv_rows import csv_text, read_rows
 from ki67.errors import DataSetError
 from ki67.evaluation.limits import LIMITS_Z
 from ki67.evaluation.rules import Rule
@@ -245,14 +243,12 @@ def _slide(name: str, index: float, answers: Sequence[Answer], readers: int) -> 
 
 def imrmc_text(answers: Sequence[Answer]) -> str:
     """What readers answered (their scores where no index was given) as a CSV with :data:`IMRMC_COLUMNS`."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(IMRMC_COLUMNS)
+    rows: list[Sequence[str]] = [IMRMC_COLUMNS]
     for answer in answers:
         if answer.answered:
             value = answer.score if answer.index_percent is None else answer.index_percent
-            rows.writerow((answer.reader, answer.slide, answer.modality, f"{value:g}"))
-    return text.getvalue()
+            rows.append((answer.reader, answer.slide, answer.modality, f"{value:g}"))
+    return csv_text(rows)
 
 
 def write_imrmc(path: Path, answers: Sequence[Answer]) -> None:

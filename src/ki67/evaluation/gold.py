@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
+from ki67.csv_rows import csv_text
 from ki67.errors import DataSetError
 from ki67.evaluation.labellers import compare_labellers
 from ki67.evaluation.matches import percent
@@ -147,13 +146,11 @@ def table_3(counts: Counts, rois: Mapping[str, int] | None = None) -> dict[str, 
 
 def write_gold(path: Path, counts: Counts) -> None:
     """Write the standard as CSV: :data:`GOLD_COLUMNS`."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(GOLD_COLUMNS)
+    rows: list[Sequence[object]] = [GOLD_COLUMNS]
     for slide, (positive, negative) in counts.items():
         cells = positive + negative
-        rows.writerow((slide, positive, negative, cells, f"{100.0 * positive / cells:.6g}"))
-    write_text(path, text.getvalue())
+        rows.append((slide, positive, negative, cells, f"{100.0 * positive / cells:.6g}"))
+    write_text(path, csv_text(rows))
 
 
 def _read_counts(path: Path) -> tuple[dict[str, tuple[int, int]], list[str]]:

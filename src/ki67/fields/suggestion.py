@@ -7,13 +7,11 @@ is not known without labels, but it is likelier where other nuclei are found whe
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +19,11 @@ import pyarrow.compute as pc
 from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
-from ki67.annotations import CELL_CLASSES, Region, Regions, write_regions
+from ki67.annotations import Region, Regions, point_features, write_regions
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.checks.agreement import agreement_on, busy_squares
 from ki67.cells.engine import NetworkEngine
+from ki67.csv_rows import csv_text
 from ki67.errors import DataSetError
 from ki67.fields.labelled_area import AREA_SUFFIX
 from ki67.files import make_folder, write_json, write_text
@@ -99,7 +98,7 @@ def suggest_fields(
     DataSetError
         Where no square of the region has enough tumour cells.
     """
-    squares = [one for square in busy_squares(table, LOOKED_AT) if (one := square.intersection(slide.bounds_um))]
+    squares = busy_squares(table, slide.bounds_um, LOOKED_AT)
     if not squares:
         raise DataSetError(
             slide.path, "has no field with 30 tumour cells or more in its region", "Count a larger region first."
@@ -200,26 +199,12 @@ def write_suggested(
         Region("Region*", one.rect.polygon, name, name) for name, one in zip(names, fields, strict=True)
     )
     write_regions(out / "fields.geojson", squares, slide.frame)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(out / "fields.csv", text.getvalue())
+    write_text(out / "fields.csv", csv_text(rows))
     return names
 
 
-def _points(cells: pa.Table, rect: RectUm, mpp: float) -> dict[str, object]:
-    frame = PixelFrame(mpp)
+def _points(cells: pa.Table, rect: RectUm, mpp: float) -> dict[str, Any]:
     places = np.column_stack([cells["x_um"].to_numpy() - rect.x_um, cells["y_um"].to_numpy() - rect.y_um])
     labels = np.array(cells["label"].to_pylist(), object)
-    features = [
-        {
-            "type": "Feature",
-            "geometry": {
-                "type": "MultiPoint",
-                "coordinates": frame.to_px(places[labels == label]).round(2).tolist(),
-            },
-            "properties": {"objectType": "annotation", "classification": {"name": CELL_CLASSES[label][0]}},
-        }
-        for label in TUMOUR_CLASSES
-        if np.any(labels == label)
-    ]
-    return {"type": "FeatureCollection", "features": features}
+    there = {label: places[labels == label] for label in TUMOUR_CLASSES}
+    return point_features({label: PixelFrame(mpp).to_px(own) for label, own in there.items() if len(own)})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from ki67.annotations import CELL_CLASSES, Region, Regions, write_regions
+from ki67.annotations import Region, Regions, point_features, write_regions
+from ki67.csv_rows import csv_text
 from ki67.errors import RefusedError
 from ki67.files import make_folder, write_json, write_text
 from ki67.labelling.journal import note
@@ -89,38 +88,19 @@ def _write_idc(out: Path, slides: list[Slide], labels: dict[str, list[dict[str, 
         mpp = "" if slide.mpp is None else repr(slide.mpp)
         place = os.path.relpath(slide.path, out.absolute())
         rows.append([slide.patient, place, f"regions/{target.name}", slide.split, mpp])
-    _write_csv(out / "slides.csv", rows)
+    write_text(out / "slides.csv", csv_text(rows))
 
 
 def _write_cells(out: Path, slides: list[Slide], labels: dict[str, list[dict[str, Any]]], *, pictures: bool) -> None:
     for slide in slides:
         name = f"{slide.patient}_{slide.name}" if pictures else slide.name
-        found = points(labels[slide.name])
         frame = _frame(slide)
-        features = [
-            {
-                "type": "Feature",
-                "geometry": {"type": "MultiPoint", "coordinates": frame.to_px(at).round(3).tolist()},
-                "properties": {"objectType": "annotation", "classification": {"name": _qupath_name(label)}},
-            }
-            for label, at in sorted(found.items())
-        ]
-        write_json(out / f"{name}.geojson", {"type": "FeatureCollection", "features": features})
+        places = {label: frame.to_px(at) for label, at in sorted(points(labels[slide.name]).items())}
+        write_json(out / f"{name}.geojson", point_features(places))
         if pictures:
             shutil.copyfile(slide.path, out / f"{name}{Path(slide.path).suffix}")
-
-
-def _qupath_name(label: str) -> str:
-    named = CELL_CLASSES.get(label.lower())
-    return named[0] if named else label
 
 
 def _frame(slide: Slide) -> PixelFrame:
     with open_slide(slide.path, slide.mpp) as opened:
         return opened.frame
-
-
-def _write_csv(path: Path, rows: list[list[str]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(path, text.getvalue())

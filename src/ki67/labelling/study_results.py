@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from ki67.csv_rows import csv_text
 from ki67.errors import AbsentError, RefusedError
 from ki67.evaluation.compete import Answer, answer_score, imrmc_text, ranking
 from ki67.evaluation.rules import Rule
@@ -178,14 +177,14 @@ def _answers_text(
         days = washed.get((one.slide, one.reader))
         percent = "" if one.index_percent is None else f"{one.index_percent:g}"
         rows.append([one.slide, one.reader, percent, repr(one.seconds), "" if days is None else f"{days:.1f}"])
-    return _csv(["slide", "reader", "index_percent", "seconds", "washout_days"], rows)
+    return csv_text([["slide", "reader", "index_percent", "seconds", "washout_days"], *rows])
 
 
 def _standard_text(study: Study) -> str:
     if study.standard is None:
         raise RefusedError(_NO_STANDARD)
     rows = [[name, *("" if one is None else repr(one) for one in values)] for name, values in study.standard.items()]
-    return _csv(["slide", "index_percent", "positive", "negative"], rows)
+    return csv_text([["slide", "index_percent", "positive", "negative"], *rows])
 
 
 def _entries_text(session: Session, study: Study) -> str:
@@ -197,12 +196,4 @@ def _entries_text(session: Session, study: Study) -> str:
             slide = "" if step.place is None else slides[step.place]
             percent = "" if step.percent is None else str(step.percent)
             rows.append([person.name, step.act.value, f"{step.at:.3f}", place, slide, percent])
-    return _csv(["reader", "act", "at", "place", "slide", "index_percent"], rows)
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([["reader", "act", "at", "place", "slide", "index_percent"], *rows])

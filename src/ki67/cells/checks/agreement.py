@@ -118,10 +118,8 @@ def judge_agreement(slide: Slide, table: pa.Table, stains: Stains, engine: Engin
     name, usual = NAME, (LEAST_AGREEMENT, None)
     if not isinstance(engine, NetworkEngine):
         return Check(name, Verdict.usual, "not judged: known of networks only", usual=usual)
-    squares = busy_squares(table, SQUARES)
-    rects = [rect for square in squares if (rect := square.intersection(slide.bounds_um)) is not None]
     total = Agreement()
-    for rect in rects:
+    for rect in busy_squares(table, slide.bounds_um, SQUARES):
         total += agreement_on(engine, slide.read(rect, WORKING_MPP), stains.background_rgb)
     if total.share is None or total.as_is < len(CHANGES) * LEAST_CELLS:
         return Check(name, Verdict.usual, "not measured: too few tumour cells", usual=usual)
@@ -148,13 +146,15 @@ def least_between(checks: Iterable[Check]) -> float:
     return UNSURE_BETWEEN if any(share < SURE_AGREEMENT for share in shares) else 0.0
 
 
-def busy_squares(table: pa.Table, count: int | None = None) -> list[RectUm]:
+def busy_squares(table: pa.Table, bounds_um: RectUm, count: int | None = None) -> list[RectUm]:
     """Squares with tumour cells of the region, spread evenly over it; all of them where no ``count`` is given.
 
     Parameters
     ----------
     table
         Cell table with :data:`AGREEMENT_COLUMNS`.
+    bounds_um
+        Of the slide: what of a square lies beyond is cut off.
     count
         At most so many.
     """
@@ -164,7 +164,8 @@ def busy_squares(table: pa.Table, count: int | None = None) -> list[RectUm]:
     busy = found[cells >= LEAST_IN_SQUARE]
     if count is not None and len(busy) > count:
         busy = busy[np.linspace(0, len(busy) - 1, count).round().astype(int)]
-    return [RectUm(column * SQUARE_UM, row * SQUARE_UM, SQUARE_UM, SQUARE_UM) for row, column in busy.tolist()]
+    squares = (RectUm(column * SQUARE_UM, row * SQUARE_UM, SQUARE_UM, SQUARE_UM) for row, column in busy.tolist())
+    return [rect for square in squares if (rect := square.intersection(bounds_um)) is not None]
 
 
 def _changed(light: NDArray[np.float32], size: float, density: float) -> NDArray[np.float32]:

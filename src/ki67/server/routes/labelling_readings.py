@@ -16,9 +16,9 @@ from ki67.labelling.words import ReadingAct
 from ki67.server.accounts import AccountSession
 from ki67.server.labelling_state import LabellingState, SlideRow
 from ki67.server.routes.common import in_thread, tile
-from ki67.server.routes.labelling_tiles import JPEG, Digest
+from ki67.server.routes.labelling_tiles import JPEG, Digest, tile_of
 from ki67.server.routes.office import Account, Body, Number, Office
-from ki67.server.tiles import digest_of, jpeg, read_tile
+from ki67.server.tiles import digest_of
 
 log = logging.getLogger("ki67.server")
 router = APIRouter(prefix="/api/labelling", tags=["readings"])
@@ -95,12 +95,7 @@ async def blinded_tile(
     found = await in_thread(request, lambda: office.blinded(account, key))
 
     def make() -> bytes:
-        now, grid = office.grid(found)
-        if _digest(now, key) != digest:
-            raise HTTPException(404, "these are tiles of another state of the slide; load the page again")
-        place = grid.place(level, column, row)
-        with office.slide(found) as slide:
-            return jpeg(read_tile(slide, place))
+        return tile_of(office, found, lambda now: _digest(now, key) == digest, (level, column, row))
 
     try:
         return await tile(request, f"{key}-{digest}-{level}-{column}-{row}", make, "image/jpeg")

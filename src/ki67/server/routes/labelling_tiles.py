@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from ki67.server.labelling_state import LabellingState, SlideRow
 from ki67.server.routes.common import in_thread, tile
 from ki67.server.routes.office import Account, Number, Office
 from ki67.server.tiles import jpeg, read_tile
@@ -37,14 +39,21 @@ async def slide_tile(
     found = await in_thread(request, lambda: office.row(account, number))
 
     def make() -> bytes:
-        now, grid = office.grid(found)
-        if now != digest:
-            raise HTTPException(404, "these are tiles of another state of the slide; load the page again")
-        place = grid.place(level, column, row)
-        with office.slide(found) as slide:
-            return jpeg(read_tile(slide, place))
+        return tile_of(office, found, lambda now: now == digest, (level, column, row))
 
     return await tile(request, f"{number}-{digest}-{level}-{column}-{row}", make, "image/jpeg")
+
+
+def tile_of(
+    office: LabellingState, found: SlideRow, is_this: Callable[[str], bool], at: tuple[int, int, int]
+) -> bytes:
+    """Read a tile as JPEG; ``is_this`` says whether the slide's digest is the one that was asked for."""
+    now, grid = office.grid(found)
+    if not is_this(now):
+        raise HTTPException(404, "these are tiles of another state of the slide; load the page again")
+    place = grid.place(*at)
+    with office.slide(found) as slide:
+        return jpeg(read_tile(slide, place))
 
 
 @router.get("/thumbnail.jpg", response_class=Response, responses=JPEG)
