@@ -16,7 +16,7 @@ from ki67.labelling.people import add_person, person_named
 from ki67.labelling.project import add_slides, make_project
 from ki67.labelling.tables import Person, Task
 from ki67.labelling.words import Act, LabelKind, Role, State, TaskKind
-from ki67.labelling.work import perform, save, task_of
+from ki67.labelling.work import perform, read_changes, save, task_of, terms_of
 
 PEOPLE = {
     "ann": (Role.labeller, "A"),
@@ -43,7 +43,8 @@ class Office:
 
     def save(self, name: str, task: int, *changes: dict[str, Any], token: str = "tab") -> list[dict[str, Any]]:
         with self.database.session() as session:
-            return save(session, person_named(session, name), task_of(session, task), token, changes)
+            wanted = read_changes(changes, terms_of(session))
+            return save(session, person_named(session, name), task_of(session, task), token, wanted)
 
     def to_accepted(self, name: str, task: int, *changes: dict[str, Any]) -> None:
         self.act("boss", task, Act.assign, to=name)

@@ -205,14 +205,15 @@ import json, sys, uuid
 from pathlib import Path
 from ki67.labelling.database import open_database
 from ki67.labelling.people import person_named
-from ki67.labelling.work import save, task_of
+from ki67.labelling.work import read_changes, save, task_of, terms_of
 database = open_database(Path(sys.argv[1]))
 print("ready", flush=True)
 while True:
     changes = [{"uuid": str(uuid.uuid4()), "version": 0, "label": "Positive",
                 "geometry": {"type": "Point", "coordinates": [n, 0]}} for n in range(20)]
     with database.session() as session:
-        save(session, person_named(session, "ann"), task_of(session, int(sys.argv[2])), "tab", changes)
+        wanted = read_changes(changes, terms_of(session))
+        save(session, person_named(session, "ann"), task_of(session, int(sys.argv[2])), "tab", wanted)
     print(json.dumps([one["uuid"] for one in changes]), flush=True)
 """
 

@@ -18,7 +18,7 @@ from ki67.labelling import database as databases
 from ki67.labelling.people import hashed, person_named
 from ki67.labelling.tables import Person
 from ki67.labelling.words import Act, LabelKind, State
-from ki67.labelling.work import current_labels, save, task_of
+from ki67.labelling.work import current_labels, read_changes, save, task_of, terms_of
 from ki67.slides import write_pyramid
 from labelling_office import Office, fill
 
@@ -152,7 +152,8 @@ def test_a_slide_is_labelled_through_a_killed_server_reviewed_mended_and_accepte
     with served.office.database.session() as session:
         session.execute(sa.text("DELETE FROM lease"))
         task = task_of(session, 1)
-        save(session, person_named(session, "ann"), task, "elsewhere", [changed | {"label": "Normal"}])
+        wanted = read_changes([changed | {"label": "Normal"}], terms_of(session))
+        save(session, person_named(session, "ann"), task, "elsewhere", wanted)
         session.execute(sa.text("DELETE FROM lease"))
     ann.keyboard.press("s")
     ann.mouse.click(*on_slide(ann, 60, 60))

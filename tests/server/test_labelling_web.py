@@ -339,6 +339,22 @@ def test_a_label_is_saved_by_its_version_and_a_conflict_tells_both(state: Labell
     assert ann.delete(address, headers={"if-match": '"2"'}).json()["deleted"] is True
 
 
+def test_a_label_beside_its_slide_is_refused_and_can_be_deleted(state: LabellingState, office: Office) -> None:
+    ann = logged_in(state, "ann")
+    assert ann.post("/api/labelling/tasks/3/lease", json={"take_over": True}).status_code == 200
+    far = point(70_000.0)
+    refused = ann.post("/api/labelling/tasks/3/labels", json={"changes": [far]})
+    assert refused.status_code == 403
+    assert "lies beside the slide, at (70000, 0) µm of" in refused.json()["error"]
+
+    # As one that was kept before the slide's size was asked for.
+    assert ann.delete("/api/labelling/tasks/3/lease").status_code == 200
+    office.save("ann", 3, far)
+    assert ann.post("/api/labelling/tasks/3/lease", json={"take_over": True}).status_code == 200
+    gone = ann.post("/api/labelling/tasks/3/labels", json={"changes": [far | {"version": 1, "deleted": True}]})
+    assert gone.json()["labels"][0]["deleted"] is True
+
+
 def test_a_slide_is_open_in_one_window_and_taken_over_only_by_its_person(state: LabellingState) -> None:
     ann = logged_in(state, "ann")
     lease = "/api/labelling/tasks/3/lease"

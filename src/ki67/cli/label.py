@@ -263,13 +263,15 @@ def _labels_of(session: Session, task: Task, path: Path) -> list[dict[str, Any]]
 
 def _take(session: Session, who: Person, task: Task, path: Path) -> int:
     """Put the labels of a file in the place of a task's own, in the same transaction."""
-    from ki67.labelling.work import current_labels, save
+    from ki67.labelling.work import current_labels, read_changes, save, terms_of
 
     found = _labels_of(session, task, path)
     changes: list[dict[str, Any]] = [{**old, "deleted": True} for old in current_labels(session, task)]
     changes += [{"uuid": str(uuid.uuid4()), "version": 0, **one} for one in found]
+    terms = terms_of(session)
     for start in range(0, len(changes), 1000):
-        save(session, who, task, f"command line {uuid.getnode()}", changes[start : start + 1000])
+        wanted = read_changes(changes[start : start + 1000], terms)
+        save(session, who, task, f"command line {uuid.getnode()}", wanted)
     return len(found)
 
 

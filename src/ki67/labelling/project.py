@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import shapely
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -19,7 +18,7 @@ from ki67.errors import RefusedError
 from ki67.fields.slide_list import SAFE_NAME, SPLITS, SlideEntry, split_by_patient
 from ki67.labelling.journal import note
 from ki67.labelling.people import add_person, require_administrator
-from ki67.labelling.shapes import as_stored
+from ki67.labelling.shapes import as_stored, lies_beside
 from ki67.labelling.tables import Person, Project, Slide, Task
 from ki67.labelling.words import LabelKind, Role, State, TaskKind
 from ki67.progress import message
@@ -31,9 +30,6 @@ DEFAULT_CLASSES: Final[Mapping[LabelKind, dict[str, str]]] = {
     LabelKind.regions: {"IDC": "#ff0000", "DCIS": "#00ff00", "Normal": "#0000ff"},
     LabelKind.cells: {"Positive": "#ff0000", "Negative": "#00aa00"},
 }
-
-BESIDE_UM: Final = 10.0
-"""A label no farther than this beside its slide is one drawn at its edge: a nucleus's width. Our own choice."""
 
 TRAINING: Final = "training"
 """Split of training slides, whose labels are known."""
@@ -215,8 +211,7 @@ def labels_of_file(path: Path, slide: OpenSlide, kind: LabelKind, classes: set[s
         slide's, or in other units.
     """
     frame = slide.frame
-    width_um, height_um = (one * slide.mpp for one in slide.size_px)
-    on_slide = shapely.box(-BESIDE_UM, -BESIDE_UM, width_um + BESIDE_UM, height_um + BESIDE_UM)
+    size_um = slide.size_px[0] * slide.mpp, slide.size_px[1] * slide.mpp
     if kind is LabelKind.regions:
         found = [(region.label, region.geometry) for region in read_regions(path, frame)]
     else:
@@ -231,11 +226,10 @@ def labels_of_file(path: Path, slide: OpenSlide, kind: LabelKind, classes: set[s
         if not stored["coordinates"]:
             vanished += 1
             continue
-        if not on_slide.intersects(shapely.geometry.shape(stored)):
-            x_um, y_um = shapely.geometry.shape(stored).representative_point().coords[0]
+        beside = lies_beside(stored, size_um)
+        if beside:
             raise RefusedError(
-                f"{path}: a label lies beside the slide, at ({x_um:.0f}, {y_um:.0f}) µm of {width_um:.0f} x "
-                f"{height_um:.0f} µm; is it the file of another slide, or in other units than pixels?"
+                f"{path}: a label {beside}; is it the file of another slide, or in other units than pixels?"
             )
         labels.append({"label": name, "geometry": stored})
     if vanished:

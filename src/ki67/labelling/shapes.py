@@ -23,6 +23,9 @@ MOST_CORNERS: Final = 200_000
 FARTHEST_UM: Final = 1e6
 """A metre: beyond any slide."""
 
+BESIDE_UM: Final = 10.0
+"""A label no farther than this beside its slide is one drawn at its edge: a nucleus's width. Our own choice."""
+
 
 def as_stored(geometry: Any) -> dict[str, Any]:
     """GeoJSON in µm of a polygon, or of a point (2,); coordinates to a thousandth."""
@@ -61,6 +64,16 @@ def checked(kind: LabelKind, geometry: Any) -> dict[str, Any]:
     if not stored["coordinates"]:
         raise RefusedError("a label holds no area of a thousandth of a µm")
     return stored
+
+
+def lies_beside(geometry: Mapping[str, Any], size_um: tuple[float, float]) -> str | None:
+    """Where a label lies, in words, if no part of it is on a slide of this width and height in µm; else None."""
+    width_um, height_um = size_um
+    found = shapely.geometry.shape(geometry)
+    if found.intersects(shapely.box(-BESIDE_UM, -BESIDE_UM, width_um + BESIDE_UM, height_um + BESIDE_UM)):
+        return None
+    x_um, y_um = found.representative_point().coords[0]
+    return f"lies beside the slide, at ({x_um:.0f}, {y_um:.0f}) µm of {width_um:.0f} x {height_um:.0f} µm"
 
 
 def _corners(value: Any) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid as uuids
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from ki67.labelling.journal import note
 from ki67.labelling.law import PROGRAM, Actor, Work, judge, may_edit, may_see
 from ki67.labelling.people import actor_of
 from ki67.labelling.project import the_project
-from ki67.labelling.shapes import checked
+from ki67.labelling.shapes import checked, lies_beside
 from ki67.labelling.tables import Label, Lease, Person, Slide, Task
 from ki67.labelling.words import BY_HAND, Act, LabelKind, State, TaskKind
 
@@ -197,14 +198,70 @@ def release(session: Session, task: Task, token: str) -> None:
     session.execute(sa.delete(Lease).where(Lease.task_id == task.id, Lease.session == token))
 
 
-def save(
-    session: Session, by: Person, task: Task, token: str, changes: Iterable[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Save changes of labels, all or none.
+@dataclass(frozen=True)
+class Terms:
+    """What changes of labels must fit.
+
+    Parameters
+    ----------
+    kind
+        Whether areas or points are labelled.
+    classes
+        Names of the project's classes.
+    size_um
+        Width and height of the slide, on which a label must lie; None where it is not known.
+    """
+
+    kind: LabelKind
+    classes: frozenset[str]
+    size_um: tuple[float, float] | None = None
+
+
+def terms_of(session: Session) -> Terms:
+    """What changes of labels in this project must fit, whatever the slide."""
+    project = the_project(session)
+    return Terms(LabelKind(project.kind), frozenset(one["name"] for one in project.classes))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A change of a label that was read and checked; ``geometry`` as it is stored."""
+
+    uuid: str
+    version: int
+    label: str
+    geometry: dict[str, Any]
+    deleted: bool
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What a label holds besides its name and version."""
+        return {"label": self.label, "geometry": self.geometry, "deleted": self.deleted}
+
+
+def read_changes(changes: Iterable[Mapping[str, Any]], terms: Terms) -> list[Wanted]:
+    """Check changes before the database is asked for its one writer's turn: a large outline takes its time.
 
     A change has ``uuid``, ``label``, ``geometry`` (GeoJSON in µm), the ``version`` it was made from (0 for a new
-    label) and perhaps ``deleted``. One that is already there as it was sent (the answer was lost on the way) is done,
-    not a conflict.
+    label) and perhaps ``deleted``.
+
+    Raises
+    ------
+    RefusedError
+        Where a change is none, or a label that stays lies beside the slide.
+    """
+    wanted = []
+    for number, change in enumerate(changes, 1):
+        if number > MOST_AT_ONCE:
+            raise RefusedError(f"a save holds more than {MOST_AT_ONCE:,} labels")
+        wanted.append(_wanted(change, terms))
+    return wanted
+
+
+def save(session: Session, by: Person, task: Task, token: str, changes: Sequence[Wanted]) -> list[dict[str, Any]]:
+    """Save changes of labels, all or none.
+
+    One that is already there as it was sent (the answer was lost on the way) is done, not a conflict.
 
     Returns
     -------
@@ -216,27 +273,20 @@ def save(
     ConflictError
         Where a label has another version; it carries both.
     RefusedError
-        Where the person may not edit, or a label is none.
+        Where the person may not edit.
     LeaseError
         Where another session holds the task.
     """
     hold(session, by, task, token)
-    project = the_project(session)
-    classes = {one["name"] for one in project.classes}
-    wanted = []
-    for number, change in enumerate(changes, 1):
-        if number > MOST_AT_ONCE:
-            raise RefusedError(f"a save holds more than {MOST_AT_ONCE:,} labels")
-        wanted.append(_wanted(change, LabelKind(project.kind), classes))
-    identifiers = [one["uuid"] for one in wanted]
+    identifiers = [one.uuid for one in changes]
     found = session.scalars(sa.select(Label).where(Label.uuid.in_(identifiers)).with_for_update())
     standing = {label.uuid: label for label in found}
-    done = [_save_one(session, by, task, one, standing) for one in wanted]
+    done = [_save_one(session, by, task, one, standing) for one in changes]
     session.flush()
     return done
 
 
-def _wanted(change: Mapping[str, Any], kind: LabelKind, classes: set[str]) -> dict[str, Any]:
+def _wanted(change: Mapping[str, Any], terms: Terms) -> Wanted:
     try:
         identifier = str(uuids.UUID(str(change.get("uuid"))))
     except ValueError as error:
@@ -244,34 +294,33 @@ def _wanted(change: Mapping[str, Any], kind: LabelKind, classes: set[str]) -> di
     version, label = change.get("version"), change.get("label")
     if isinstance(version, bool) or not isinstance(version, int) or version < 0:
         raise RefusedError(f"label {identifier} does not say which version it was made from")
-    if not isinstance(label, str) or label not in classes:
+    if not isinstance(label, str) or label not in terms.classes:
         raise RefusedError(
-            f"label {identifier} has the class {str(label)[:40]!r}; there are {', '.join(sorted(classes))}"
+            f"label {identifier} has the class {str(label)[:40]!r}; there are {', '.join(sorted(terms.classes))}"
         )
-    geometry = checked(kind, change.get("geometry"))
+    geometry = checked(terms.kind, change.get("geometry"))
     deleted = change.get("deleted", False) is True
-    return {"uuid": identifier, "version": version, "label": label, "geometry": geometry, "deleted": deleted}
+    beside = None if deleted or terms.size_um is None else lies_beside(geometry, terms.size_um)
+    if beside:
+        raise RefusedError(f"label {identifier} {beside}")
+    return Wanted(identifier, version, label, geometry, deleted)
 
 
-def _save_one(
-    session: Session, by: Person, task: Task, wanted: dict[str, Any], found: dict[str, Label]
-) -> dict[str, Any]:
-    label = found.get(wanted["uuid"])
+def _save_one(session: Session, by: Person, task: Task, wanted: Wanted, found: dict[str, Label]) -> dict[str, Any]:
+    label = found.get(wanted.uuid)
     if label is not None and label.task_id != task.id:
-        raise RefusedError(f"label {wanted['uuid']} belongs to other work")
-    content = {key: wanted[key] for key in ("label", "geometry", "deleted")}
-    if label is not None and label.version != wanted["version"]:
+        raise RefusedError(f"label {wanted.uuid} belongs to other work")
+    content = wanted.content
+    if label is not None and label.version != wanted.version:
         stands = as_sent(label)
         same = all(stands[key] == value for key, value in content.items())
-        if same and label.person_id == by.id and label.version == wanted["version"] + 1:
+        if same and label.person_id == by.id and label.version == wanted.version + 1:
             return stands
-        raise ConflictError(wanted, stands)
+        raise ConflictError(asdict(wanted), stands)
     if label is None:
-        if wanted["version"] != 0:
-            raise RefusedError(
-                f"label {wanted['uuid']} is not there, so there is no version {wanted['version']} of it"
-            )
-        label = Label(uuid=wanted["uuid"], task_id=task.id, version=0, person_id=by.id, changed=0.0, **content)
+        if wanted.version != 0:
+            raise RefusedError(f"label {wanted.uuid} is not there, so there is no version {wanted.version} of it")
+        label = Label(uuid=wanted.uuid, task_id=task.id, version=0, person_id=by.id, changed=0.0, **content)
         session.add(label)
         found[label.uuid] = label
     before = label.version

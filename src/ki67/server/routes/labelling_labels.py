@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path
@@ -9,9 +10,12 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from ki67.errors import SlideError
 from ki67.labelling.desk import task_for
 from ki67.labelling.tables import Task
-from ki67.labelling.work import MOST_AT_ONCE, hold, labels_for, release, save
+from ki67.labelling.work import MOST_AT_ONCE, Wanted, hold, labels_for, read_changes, release, save, terms_of
+from ki67.server.accounts import AccountSession
+from ki67.server.labelling_state import LabellingState
 from ki67.server.routes.office import Account, Body, Number, Office, Window
 
 router = APIRouter(prefix="/api/labelling/tasks/{number}", tags=["labels"])
@@ -63,8 +67,8 @@ def labels(number: Number, office: Office, account: Account) -> list[dict[str, A
 @router.post("/labels")
 def save_labels(body: Changes, number: Number, office: Office, account: Account, window: Window) -> dict[str, Any]:
     """Save changes, all or none; 409 with both versions where somebody was quicker."""
+    changes = _checked(office, account, number, [change.model_dump() for change in body.changes])
     with office.acting(account) as (db, by):
-        changes = [change.model_dump() for change in body.changes]
         return {"labels": save(db, by, task_for(db, by, number), window, changes)}
 
 
@@ -81,8 +85,9 @@ def save_label(
 ) -> dict[str, Any]:
     """Save one label made from the version that ``If-Match`` names; 409 with both where another stands."""
     change = {"uuid": uuid, "version": _version(if_match), **body.model_dump()}
+    changes = _checked(office, account, number, [change])
     with office.acting(account) as (db, by):
-        saved = save(db, by, task_for(db, by, number), window, [change])[0]
+        saved = save(db, by, task_for(db, by, number), window, changes)[0]
     response.headers["etag"] = f'"{saved["version"]}"'
     return saved
 
@@ -98,7 +103,8 @@ def delete_label(
         found = next((one for one in labels_for(db, by, task) if one["uuid"] == uuid.lower()), None)
         if found is None:
             raise HTTPException(404, "there is no such label")
-        return save(db, by, task, window, [{**found, "version": version, "deleted": True}])[0]
+        gone = Wanted(found["uuid"], version, found["label"], found["geometry"], deleted=True)
+        return save(db, by, task, window, [gone])[0]
 
 
 @router.post("/lease")
@@ -115,6 +121,21 @@ def give_lease_back(number: Number, office: Office, account: Account, window: Wi
         task: Task = task_for(db, by, number)
         release(db, task, window)
     return {"released": True}
+
+
+def _checked(
+    office: LabellingState, account: AccountSession, number: int, changes: list[dict[str, Any]]
+) -> list[Wanted]:
+    """Check changes while others may write."""
+    with office.looking(account) as (db, by):
+        slide, terms = task_for(db, by, number).slide_id, terms_of(db)
+    try:
+        _, grid = office.grid(office.row(account, slide))
+    except SlideError:
+        # The file is away for the moment: what was drawn before is kept all the same.
+        return read_changes(changes, terms)
+    size_um = grid.size_px[0] * grid.mpp, grid.size_px[1] * grid.mpp
+    return read_changes(changes, replace(terms, size_um=size_um))
 
 
 def _version(if_match: str | None) -> int:
