@@ -296,6 +296,12 @@ export function post<T>(path: string, body: unknown, signal?: AbortSignal, metho
   return request(path, signal ? { ...init, signal } : init).then((answer) => answer.json() as Promise<T>);
 }
 
+/** Put a file as it is. */
+export function putFile(path: string, file: Blob, signal?: AbortSignal): Promise<Response> {
+  const init: RequestInit = { method: "PUT", headers: { "Content-Type": file.type, "X-CSRF-Token": session.csrf ?? "" }, body: file };
+  return request(path, signal ? { ...init, signal } : init);
+}
+
 async function request(path: string, init: RequestInit): Promise<Response> {
   let answer: Response;
   try {

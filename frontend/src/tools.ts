@@ -93,8 +93,8 @@ export interface Outlining extends PointerTool {
   cancel(): void;
 }
 
-/** Outline an area: drag draws freely, clicks set corners; a double click or the first corner closes it. */
-export function outlining(pane: SlideView, colour: string, done: (area: Geometry) => void): Outlining {
+/** Outline an area: drag draws freely, clicks set corners; a double click or the first corner closes it. `put` moves corners. */
+export function outlining(pane: SlideView, colour: string, done: (area: Geometry) => void, put: (um: Point) => Point = (um) => um): Outlining {
   let line: Point[] = [];
   let dragged = false;
   const clear = (): void => {
@@ -114,7 +114,7 @@ export function outlining(pane: SlideView, colour: string, done: (area: Geometry
     },
     drag: ({ um }) => {
       dragged = true;
-      line.push(um);
+      line.push(put(um));
       pane.redraw();
     },
     release: () => {
@@ -126,7 +126,7 @@ export function outlining(pane: SlideView, colour: string, done: (area: Geometry
       const closes = first && line.length >= LEAST_CORNERS && near(apply(pane.toScreen, first), px);
       if (closes) finish();
       else {
-        line.push(um);
+        line.push(put(um));
         pane.redraw();
       }
     },

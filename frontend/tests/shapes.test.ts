@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Geometry } from "../src/api";
 import type { Point } from "../src/geometry";
-import { areaUm2, boxOfPlace, cut, holds, joined, mended, painted, touches } from "../src/labelling/shapes";
+import { areaUm2, boxOfPlace, cut, holds, joined, mended, painted, snapped, touches } from "../src/labelling/shapes";
 
 function square(x: number, y: number, side: number): Geometry {
   const ring: Point[] = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]];
@@ -49,5 +49,13 @@ describe("areas", () => {
   it("keep their corners in whole thousandths, as the server does", () => {
     const one = mended({ type: "Polygon", coordinates: [[[0.00049, 0], [10, 0.0006], [10, 10], [0, 10], [0.00049, 0]]] }) as Geometry;
     for (const [x, y] of (one.coordinates as Point[][])[0] ?? []) for (const value of [x, y]) expect(Math.round(value * 1000)).toBeCloseTo(value * 1000, 9);
+  });
+
+  it("draw a corner to their nearest edge, and not from far", () => {
+    const areas = [square(0, 0, 100), square(200, 0, 100)];
+    expect(snapped([104, 50], areas, 6)).toEqual([100, 50]);
+    expect(snapped([103, 104], areas, 6)).toEqual([100, 100]);
+    expect(snapped([110, 50], areas, 6)).toEqual([110, 50]);
+    expect(snapped([198, 30], areas, 6)).toEqual([200, 30]);
   });
 });

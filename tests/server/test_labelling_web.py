@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import uuid
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from labelling_web import COOKIE, HOST, forgetful, logged_in, number_of, web
+from PIL import Image
 from starlette.testclient import TestClient
 
 from ki67.errors import FileError, UsageError
@@ -34,6 +36,7 @@ BODIES: dict[str, Any] = {
     "PUT /api/labelling/tasks/{number}/labels/{uuid}": {
         k: v for k, v in point(3.0).items() if k in ("label", "geometry")
     },
+    "POST /api/labelling/tasks/{number}/wand": {"x_um": 5, "y_um": 5, "um_per_px": 1},
     "POST /api/labelling/tasks/{number}/lease": {},
     "POST /api/labelling/draws": {"group": "A", "seed": 1},
     "POST /api/labelling/people": {"name": "new", "role": "reviewer"},
@@ -54,6 +57,8 @@ TABLE = {
     "POST /api/labelling/password": "401 403 403 403 403 403 403 403 403",
     "GET /api/labelling/project": "401 200 200 200 200 200 200 200 200",
     "PUT /api/labelling/guideline": "401 403 403 403 403 403 403 200 200",
+    "PUT /api/labelling/guideline/pictures/{name}": "401 403 403 403 403 403 403 200 200",
+    "GET /api/labelling/guideline/pictures/{name}": "401 200 200 200 200 200 200 200 200",
     "GET /api/labelling/desk": "401 200 200 200 200 200 200 200 200",
     "GET /api/labelling/tasks/{number}": "401 200 404 200 404 200 404 404 200",
     "POST /api/labelling/tasks/{number}/acts": "401 403 404 200 404 200 404 404 403",
@@ -65,6 +70,7 @@ TABLE = {
     "POST /api/labelling/tasks/{number}/labels": "401 403 404 403 404 403 404 404 403",
     "PUT /api/labelling/tasks/{number}/labels/{uuid}": "401 403 404 403 404 403 404 404 403",
     "DELETE /api/labelling/tasks/{number}/labels/{uuid}": "401 403 404 403 404 403 404 404 403",
+    "POST /api/labelling/tasks/{number}/wand": "401 403 404 403 404 403 404 404 403",
     "POST /api/labelling/tasks/{number}/lease": "401 403 404 403 404 403 404 404 403",
     "DELETE /api/labelling/tasks/{number}/lease": "401 200 404 200 404 200 404 404 200",
     "GET /api/labelling/slides/{number}/{digest}/{level}/{column}_{row}.jpg": "401 200 404 200 404 200 404 404 200",
@@ -127,6 +133,7 @@ def office(project: tuple[Office, LabellingState]) -> Office:
     office.act("boss", test, Act.assign, to="ann")
     office.act("ann", test, Act.begin)
     office.save("ann", test, point(2.0))
+    assert logged_in(state, "tra").put("/api/labelling/guideline/pictures/a%20nest.jpg", content=JPEG).json()["kept"]
     posted = logged_in(state, "lea").post(f"/api/labelling/tasks/{first}/remarks", json={"text": "Here?"})
     assert posted.json()["remark"] == 1
     study = {"name": "One", "slides": [{"slide": "s0"}, {"slide": "s1"}], "readers": ["ann"]}
@@ -141,6 +148,13 @@ def state(project: tuple[Office, LabellingState], office: Office) -> LabellingSt
     return project[1]
 
 
+def _jpeg() -> bytes:
+    made = io.BytesIO()
+    Image.new("RGB", (20, 10), "red").save(made, "JPEG")
+    return made.getvalue()
+
+
+JPEG = _jpeg()
 LABEL = point(1.0)
 LABEL_NOW = f"/api/labelling/tasks/1/labels/{LABEL['uuid']}"
 
@@ -156,7 +170,7 @@ def test_every_route_asked_by_everybody(state: LabellingState) -> None:
     tiles = logged_in(state, "ann").get("/api/labelling/readings/1").json()["front"]["slide_facts"]["tiles"]
     key, blinded = tiles.split("/")[4:6]
     known = {"digest": digest, "level": "6", "column": "0", "row": "0", "uuid": LABEL["uuid"]}
-    known |= {"key": key, "file": "answers.csv"}
+    known |= {"key": key, "file": "answers.csv", "name": "a nest.jpg"}
     found, browsers = {}, everybody(state)
     with forgetful(state):
         for template, methods in boss.get("/api/openapi.json").json()["paths"].items():
@@ -169,9 +183,11 @@ def test_every_route_asked_by_everybody(state: LabellingState) -> None:
                 here = known | {"number": number} | ({"digest": blinded} if "/blinded/" in template else {})
                 address = re.sub(r"\{(\w+)\}", lambda match: here[match[1]], template)  # noqa: B023
                 more = {"if-match": '"1"'} if "{uuid}" in template else {}
+                sends: dict[str, Any] = {"json": BODIES.get(word)}
+                if method == "PUT" and "/pictures/" in word:
+                    sends = {"content": JPEG}
                 found[word] = [
-                    browsers[who].request(method, address, json=BODIES.get(word), headers=more).status_code
-                    for who in WHO
+                    browsers[who].request(method, address, headers=more, **sends).status_code for who in WHO
                 ]
                 if word.endswith(("/logout", "/password", "/remove-name")):
                     browsers = everybody(state)

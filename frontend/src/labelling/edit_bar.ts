@@ -3,9 +3,9 @@
 import { add, fill, h, press, tool } from "../dom";
 import type { Outlining } from "../tools";
 import type { EditPage } from "./edit_page";
-import { brushing, drawing, join, marking, picking, removing, type Bench, type Mode } from "./tools";
+import { brushing, drawing, join, marking, picking, removing, wand, type Bench, type Mode } from "./tools";
 
-export type Hand = "pick" | "outline" | "brush" | "erase" | "point" | "remove" | "pin";
+export type Hand = "pick" | "outline" | "wand" | "brush" | "erase" | "point" | "remove" | "pin";
 
 type Line = readonly [Hand, string, string, string, string];
 
@@ -14,6 +14,7 @@ const PIN: Line = ["pin", "pin", "Pin a remark", "m", "Click where the remark be
 const AREA_TOOLS: readonly Line[] = [
   PICK,
   ["outline", "region", "Outline an area", "g", "Drag draws freely; or click corners and close with a double click or Enter."],
+  ["wand", "wand", "Magic outline", "w", "Click: what looks like the place and hangs together with it is outlined, as far as this view shows it."],
   ["brush", "brush", "Brush", "b", "Paint; what touches an area of the class grows it."],
   ["erase", "erase", "Eraser", "e", "Rub out; of the chosen label alone where one is chosen."],
 ];
@@ -43,6 +44,8 @@ export function editBar(page: EditPage): EditBar {
   let label = 0;
   let mode: Mode = "new";
   let radius = 24;
+  let reach = 1;
+  let snaps = false;
   let outline: Outlining | null = null;
   let wasOff = !page.editable;
   const bench: Bench = {
@@ -55,6 +58,7 @@ export function editBar(page: EditPage): EditBar {
     colour: () => classes[label]?.color ?? "#000",
     mode: () => mode,
     brushPx: () => radius,
+    snaps: () => snaps,
     select: (uuid) => page.select(uuid),
   };
 
@@ -65,6 +69,7 @@ export function editBar(page: EditPage): EditBar {
     if (hand === "pin") pane.pointerTool = { cursor: "crosshair", click: ({ um }) => (take("pick"), page.askRemark(um)) };
     else if (hand === "pick" || !page.editable) pane.pointerTool = picking(bench);
     else if (hand === "outline") pane.pointerTool = outline = drawing(bench);
+    else if (hand === "wand") pane.pointerTool = wand(bench, (um) => page.outlineAt(um, reach));
     else if (hand === "brush" || hand === "erase") pane.pointerTool = brushing(bench, hand === "erase");
     else if (hand === "point") pane.pointerTool = marking(bench, () => classes[(label + 1) % classes.length]?.name ?? "");
     else pane.pointerTool = removing(bench);
@@ -93,6 +98,11 @@ export function editBar(page: EditPage): EditBar {
     paint();
   };
 
+  const snap = (): void => {
+    snaps = !snaps;
+    paint();
+  };
+
   const removeSelected = (): void => {
     if (page.editable && page.selected) page.labels.edit([{ uuid: page.selected, after: null }]);
   };
@@ -105,6 +115,8 @@ export function editBar(page: EditPage): EditBar {
   const modes = MODES.map(([name, text, key]) => [name, h("button", { type: "button", class: "tool text", title: `${text} (${key})`, onclick: () => chooseMode(name) }, text)] as const);
   const modeGroup = h("div", { class: "group", role: "group", "aria-label": "What the outline does" }, ...modes.map(([, button]) => button));
   const size = h("input", { type: "range", min: 4, max: 120, value: `${radius}`, "aria-label": "Size of the brush", oninput: () => (radius = Number(size.value)) });
+  const unlike = h("input", { type: "range", min: 0.25, max: 2.5, step: 0.05, value: "1", "aria-label": "Reach: how unlike the place it may be", title: "Reach", oninput: () => (reach = Number(unlike.value)) });
+  const snapButton = h("button", { type: "button", class: "tool text", title: "Corners go to the edges of areas near them (q)", onclick: () => snap() }, "Snap");
   const joinButton = h("button", { type: "button", class: "tool text", title: "Join with what it touches (j)", onclick: () => join(bench) }, "Join");
   const removeButton = h("button", { type: "button", class: "tool text", title: "Delete", onclick: removeSelected }, "Take away");
   const options = h("div", { class: "options" });
@@ -122,11 +134,14 @@ export function editBar(page: EditPage): EditBar {
       chip.disabled = off;
     });
     for (const [name, button] of modes) press(button, name === mode);
+    press(snapButton, snaps);
     undo.disabled = off || !page.labels.canUndo;
     redo.disabled = off || !page.labels.canRedo;
     const said = [...lines, PIN].find(([name]) => name === hand)?.[4] ?? "";
     fill(options);
-    if (hand === "outline" && !off) add(options, modeGroup);
+    if ((hand === "outline" || hand === "wand") && !off) add(options, modeGroup);
+    if (hand === "outline" && !off) add(options, snapButton);
+    if (hand === "wand" && !off) add(options, h("label", { class: "slider" }, "Reach", unlike));
     if (hand === "brush" || hand === "erase") add(options, size);
     if (hand === "pick" && page.selected && !off) add(options, project.kind === "regions" && joinButton, removeButton);
     add(options, h("span", { class: "hint" }, off && hand !== "pin" ? "Read only." : said));
@@ -150,8 +165,9 @@ export function editBar(page: EditPage): EditBar {
     if (next === "pin" ? page.facts.may_see : next && (page.editable || next === "pick")) take(next as Hand);
     else if (nextMode && page.editable) {
       mode = nextMode;
-      take("outline");
+      take(hand === "wand" ? "wand" : "outline");
     } else if (/^[1-9]$/.test(event.key) && page.editable) choose(Number(event.key) - 1);
+    else if (event.key === "q" && project.kind === "regions" && page.editable) snap();
     else if (event.key === "Escape") (page.select(null), take("pick"));
     else if (event.key === "Enter" && outline) outline.finish();
     else if (event.key === "Delete" || event.key === "Backspace") removeSelected();

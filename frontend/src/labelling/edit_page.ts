@@ -1,6 +1,6 @@
 /** One task: the slide, its labels, the tools for them, what was said of them, and what can be done next. */
 
-import { Refusal, get, post, type Me } from "../api";
+import { Refusal, get, post, type Geometry, type Me } from "../api";
 import { add, dialog, failed, fill, h, icon, tell, tool } from "../dom";
 import { count, percent, when } from "../format";
 import type { Point, View } from "../geometry";
@@ -13,7 +13,7 @@ import { editBar, type EditBar } from "./edit_bar";
 import { Labels } from "./labels";
 import { askLogin } from "./login";
 import { mergeCard, savingLine } from "./saving_line";
-import { giveLeaseBack, keepLease, KIND_WORDS, office, openWindows, perform, readLabels, readTask, STATE_WORDS, type Act, type Before, type Project, type Remark, type TaskFacts } from "./office";
+import { giveLeaseBack, keepLease, KIND_WORDS, magicOutline, office, openWindows, perform, readLabels, readTask, STATE_WORDS, type Act, type Before, type Project, type Remark, type TaskFacts } from "./office";
 import { movedByKey } from "./pane_keys";
 import { remarksPanel } from "./remarks_panel";
 import { boxOfPlace } from "./shapes";
@@ -286,6 +286,19 @@ export class EditPage implements ViewPage {
     this.before = null;
     this.paintTallies();
     this.redraw();
+  }
+
+  // ---- the magic outline
+
+  /** What looks like a place, as the view shows it; none where nothing stands out. */
+  async outlineAt(um: Point, reach: number): Promise<Geometry | null> {
+    try {
+      return await magicOutline(this.facts.task, um, this.pane.view.umPerPx, reach, this.stop.signal);
+    } catch (error) {
+      if (error instanceof Refusal && error.status === 401) void askLogin(this.here.me);
+      failed(error);
+      return null;
+    }
   }
 
   // ---- remarks

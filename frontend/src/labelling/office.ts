@@ -247,6 +247,12 @@ export function readTask(task: number, signal?: AbortSignal): Promise<TaskFacts>
   return get(office(`tasks/${task}`), signal);
 }
 
+/** What looks like a place and hangs together with it, at the resolution of a view. */
+export async function magicOutline(task: number, [x, y]: Point, umPerPx: number, reach: number, signal: AbortSignal): Promise<Geometry> {
+  const body = { x_um: x, y_um: y, um_per_px: umPerPx, reach };
+  return (await post<{ geometry: Geometry }>(office(`tasks/${task}/wand`), body, signal)).geometry;
+}
+
 export function readLabels(task: number, signal?: AbortSignal): Promise<Label[]> {
   return get(office(`tasks/${task}/labels`), signal);
 }

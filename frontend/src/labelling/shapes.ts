@@ -75,6 +75,30 @@ export function holds(place: Place, [x, y]: Point): boolean {
   return inside;
 }
 
+/** The place on the edges of areas that is nearest, no farther than `reachUm`; else the place itself. */
+export function snapped(um: Point, areas: Iterable<Geometry>, reachUm: number): Point {
+  const [x, y] = um;
+  const around = { x0: x - reachUm, y0: y - reachUm, x1: x + reachUm, y1: y + reachUm };
+  let [nearest, least]: [Point, number] = [um, reachUm];
+  for (const area of areas) {
+    if (!overlap(boxOfPlace(area), around)) continue;
+    for (const ring of polygonsOf(area).flat())
+      for (let at = 1; at < ring.length; at++) {
+        const on = nearestOn(um, ring[at - 1] as Point, ring[at] as Point);
+        const far = Math.hypot(on[0] - x, on[1] - y);
+        if (far < least) [nearest, least] = [on, far];
+      }
+  }
+  return nearest;
+}
+
+function nearestOn([x, y]: Point, [x0, y0]: Point, [x1, y1]: Point): Point {
+  const [along, down] = [x1 - x0, y1 - y0];
+  const length = along * along + down * down;
+  const share = length ? Math.min(1, Math.max(0, ((x - x0) * along + (y - y0) * down) / length)) : 0;
+  return [x0 + share * along, y0 + share * down];
+}
+
 /** Rings of an area; the first of each polygon turns one way and its holes the other. */
 function paths(area: Geometry): Paths64 {
   return polygonsOf(area).flatMap((rings) =>

@@ -7,12 +7,14 @@ import { outlining, type Outlining } from "../tools";
 import type { Labels } from "./labels";
 import type { Shape } from "./local";
 import { newUuid, type Place } from "./office";
-import { areaUm2, boxOfPlace, cut, holds, isArea, joined, mended, painted, touches } from "./shapes";
+import { areaUm2, boxOfPlace, cut, holds, isArea, joined, mended, painted, snapped, touches } from "./shapes";
 
 export type Mode = "new" | "add" | "cut";
 
 const PICK_PX = 12;
 const LINE_PX = 1;
+const WAIT_PX = 14;
+const SNAP_PX = 12;
 
 /** What tools work on. */
 export interface Bench {
@@ -23,6 +25,8 @@ export interface Bench {
   colour(): string;
   mode(): Mode;
   brushPx(): number;
+  /** Whether corners go to the edges of areas near them. */
+  snaps(): boolean;
   select(uuid: string | null): void;
 }
 
@@ -96,7 +100,12 @@ export function picking(bench: Bench): PointerTool {
 }
 
 export function drawing(bench: Bench): Outlining {
-  return outlining(bench.pane, bench.colour(), (area) => place(bench, area, bench.mode()));
+  const put = (um: Point): Point => (bench.snaps() ? snapped(um, areasOf(bench), SNAP_PX * bench.pane.view.umPerPx) : um);
+  return outlining(bench.pane, bench.colour(), (area) => place(bench, area, bench.mode()), put);
+}
+
+function* areasOf(bench: Bench): Iterable<Geometry> {
+  for (const { geometry } of bench.labels.shapes.values()) if (isArea(geometry)) yield geometry;
 }
 
 /** A round brush that adds to what it touches, or an eraser that takes away. */
@@ -141,6 +150,37 @@ export function brushing(bench: Bench, erase: boolean): PointerTool {
       context.strokeStyle = erase ? "#fff" : bench.colour();
       context.stroke();
       context.globalAlpha = 1;
+    },
+  };
+}
+
+/** One click outlines what looks like the place and hangs together with it; `ask` brings the outline. */
+export function wand(bench: Bench, ask: (um: Point) => Promise<Geometry | null>): PointerTool {
+  let [waiting, at]: [boolean, Point | null] = [false, null];
+  const look = async (um: Point): Promise<void> => {
+    [waiting, at] = [true, um];
+    const mode = bench.mode();
+    bench.pane.redraw();
+    const area = await ask(um);
+    [waiting, at] = [false, null];
+    if (area) place(bench, area, mode);
+    bench.pane.redraw();
+  };
+  return {
+    cursor: "crosshair",
+    click: ({ um }) => {
+      if (!waiting) void look(um);
+    },
+    draw: (context) => {
+      if (!at) return;
+      const [x, y] = apply(bench.pane.toScreen, at);
+      context.beginPath();
+      context.arc(x, y, WAIT_PX, 0, 2 * Math.PI);
+      context.setLineDash([5, 4]);
+      context.lineWidth = 3;
+      context.strokeStyle = bench.colour();
+      context.stroke();
+      context.setLineDash([]);
     },
   };
 }

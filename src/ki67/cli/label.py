@@ -42,7 +42,12 @@ def init(
         list[str] | None,
         typer.Option("--class", help="NAME=#rrggbb, once for each; IDC red, DCIS green, Normal blue by default."),
     ] = None,
-    guideline: Annotated[Path | None, typer.Option("--guideline", help="Text file that labellers see.")] = None,
+    guideline: Annotated[
+        Path | None,
+        typer.Option(
+            "--guideline", help="Text file that labellers see; ![what it shows](FILE) is a picture beside it."
+        ),
+    ] = None,
     name: Annotated[str, typer.Option("--name", help="Of the project; by default the folder's.")] = "",
     allow_prelabels: Annotated[
         bool, typer.Option("--allow-prelabels", help="Let a model's labels be mended; this biases people.")
@@ -59,7 +64,8 @@ def init(
     require_extra()
     from ki67.errors import AnnotationError
     from ki67.labelling.database import create, discard
-    from ki67.labelling.project import make_project
+    from ki67.labelling.pictures import add_pictures_of_text
+    from ki67.labelling.project import make_project, the_project
 
     begin(quiet=quiet)
     text = read_text(guideline, AnnotationError, "Give a text file.") if guideline else ""
@@ -68,7 +74,7 @@ def init(
     made = create(folder, database)
     try:
         with made.session() as session:
-            make_project(
+            who = make_project(
                 session,
                 name or folder.absolute().name,
                 kind,
@@ -78,6 +84,8 @@ def init(
                 prelabels_allowed=allow_prelabels,
                 password=password,
             )
+            if guideline:
+                the_project(session).guideline = add_pictures_of_text(session, who, text, guideline)
     except Exception:
         discard(folder, made)
         raise

@@ -33,6 +33,21 @@ def task_for(session: Session, by: Person, number: int) -> Task:
     return task
 
 
+def task_to_edit(session: Session, by: Person, number: int) -> Task:
+    """A task whose labels a person may change now.
+
+    Raises
+    ------
+    AbsentError
+        Where there is none, or it is not for this person: the two are not told apart.
+    RefusedError
+        Where it is not this person's to change now.
+    """
+    task = task_for(session, by, number)
+    may_edit(actor_of(by), work_of(session, task))
+    return task
+
+
 def task_to_assign(session: Session, by: Person, number: int) -> Task:
     """A task that a person may give to somebody, or take back: of any group, or of the leader's own.
 

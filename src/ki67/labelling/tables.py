@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Double, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, Double, ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -27,6 +27,15 @@ class Project(Base):
     prelabels_allowed: Mapped[bool]
     unblinded: Mapped[bool]
     created: Mapped[float]
+
+
+class Picture(Base):
+    """A picture of the guideline; ``content`` is a JPEG in base64, as backups keep text."""
+
+    __tablename__ = "picture"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    content: Mapped[str] = mapped_column(Text)
 
 
 class Group(Base):

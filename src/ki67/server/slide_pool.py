@@ -7,14 +7,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from ki67.jobs import TileRoom, current, entered
 from ki67.server.stamps import Stamp, stamp_of
-from ki67.slides import Slide, TileBudget
+from ki67.slides import Slide
 
-DECODED_BYTES: Final = 128 * 2**20
+DECODED_MB: Final = 134.0
 """Memory for decoded tiles of all slides together."""
 
 MOST_OPEN: Final = 40
@@ -35,8 +36,8 @@ class _Entry:
 class SlidePool:
     """Slides by their path; one that changes on the disk is opened again."""
 
-    def __init__(self, decoded_bytes: int = DECODED_BYTES, most_open: int = MOST_OPEN) -> None:
-        self._budget = TileBudget(decoded_bytes)
+    def __init__(self, decoded_mb: float = DECODED_MB, most_open: int = MOST_OPEN) -> None:
+        self._tiles = TileRoom(decoded_mb)
         self._most_open = most_open
         self._lock = threading.Lock()
         self._entries: OrderedDict[Path, _Entry] = OrderedDict()
@@ -88,8 +89,8 @@ class SlidePool:
 
     def _open(self, path: Path, entry: _Entry, open_it: Callable[[], Slide]) -> None:
         try:
-            slide = open_it()
-            slide.share(self._budget)
+            with entered(replace(current(), tiles=self._tiles)):
+                slide = open_it()
         except BaseException as error:  # noqa: BLE001  whatever it is, those who wait must hear of it
             with self._lock:
                 if self._entries.get(path) is entry:

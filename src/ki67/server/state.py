@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ki67.processors import usable_processors
 from ki67.server.catalogue import Catalogue
 from ki67.server.jobs import Jobs
 from ki67.server.keys import Keys
@@ -17,7 +18,7 @@ from ki67.server.slide_pool import SlidePool
 
 def tile_readers() -> ThreadPoolExecutor:
     """Threads that read tiles: decoding leaves Python's lock, and more of them than cores only take turns."""
-    return ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="tiles")
+    return ThreadPoolExecutor(max(2, usable_processors()), thread_name_prefix="tiles")
 
 
 @dataclass

@@ -11,11 +11,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ki67.errors import SlideError
-from ki67.labelling.desk import task_for
+from ki67.labelling.desk import task_for, task_to_edit
+from ki67.labelling.shapes import as_stored
 from ki67.labelling.tables import Task
+from ki67.labelling.wand import REACHES, magic_outline
 from ki67.labelling.work import MOST_AT_ONCE, Wanted, hold, labels_for, read_changes, release, save, terms_of
 from ki67.server.accounts import AccountSession
 from ki67.server.labelling_state import LabellingState
+from ki67.server.routes.common import Micrometres
 from ki67.server.routes.office import Account, Body, Number, Office, Window
 
 router = APIRouter(prefix="/api/labelling/tasks/{number}", tags=["labels"])
@@ -49,6 +52,15 @@ class Changes(Body):
     """Changes that are all saved, or none."""
 
     changes: Annotated[list[Change], Field(max_length=MOST_AT_ONCE)]
+
+
+class WandBody(Body):
+    """A place that was clicked, the resolution at which it was seen, and how unlike it an area may be."""
+
+    x_um: Micrometres
+    y_um: Micrometres
+    um_per_px: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
+    reach: Annotated[float, Field(ge=REACHES[0], le=REACHES[1], allow_inf_nan=False)] = 1.0
 
 
 class LeaseBody(Body):
@@ -105,6 +117,16 @@ def delete_label(
             raise HTTPException(404, "there is no such label")
         gone = Wanted(found["uuid"], version, found["label"], found["geometry"], deleted=True)
         return save(db, by, task, window, [gone])[0]
+
+
+@router.post("/wand")
+def wand(body: WandBody, number: Number, office: Office, account: Account) -> dict[str, Any]:
+    """Outline what looks like a place and hangs together with it, for whoever may draw here now."""
+    with office.looking(account) as (db, by):
+        slide = task_to_edit(db, by, number).slide_id
+    with office.slide(office.row(account, slide)) as opened:
+        found = magic_outline(opened, body.x_um, body.y_um, body.um_per_px, body.reach)
+    return {"geometry": as_stored(found)}
 
 
 @router.post("/lease")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path, Request
 from pydantic import Field
+from starlette.responses import Response
 
 from ki67.labelling.desk import desk_of, facts_of, task_for
 from ki67.labelling.past import labels_before
+from ki67.labelling.pictures import add_picture, picture_of
 from ki67.labelling.project import set_guideline, the_project
 from ki67.labelling.remarks import LONGEST, as_sent, remark, remarks_for, settle
 from ki67.labelling.tables import Slide
@@ -16,7 +18,7 @@ from ki67.labelling.words import Act
 from ki67.labelling.work import HEARTBEAT_S, LEASE_S, perform_by_hand
 from ki67.server.accounts import AccountSession
 from ki67.server.labelling_state import LabellingState
-from ki67.server.routes.common import Micrometres
+from ki67.server.routes.common import Micrometres, in_thread
 from ki67.server.routes.office import Account, Body, Number, Office
 
 router = APIRouter(prefix="/api/labelling", tags=["work"])
@@ -49,6 +51,13 @@ class GuidelineBody(Body):
     text: Annotated[str, Field(max_length=200_000)]
 
 
+PictureName = Annotated[str, Path(min_length=1, max_length=100)]
+JPEG: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"image/jpeg": {}}}}
+PICTURE_BODY: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
 @router.get("/project")
 def project(office: Office, account: Account) -> dict[str, Any]:
     """Tell the project's words and rules."""
@@ -74,6 +83,29 @@ def guideline(body: GuidelineBody, office: Office, account: Account) -> dict[str
     with office.acting(account) as (db, by):
         set_guideline(db, by, body.text)
     return {"changed": True}
+
+
+@router.put("/guideline/pictures/{name}", openapi_extra=PICTURE_BODY)
+async def add_guideline_picture(
+    name: PictureName, request: Request, office: Office, account: Account
+) -> dict[str, bool]:
+    """Keep a picture (PNG, JPEG or WebP) for the guideline, in place of one of the same name."""
+    data = await request.body()
+
+    def keep() -> None:
+        with office.acting(account) as (db, by):
+            add_picture(db, by, name, data)
+
+    await in_thread(request, keep)
+    return {"kept": True}
+
+
+@router.get("/guideline/pictures/{name}", response_class=Response, responses=JPEG)
+def guideline_picture(name: PictureName, office: Office, account: Account) -> Response:
+    """Answer with a picture of the guideline."""
+    with office.looking(account) as (db, _):
+        data = picture_of(db, name)
+    return Response(data, media_type="image/jpeg", headers={"cache-control": "private, no-cache"})
 
 
 @router.get("/desk")
