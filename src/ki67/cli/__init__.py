@@ -35,6 +35,7 @@ from ki67.cli import (
 )
 from ki67.cli.common import App
 from ki67.errors import UsageError
+from ki67.processors import keep_libraries_to_quota
 
 app = App(
     name="ki67",
@@ -110,6 +111,7 @@ def run_words(words: list[str]) -> None:
     SystemExit
         Where a command ends with an exit code of its own.
     """
+    keep_libraries_to_quota()
     try:
         code = app(words, prog_name="ki67", standalone_mode=False)
     except _WrongUsage as error:

@@ -14,6 +14,7 @@ from typing import Final
 
 from ki67.cli import ending
 from ki67.files import remove_unfinished
+from ki67.processors import usable_processors
 
 CPU_SHARE: Final = "KI67_CPU_SHARE"
 """Variable of the environment: ``k/n`` keeps the process to the k-th of n equal parts of the processors, from 0."""
@@ -41,9 +42,8 @@ def _keep_to_share(text: str) -> None:
     if not of or not hasattr(os, "sched_setaffinity"):
         return
     own = sorted(os.sched_getaffinity(0))
-    each = max(1, len(own) // int(of))
-    start = int(number) * each % len(own)
-    os.sched_setaffinity(0, own[start : start + each])
+    start = int(number) * max(1, len(own) // int(of)) % len(own)
+    os.sched_setaffinity(0, own[start : start + max(1, usable_processors() // int(of))])
 
 
 def _noting_its_kind(words: list[str]) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Final
 from ki67.cohort.results import figures_of
 from ki67.errors import TEMPORARY
 from ki67.files import printable
-from ki67.processors import usable_processors
+from ki67.processors import THREAD_VARIABLES, usable_processors
 
 CPU_SHARE: Final = "KI67_CPU_SHARE"
 """As in :mod:`ki67.cli.case_process`, which this room stands below."""
@@ -30,15 +30,6 @@ COMMAND = (sys.executable, "-m", "ki67.cli.case_process")
 
 GRACE_S: Final = 15.0
 """A stopped case has so long to leave its folder in order; then it is ended, and its folder is sound all the same."""
-
-THREAD_VARIABLES: Final = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-    "OPENCV_FOR_THREADS_NUM",
-)
-"""Where there are processors to share; ONNX Runtime is told by the program, from the processors it may use."""
 
 _KINDS: Final[Mapping[str, str]] = {
     "AnnotationError": "region file",
