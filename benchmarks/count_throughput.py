@@ -44,6 +44,7 @@ from ki67.cells.network import INPUT_NAME, OUTPUT_NAME, transmitted
 from ki67.cells.sampling import sample_slide
 from ki67.cells.stains import estimate_stains
 from ki67.cells.tiling import Tile, plan_tiles
+from ki67.jobs import job
 from ki67.slides import Slide, open_slide
 from repeated_slide import BLOCK_MM2, MPP, make_slide
 
@@ -200,9 +201,9 @@ def peer(python: Path, field: Path, mpp: float, folder: Path, rounds: int) -> No
     for _ in range(rounds):
         done = subprocess.run([python, "-c", PEER, field], check=True, capture_output=True, text=True)
         theirs.append(json.loads(done.stdout.splitlines()[-1]))
-        with open_slide(field, mpp) as slide:
+        with job(threads=1), open_slide(field, mpp) as slide:
             start = time.perf_counter()
-            found = len(detect_cells(slide, None, folder / "field.parquet", engine=engine, workers=1).read_table())
+            found = len(detect_cells(slide, None, folder / "field.parquet", engine=engine).read_table())
             ours.append(time.perf_counter() - start)
     slower = min(row["seconds"] for row in theirs)
     print(f"{field.name}: {megapixels:.2f} Mpx; ki67 {min(ours) / megapixels:.2f} s/Mpx, {found} nuclei; "

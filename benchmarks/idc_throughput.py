@@ -19,6 +19,7 @@ import numpy as np
 
 from ki67.idc import load_model, predict
 from ki67.idc.model import BATCH, INPUT_NAME, OUTPUT_NAME, IdcModel
+from ki67.jobs import job
 from ki67.slides import open_slide, tissue_mask
 from repeated_slide import make_slide
 
@@ -64,7 +65,9 @@ def main() -> None:
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     path = chosen.slide or make_slide(chosen.folder, "he", *BLOCKS)
-    model = load_model(threads=chosen.threads)
+    with job(threads=chosen.threads):
+        model = load_model()
+        _ = model.runner
     edge = model.card.patch_px
     ready = np.random.default_rng(0).integers(0, 256, (READY, edge, edge, 3), dtype=np.uint8)
     bare(model, ready, BATCH)

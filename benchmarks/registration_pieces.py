@@ -182,7 +182,6 @@ def load_base(folder: Path, seed: int) -> Base:
                 shift_um=(0, 0),
                 deformation_um=15,
             ),
-            workers=1,
         )
     pictures = []
     for stain in ("he", "ki67"):

@@ -17,7 +17,7 @@ from ki67.slides import write_pyramid
 
 @pytest.fixture
 def green_model(tmp_path: Path) -> IdcModel:
-    return load_model(write_green_model(tmp_path), threads=1)
+    return load_model(write_green_model(tmp_path))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from ki67.checking import refuse_tiny
 from ki67.domain import Check, Verdict, doubts, insist
 from ki67.errors import MissingExtraError, RegionError
 from ki67.geometry import RectUm, as_multipolygon
+from ki67.jobs import job
 from ki67.options import Adjustment, Options
 from ki67.region_doubt import DrawnByModel, Outlined, carried_over
 from ki67.scoring import Score
@@ -47,6 +48,7 @@ __all__ = [
     "count",
     "find_carcinoma",
     "find_tissue",
+    "job",
     "open_slide",
     "read_case",
     "register",
@@ -117,7 +119,7 @@ def find_carcinoma(
     he: Slide,
     *,
     model: str | Path | None = None,
-    device: Device | str = Device.cpu,
+    device: Device | str | None = None,
     outline: idc.OutlineOptions | None = None,
     use_unusable_stain: bool = False,
     use_doubtful_region: bool = False,
@@ -131,7 +133,7 @@ def find_carcinoma(
     model
         Another model than the shipped one (``ki67 idc train``).
     device
-        Where it runs: ``cpu``, ``auto`` or ``cuda``.
+        Where it runs: ``cpu``, ``auto`` or ``cuda``; None leaves that to the job (:func:`job`).
     outline
         How the region is drawn: threshold, smoothing, least areas.
     use_unusable_stain
@@ -155,7 +157,7 @@ def find_carcinoma(
     """
     section = CaseSlide(he)
     _require_usable(stages.judge_slides(None, section), he.path, insisted=use_unusable_stain)
-    known = idc.load_model(model, device=Device(device))
+    known = idc.load_model(model, device=_device(device))
     options = outline or idc.DEFAULT_OUTLINE
     found = stages.look_for_carcinoma(section, known, options)
     stages.require_carcinoma(he.path, len(found.regions), found.checks, insisted=use_doubtful_region)
@@ -338,7 +340,7 @@ def count(
     *,
     engine: EngineName | str = EngineName.network,
     cell_model: str | Path | None = None,
-    device: Device | str = Device.cpu,
+    device: Device | str | None = None,
     dab_threshold: float | None = None,
     keep_artefacts: bool = False,
     use_doubtful_region: bool = False,
@@ -356,7 +358,7 @@ def count(
     engine, cell_model
         What finds the cells, ``network`` or ``forest``, and another model of it than the shipped one.
     device
-        Where the network runs: ``cpu``, ``auto`` or ``cuda``.
+        Where the network runs: ``cpu``, ``auto`` or ``cuda``; None leaves that to the job.
     dab_threshold
         Mean DAB density (OD) of a tumour nucleus from which it is positive; None leaves that to the engine.
     keep_artefacts
@@ -392,7 +394,7 @@ def count(
         judged = stages.judge_slides(section)
         checks = [*judged, *(stages.judge_region(regions, section) if regions is not None else ())]
         _require_fit(checks, ki67.path, insisted=use_doubtful_region)
-    known = cells.load_engine(EngineName(engine), cell_model, Device(device))
+    known = cells.load_engine(EngineName(engine), cell_model, _device(device))
     found = cells.detect_cells(
         ki67,
         regions,
@@ -519,6 +521,10 @@ def run_count(
     """
     pipeline.run_count(ki67, out, options, mpp=mpp, mpp_overrides_file=mpp_overrides_file)
     return read_case(out)
+
+
+def _device(device: Device | str | None) -> Device | None:
+    return None if device is None else Device(device)
 
 
 def _as_regions(region: Regions | BaseGeometry) -> Regions:

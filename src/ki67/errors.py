@@ -21,6 +21,13 @@ class Ki67Error(Exception):
     """Of the command that ends with it."""
 
 
+class CancelledError(Ki67Error):
+    """Work that was stopped from outside (:func:`ki67.job`); its case's folder is as a killed run leaves it."""
+
+    def __init__(self) -> None:
+        super().__init__("cancelled; the same call continues from the last finished stage")
+
+
 class UsageError(Ki67Error):
     """Words on the command line that say nothing, or contradict one another."""
 

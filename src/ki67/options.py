@@ -72,7 +72,7 @@ class Options:
     cell_model
         Another model of that engine (``ki67 cells train``); None takes the shipped one.
     device
-        Where the models run; results of a graphics card differ in the last digits.
+        Where the models run, None for where the job says; results of a graphics card differ in the last digits.
     dab_threshold
         Mean DAB density of a tumour nucleus from which it is positive; None leaves that to the engine.
     use_doubtful_region
@@ -101,7 +101,7 @@ class Options:
     allow_few_cells: bool = False
     engine: EngineName = cells.DEFAULT_ENGINE
     cell_model: Path | None = None
-    device: Device = Device.cpu
+    device: Device | None = None
     dab_threshold: float | None = None
     keep_artefacts: bool = False
     use_unusable_stain: bool = False

@@ -165,7 +165,7 @@ def run_idc(
     model: str | Path | None = None,
     stride_px: int | None = None,
     outline: idc.OutlineOptions = idc.DEFAULT_OUTLINE,
-    device: Device = Device.cpu,
+    device: Device | None = None,
 ) -> Summary:
     """Find the invasive region of one H&E slide: heat map and outline.
 

@@ -1,8 +1,8 @@
-"""Progress on stderr: a bar with the time left, silent under ``--quiet`` and when stderr is no terminal.
+"""Progress of the job at hand (:mod:`ki67.jobs`), and how the command line shows it on stderr.
 
-Work deep in a stage reports through :func:`track`; the command line decides once, with :func:`configure`, whether
-and how it is shown. On something that is not a terminal (a log file) each bar leaves one line at its end. A
-program that starts this one with :data:`PROGRESS_LINES` in its environment gets progress as lines of JSON instead.
+Work deep in a stage reports through :func:`track` and :func:`message`, and is stopped there where its job was
+cancelled. On a terminal a command shows a bar with the time left; on something else (a log file) each bar leaves one
+line at its end. A program that starts this one with :data:`PROGRESS_LINES` in its environment gets lines of JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from rich.console import Console
@@ -24,6 +25,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ki67.jobs import Display, Nowhere, current, show_on
+
 T = TypeVar("T")
 
 PROGRESS_LINES: Final = "KI67_PROGRESS_LINES"
@@ -31,65 +34,110 @@ PROGRESS_LINES: Final = "KI67_PROGRESS_LINES"
 
 LINE_EVERY_S: Final = 0.2
 
-_quiet = True
-
 
 def configure(*, quiet: bool) -> None:
-    """Show progress and messages on stderr, or silence them. Silent until the command line asks for it."""
-    global _quiet
-    _quiet = quiet
+    """Show progress and messages on stderr, or nowhere; for a command, which is a process."""
+    show_on(Nowhere() if quiet else _on_stderr())
 
 
 def message(text: str) -> None:
-    """Say one line on stderr."""
-    if _quiet:
-        return
-    if os.environ.get(PROGRESS_LINES):
-        _line(text, 0, None)
-    else:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+    """Say one line.
+
+    Raises
+    ------
+    CancelledError
+        Where the job was cancelled.
+    """
+    current().stop_if_cancelled()
+    current().display.message(text)
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items, showing a bar with count, time used and time left on stderr."""
-    if _quiet:
-        yield from items
-        return
-    if os.environ.get(PROGRESS_LINES):
-        yield from _as_lines(items, description, total)
-        return
-    if not sys.stderr.isatty():
-        start = time.monotonic()
-        count = 0
-        for item in items:
-            yield item
-            count += 1
-        message(f"{description}: {count} done in {time.monotonic() - start:.1f} s")
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield from progress.track(items, total=total, description=description)
+    """Yield the items and report how many are done.
 
-
-def _as_lines(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    Raises
+    ------
+    CancelledError
+        Where the job was cancelled, before the next item.
+    """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    last, done = 0.0, 0
-    for item in items:
-        now = time.monotonic()
-        if now - last >= LINE_EVERY_S:
-            last = now
-            _line(description, done, total)
-        yield item
-        done += 1
-    _line(description, done, total)
+    at_work, done = current(), 0
+    with at_work.display.stage(description, total) as tell:
+        tell(done)
+        for item in items:
+            at_work.stop_if_cancelled()
+            yield item
+            done += 1
+            tell(done)
+
+
+def _on_stderr() -> Display:
+    if os.environ.get(PROGRESS_LINES):
+        return JsonLines()
+    return Bars() if sys.stderr.isatty() else Lines()
+
+
+class Lines:
+    """A line at the end of each stage."""
+
+    def message(self, text: str) -> None:
+        """Say one line on stderr."""
+        Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+    @contextmanager
+    def stage(self, text: str, total: int | None) -> Iterator[Callable[[int], None]]:  # noqa: ARG002
+        """Say how many there were, and how long they took."""
+        start, count = time.monotonic(), 0
+
+        def tell(done: int) -> None:
+            nonlocal count
+            count = done
+
+        yield tell
+        self.message(f"{text}: {count} done in {time.monotonic() - start:.1f} s")
+
+
+class Bars(Lines):
+    """A bar for each stage, with count, time used and time left."""
+
+    @contextmanager
+    def stage(self, text: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """Show a bar while it lasts."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task(text, total=total)
+            yield lambda done: progress.update(task, completed=done)
+
+
+class JsonLines:
+    """Lines for a program, a few a second."""
+
+    def message(self, text: str) -> None:
+        """Write a stage of nothing."""
+        _line(text, 0, None)
+
+    @contextmanager
+    def stage(self, text: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """Write its first step and its last, and between them what is new every :data:`LINE_EVERY_S`."""
+        last, count = 0.0, 0
+
+        def tell(done: int) -> None:
+            nonlocal last, count
+            count, now = done, time.monotonic()
+            if now - last >= LINE_EVERY_S:
+                last = now
+                _line(text, done, total)
+
+        yield tell
+        _line(text, count, total)
 
 
 def _line(description: str, done: int, total: int | None) -> None:

@@ -10,6 +10,7 @@ from ki67.annotations import Region, Regions
 from ki67.cells import cell_schema, detect_cells, load_engine
 from ki67.errors import PixelSizeError, RegionError, TissueError
 from ki67.fields.matching import count_matches
+from ki67.jobs import job
 from ki67.slides import open_slide
 from ki67.vocabulary import NEGATIVE, OTHER, POSITIVE
 
@@ -27,8 +28,8 @@ def engine(request, monkeypatch, tmp_path):
     return request.param
 
 
-def detect(path, region=None, mpp=MPP, **options):
-    with open_slide(path, mpp) as slide:
+def detect(path, region=None, mpp=MPP, threads=None, **options):
+    with job(threads=threads), open_slide(path, mpp) as slide:
         return detect_cells(
             slide,
             region,
@@ -108,9 +109,9 @@ def test_real_field_is_counted_the_same_however_it_is_tiled(cell_data):
     assert detect(path, core_px=96).read_table().equals(detect(path).read_table())
 
 
-def test_the_number_of_workers_changes_nothing(drawn, save):
+def test_the_number_of_threads_changes_nothing(drawn, save):
     path = save(drawn[0])
-    assert detect(path, core_px=64, workers=3).read_table().equals(detect(path, core_px=64, workers=1).read_table())
+    assert detect(path, core_px=64, threads=3).read_table().equals(detect(path, core_px=64, threads=1).read_table())
 
 
 def test_cells_are_in_the_region_by_their_centre_and_kept_in_the_margin(drawn, save):

@@ -13,6 +13,7 @@ from ki67.cells import detect_cells
 from ki67.cells.checks.staining import judge_ki67
 from ki67.cells.exclusion import EXCLUSIONS, NOTHING_LOST, loss_warnings, usable_mm2
 from ki67.domain import doubts
+from ki67.jobs import job
 from ki67.slides import open_slide
 from ki67.slides.folds import GRID_UM
 
@@ -29,8 +30,8 @@ def folder(monkeypatch, tmp_path):
     monkeypatch.setattr(f"{__name__}.FOLDER", tmp_path)
 
 
-def detect(path, region=None, mpp=MPP, **options):
-    with open_slide(path, mpp) as slide:
+def detect(path, region=None, mpp=MPP, threads=None, **options):
+    with job(threads=threads), open_slide(path, mpp) as slide:
         return detect_cells(slide, region, Path(tempfile.mkdtemp(dir=FOLDER), "cells.parquet"), **options)
 
 
@@ -87,15 +88,15 @@ def test_cells_in_the_margin_are_excluded_too(blurred, save):
 @pytest.mark.parametrize("core_px", [96, 256])
 def test_what_is_left_out_does_not_depend_on_the_tiling(blurred, save, core_px):
     path = save(blurred)
-    whole, tiled = detect(path), detect(path, core_px=core_px, workers=3)
+    whole, tiled = detect(path), detect(path, core_px=core_px, threads=3)
     assert tiled.read_table().equals(whole.read_table())
     assert tiled.area_lost_mm2 == whole.area_lost_mm2
     assert tiled.area_mm2 == whole.area_mm2
 
 
-def test_the_number_of_workers_changes_nothing(blurred, save):
+def test_the_number_of_threads_changes_nothing(blurred, save):
     path = save(blurred)
-    one, three = detect(path, core_px=96, workers=1), detect(path, core_px=96, workers=3)
+    one, three = detect(path, core_px=96, threads=1), detect(path, core_px=96, threads=3)
     assert three.read_table().equals(one.read_table())
     assert three.area_lost_mm2 == one.area_lost_mm2
 

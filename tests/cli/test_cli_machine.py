@@ -51,7 +51,8 @@ def test_limits_of_a_container_are_read(
     [
         (PLENTY, None),
         (replace(PLENTY, memory_limit_gib=1.0), "1.0 GiB of memory is less"),
-        (replace(PLENTY, cpu_limit=1.5), "may use 1.5 of 4 processors"),
+        (replace(PLENTY, threads=8, memory_gib=3.0), "less than a large case takes on 8 processors (3.5 GiB)"),
+        (replace(PLENTY, cpu_limit=1.5), None),
         (replace(PLENTY, temporary_free_gib=0.5), "0.5 GiB are free in the temporary folder"),
         (replace(PLENTY, gpu="NVIDIA"), "a graphics card (NVIDIA), but ONNX Runtime has no provider"),
     ],

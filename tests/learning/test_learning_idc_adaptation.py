@@ -54,7 +54,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> IdcModel:
     folder = tmp_path_factory.mktemp("model")
     network = train(OURS, VALIDATION, folder / "run", OPTIONS)
     finish(network, VALIDATION, folder / "ours.onnx", make_card([], [], OPTIONS, "drawn"), OPTIONS, mpp=4.0)
-    return load_model(folder / "ours.onnx", threads=1)
+    return load_model(folder / "ours.onnx")
 
 
 def balanced(model: IdcModel, patches: PatchSet) -> float:
@@ -90,7 +90,7 @@ def test_new_statistics_win_back_what_another_stain_cost(model: IdcModel, tmp_pa
     target = adapt_model(
         knowing, THEIRS.pixels, tmp_path / "new.onnx", AdaptOptions(mix=1.0), slides=[{"slide": "a.svs"}]
     )
-    adapted = load_model(target, threads=1)
+    adapted = load_model(target)
     assert balanced(adapted, THEIRS) > before + 0.2
     card = adapted.card.details["adaptation"]
     assert (card["method"], card["patches"], card["from_sha256"]) == ("adabn", 80, model.sha256)
@@ -115,8 +115,8 @@ def test_the_adversarial_way_needs_and_uses_labelled_patches(model: IdcModel, tm
     options = AdaptOptions("dann", mix=1.0, steps=20, batch=32)
     with pytest.raises(ValueError, match="labelled patches"):
         adapt_model(model, THEIRS.pixels, tmp_path / "none.onnx", options)
-    first = load_model(adapt_model(model, THEIRS.pixels, tmp_path / "a.onnx", options, source=OURS), threads=1)
-    again = load_model(adapt_model(model, THEIRS.pixels, tmp_path / "b.onnx", options, source=OURS), threads=1)
+    first = load_model(adapt_model(model, THEIRS.pixels, tmp_path / "a.onnx", options, source=OURS))
+    again = load_model(adapt_model(model, THEIRS.pixels, tmp_path / "b.onnx", options, source=OURS))
     assert first.sha256 == again.sha256
     assert balanced(first, THEIRS) > balanced(model, THEIRS) + 0.2
     assert first.card.patients_trained_on == model.card.patients_trained_on | {patient_mark("a")}

@@ -17,6 +17,7 @@ import shapely
 from ki67.annotations import read_regions
 from ki67.errors import SimulationError
 from ki67.files import sha256_of
+from ki67.jobs import job
 from ki67.simulate import pair as pair_module
 from ki67.simulate.cells import place_cells
 from ki67.simulate.options import SimulationOptions
@@ -83,7 +84,8 @@ def test_equal_options_give_equal_files_whatever_the_number_of_threads(
     pair: tuple[Path, SimulationTruth], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pair_module, "draw_paint", draw_paint)
-    simulate_pair(tmp_path, OPTIONS, workers=1)
+    with job(threads=1):
+        simulate_pair(tmp_path, OPTIONS)
 
     for name in FILES:
         assert sha256_of(tmp_path / name) == sha256_of(pair[0] / name), name
@@ -219,7 +221,7 @@ def test_positive_nuclei_are_brown_and_negative_ones_blue(pair: tuple[Path, Simu
 
 def test_any_rectangle_shows_the_pixels_of_the_whole(sections: tuple[DrawnSection, DrawnSection]) -> None:
     section = sections[1]
-    whole = np.concatenate(list(bands(section, workers=2)))
+    whole = np.concatenate(list(bands(section)))
 
     assert whole.shape[1::-1] == section.size_px
     for left, top, width, height in ((0, 0, 256, 256), (700, 900, 333, 517), (BLOCK_PX - 3, 511, 7, 5)):

@@ -7,6 +7,7 @@ import tifffile
 from PIL import Image
 
 from ki67.geometry import RectUm
+from ki67.jobs import job
 from ki67.slides import open_slide, read_ahead, write_pyramid
 from ki67.slides.slide import snapped_downsample
 
@@ -131,9 +132,10 @@ def test_read_ahead_keeps_the_order_and_may_be_left_early(blobs):
         assert [rect for rect, _ in read] == rects
         for rect, pixels in read:
             np.testing.assert_array_equal(pixels, slide.read(rect, 0.5))
-        ahead = read_ahead(slide, rects, 0.5, workers=1)
-        next(ahead)
-        ahead.close()
+        with job(threads=1):
+            ahead = read_ahead(slide, rects, 0.5)
+            next(ahead)
+            ahead.close()
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,9 @@ from filelock import FileLock, Timeout
 from ki67.case.manifest import FORMAT, MANIFEST, library_versions, peak_memory_mib, read_manifest, written_by
 from ki67.case.records import case_record
 from ki67.case.view import CaseView
-from ki67.errors import BusyError, CaseError, Ki67Error, WriteError
+from ki67.errors import BusyError, CancelledError, CaseError, Ki67Error, WriteError
 from ki67.files import json_text, read_json, remove_leftovers, sha256_of, write_json
+from ki67.jobs import current
 
 _LOCK = ".lock"
 _OTHER_FOLDER = "Choose another folder with --out."
@@ -117,6 +118,7 @@ class Case:
         if unlisted:
             msg = f"stage {stage.name} writes {', '.join(sorted(unlisted))}, which its case does not list"
             raise RuntimeError(msg)
+        current().stop_if_cancelled()
         self.used.append(stage.name)
         key = self._key(stage, parameters, reads)
         known = self._stages.get(stage.name)
@@ -141,6 +143,8 @@ class Case:
         start = time.perf_counter()
         try:
             summary = work()
+        except CancelledError:
+            raise
         except Exception as error:
             self._remove(stage.writes)
             # The reason that counts is the first one, even where the disk takes no more.
@@ -323,6 +327,8 @@ def open_case(
         case.begin(head)
         try:
             yield case
+        except CancelledError:
+            raise
         except Exception as error:
             case.refuse(error)
             raise

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,7 @@ from ki67.cells.table import CellRows, cell_schema, gather_cells, make_table, wr
 from ki67.cells.tiling import CORE_PX, GRID_PX, Tile, plan_tiles
 from ki67.files import atomic_path
 from ki67.geometry import area_mm2
+from ki67.jobs import Pool, current
 from ki67.parquet import parquet_file
 from ki67.progress import track
 from ki67.slides import Slide, TissueMask
@@ -44,6 +46,10 @@ that the network calls positive on the BCData and SHIDC fields none has less tha
 
 FOCUS_HALO_PX = -(-REACH_PX // GRID_PX) * GRID_PX
 """Pixels around a tile's core by which it is known whether the core is out of focus."""
+
+
+MOST_TILES: Final = 8
+"""Tiles worked on at once, however many processors there are: each takes a quarter of a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,6 @@ def detect_cells(
     engine: Engine | None = None,
     dab_threshold: float | None = None,
     keep_artefacts: bool = False,
-    workers: int = 2,
     core_px: int = CORE_PX,
 ) -> CellDetection:
     """Find and classify every nucleus in a region of a Ki-67 slide.
@@ -120,8 +125,6 @@ def detect_cells(
     keep_artefacts
         Count what lies under pen, in folds and out of focus like everything else; otherwise such cells are kept in
         the table with ``excluded`` saying why, and ``in_region`` False.
-    workers
-        Tiles worked on at once. The result does not depend on it.
     core_px
         Edge of a tile's core at the working resolution. The result does not depend on it.
 
@@ -147,7 +150,7 @@ def detect_cells(
         counted = counted_region(slide.bounds_um.polygon, slide.bounds_um, 0.0)
     else:
         counted = counted_region(tissue.geometry, slide.bounds_um, margin_um)
-    with ThreadPoolExecutor(1, thread_name_prefix="exclusion") as aside:
+    with Pool("exclusion", 1) as aside:
         kinds = None if keep_artefacts else aside.submit(pen_and_folds, slide, tissue)
         sample = sample_slide(slide, tissue)
         stains = estimate_stains(sample.pixels)
@@ -157,7 +160,7 @@ def detect_cells(
     tiles = plan_tiles(slide.bounds_um, counted.kept, max(engine.halo_px, FOCUS_HALO_PX), core_px)
     tops = [tile.top_px + tile.core.top for tile in tiles]
     # Closed before the slide is: where the table cannot be written no tile goes on reading.
-    with closing(_in_parallel(slide, tiles, job, workers)) as tables:
+    with closing(_in_parallel(slide, tiles, job)) as tables:
         found = zip(tops, track(tables, "Counting cells", len(tiles)), strict=True)
         if path is None:
             table: Path | pa.Table = gather_cells(found)
@@ -183,10 +186,11 @@ class _Job:
     exclusion: Exclusion | None
 
 
-def _in_parallel(slide: Slide, tiles: Sequence[Tile], job: _Job, workers: int) -> Generator[pa.Table]:
+def _in_parallel(slide: Slide, tiles: Sequence[Tile], job: _Job) -> Generator[pa.Table]:
     """Tables in the order of the tiles; one more tile than there are workers is under way, so memory stays flat."""
     under_way: deque[Future[pa.Table]] = deque()
-    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="cells") as pool:
+    workers = min(current().threads, MOST_TILES)
+    with Pool("cells", workers) as pool:
         try:
             for tile in tiles:
                 under_way.append(pool.submit(_count_tile, slide, tile, job))

@@ -172,9 +172,9 @@ def _on_grid(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def load_engine(
-    name: EngineName = DEFAULT_ENGINE, model: str | Path | None = None, device: Device = Device.cpu
+    name: EngineName = DEFAULT_ENGINE, model: str | Path | None = None, device: Device | None = None
 ) -> Engine:
-    """Load an engine with the shipped model, or with one trained on other fields, to run on a device.
+    """Load an engine with the shipped model, or another, to run on a device; None leaves that to the job.
 
     Raises
     ------

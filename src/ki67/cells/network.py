@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ki67.cells.card import REINSTALL, CellCard, checked_card, run_graph
 from ki67.cells.tiling import GRID_PX
 from ki67.errors import ModelError
+from ki67.jobs import current
 from ki67.model_files import Runner, Signature, try_once
 from ki67.vocabulary import CLASSES, NEGATIVE, POSITIVE, Device
 
@@ -100,8 +101,8 @@ def transmitted(rgb: NDArray[np.uint8], background_rgb: tuple[float, float, floa
     return planes.transpose(1, 2, 0)
 
 
-def load_network(path: str | Path | None = None, device: Device = Device.cpu) -> NetworkModel:
-    """Load a network and check it against its card; None takes the shipped one.
+def load_network(path: str | Path | None = None, device: Device | None = None) -> NetworkModel:
+    """Load a network and check it against its card; None takes the shipped one, and the device of the job.
 
     Raises
     ------
@@ -112,6 +113,7 @@ def load_network(path: str | Path | None = None, device: Device = Device.cpu) ->
     card = checked_card(graph, "network")
     if set(card.curves) != {POSITIVE, NEGATIVE}:
         raise ModelError(graph.with_suffix(".json"), "lacks the calibration of both classes", REINSTALL)
+    device = device or current().device
     model = NetworkModel(graph, card, _seen(graph, card), device)
     try_once(("network", card.sha256, device), model.try_out)
     return model

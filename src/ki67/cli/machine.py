@@ -10,16 +10,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ki67.processors import usable_processors
+from ki67.processors import CGROUPS, cpu_limit, usable_processors
 
-CASE_GIB: Final = 2.0
-"""Memory that a case takes at most: 1.7 GB for 48 mm² of carcinoma at 0.25 µm."""
+CASE_GIB: Final = 1.5
+"""Memory that a case takes besides its threads: with two of them 1.7 GB for 48 mm² of carcinoma at 0.25 µm."""
+
+THREAD_GIB: Final = 0.25
+"""Of each thread that counts cells."""
 
 LEAST_DISK_GIB: Final = 2.0
 """A case writes less than 0.5 GB, its displacement field included; a cohort as many times more."""
 
 _GIB: Final = 2**30
-_CGROUPS: Final = Path("/sys/fs/cgroup")
 _NO_LIMIT: Final = 1 << 60
 """The first version of control groups tells of no limit by a number near 2^63."""
 
@@ -33,7 +35,7 @@ class Machine:
     Parameters
     ----------
     threads
-        Processors that the process may run on.
+        Processors that the process uses, no more than the container's limit.
     cpu_limit
         Processors' worth of time that the container may use; None for no limit.
     memory_gib
@@ -60,14 +62,15 @@ class Machine:
 
     def hints(self, providers: Sequence[str]) -> list[str]:
         """What will hurt, and what to do; ``providers`` are what ONNX Runtime can run models on."""
+        from ki67.cells.detect import MOST_TILES
+
         hints = []
+        needed = CASE_GIB + THREAD_GIB * min(self.threads, MOST_TILES)
         memory = min((size for size in (self.memory_gib, self.memory_limit_gib) if size is not None), default=None)
-        if memory is not None and memory < CASE_GIB:
-            hints.append(f"{memory:.1f} GiB of memory is less than a large case takes ({CASE_GIB:g} GiB)")
-        if self.cpu_limit is not None and self.cpu_limit < self.threads:
+        if memory is not None and memory < needed:
             hints.append(
-                f"the container may use {self.cpu_limit:g} of {self.threads} processors; started with "
-                f"`taskset -c 0-{max(1, round(self.cpu_limit)) - 1}` no thread waits for time that it does not get"
+                f"{memory:.1f} GiB of memory is less than a large case takes on {self.threads} processors "
+                f"({needed:g} GiB); on fewer (taskset) it takes less"
             )
         for name, free in (
             ("the current folder", self.disk_free_gib),
@@ -80,26 +83,17 @@ class Machine:
         return hints
 
 
-def look(cgroups: Path = _CGROUPS) -> Machine:
+def look(cgroups: Path = CGROUPS) -> Machine:
     """Look at the machine; ``cgroups`` is where the system tells of a container's limits."""
     return Machine(
         threads=usable_processors(),
-        cpu_limit=_cpu_limit(cgroups),
+        cpu_limit=cpu_limit(cgroups),
         memory_gib=_memory(),
         memory_limit_gib=_memory_limit(cgroups),
         disk_free_gib=_free(Path.cwd()),
         temporary_free_gib=_free(Path(tempfile.gettempdir())),
         gpu=next((name for name, place in _GPUS if Path(place).exists()), None),
     )
-
-
-def _cpu_limit(cgroups: Path) -> float | None:
-    words = _words(cgroups / "cpu.max")
-    if not words:
-        words = [*_words(cgroups / "cpu/cpu.cfs_quota_us"), *_words(cgroups / "cpu/cpu.cfs_period_us")]
-    if len(words) != 2 or not words[0].isdigit() or not words[1].isdigit() or int(words[1]) == 0:
-        return None
-    return int(words[0]) / int(words[1])
 
 
 def _memory_limit(cgroups: Path) -> float | None:

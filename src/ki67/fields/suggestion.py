@@ -8,7 +8,6 @@ is not known without labels, but it is likelier where other nuclei are found whe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +27,7 @@ from ki67.errors import DataSetError
 from ki67.fields.labelled_area import AREA_SUFFIX
 from ki67.files import make_folder, write_json, write_text
 from ki67.geometry import RectUm, as_multipolygon
+from ki67.jobs import Pool
 from ki67.progress import track
 from ki67.slides import PixelFrame, Slide, write_pyramid
 from ki67.vocabulary import TUMOUR_CLASSES
@@ -37,8 +37,6 @@ LOOKED_AT: Final = 60
 
 APART_UM: Final = 512.0
 """Fields lie at least this far apart, middle to middle, as long as there are enough: neighbours teach the same."""
-
-WORKERS: Final = 2
 
 MARK_LETTERS: Final = 6
 """Of a slide's fingerprint, in the names of its fields."""
@@ -108,7 +106,7 @@ def suggest_fields(
         share = agreement_on(engine, slide.read(rect, WORKING_MPP), background_rgb).share
         return SuggestedField(rect, len(_within(table, rect)), 0.0 if share is None else share)
 
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="suggest") as pool:
+    with Pool("suggest") as pool:
         found = list(track(pool.map(judged, squares), "Looking at fields", len(squares)))
     return _apart(sorted(found, key=lambda one: (-one.doubtful, one.rect.y_um, one.rect.x_um)), count)
 

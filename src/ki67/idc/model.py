@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ki67.errors import ModelError
 from ki67.idc.appearance import Appearance
 from ki67.idc.surroundings import Surroundings
+from ki67.jobs import current
 from ki67.model_files import CardFields, Runner, Signature, checked, read_fields, try_once
-from ki67.processors import usable_processors
 from ki67.vocabulary import Device, IdcArchitecture
 
 _WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -135,7 +135,6 @@ class IdcModel:
 
     path: Path
     card: ModelCard
-    threads: int
     device: Device = Device.cpu
 
     @property
@@ -147,7 +146,7 @@ class IdcModel:
     def runner(self) -> Runner:
         """The graph in ONNX Runtime, loaded when first used."""
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
+        options.intra_op_num_threads = current().threads
         edge, classes = self.card.patch_px, len(self.card.classes)
         signature = Signature(
             INPUT_NAME, OUTPUT_NAME, "tensor(uint8)", (None, edge, edge, 3), (None, classes), FEATURES_NAME
@@ -238,9 +237,7 @@ class IdcModel:
         return probabilities[:, self.card.tumour_output], features
 
 
-def load_model(
-    path: str | Path | None = None, *, threads: int | None = None, device: Device = Device.cpu
-) -> IdcModel:
+def load_model(path: str | Path | None = None, *, device: Device | None = None) -> IdcModel:
     """Load a model and check it against its card.
 
     Parameters
@@ -248,10 +245,8 @@ def load_model(
     path
         The ``.onnx`` file; its card has the same name with ``.json``. None takes the shipped model; ``shipped``
         and the names of architectures stand for those that come with the package (:data:`SHIPPED`).
-    threads
-        Threads of the runtime; None takes as many as there are cores.
     device
-        Where it runs.
+        Where it runs; None leaves that to the job. Its threads are as many as the job has when it first runs.
 
     Returns
     -------
@@ -265,7 +260,8 @@ def load_model(
     """
     graph = SHIPPED_MODEL if path is None else SHIPPED.get(str(path), Path(path))
     card = checked(graph, read_card, REINSTALL)
-    model = IdcModel(graph, card, threads or usable_processors(), device)
+    device = device or current().device
+    model = IdcModel(graph, card, device)
     told = card.appearance and card.appearance.lengths
     try_once(("idc", card.sha256, card.patch_px, card.classes, told, device), model.try_out)
     return model

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.errors import InstallationError, RegistrationError
+from ki67.jobs import current
 
 SIMPLE_ELASTIX: Final = "SimpleITK-SimpleElastix"
 PINNED: Final = "3.0.0a1.post183"
@@ -215,6 +216,7 @@ def elastix() -> Elastix:
 
 
 def _run_of(task: Task, execute: Callable[[], Result]) -> Result:
+    current().stop_if_cancelled()
     try:
         return execute()
     except RuntimeError as error:

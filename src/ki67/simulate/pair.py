@@ -30,13 +30,13 @@ EXPECTED_DENSITY_MM2 = 3200.0  # a first guess at the invasive cells per mm² of
 TILE_PX = 512
 
 
-def simulate_pair(out_dir: str | Path, options: SimulationOptions, workers: int | None = None) -> SimulationTruth:
+def simulate_pair(out_dir: str | Path, options: SimulationOptions) -> SimulationTruth:
     """Simulate a pair of serial sections and write it with its whole truth.
 
     ``he.tif`` and ``ki67.tif`` are pyramidal tiled TIFFs; beside them lie ``truth.json``,
     ``he_regions.geojson``, ``ki67_regions.geojson``, ``he_cells.parquet``, ``ki67_cells.parquet``,
     ``landmarks_he.csv``, ``landmarks_ki67.csv`` and ``displacement.npz``. Each file appears whole or not at all,
-    ``truth.json`` last. Equal options give equal pixels and equal truth, whatever the number of workers.
+    ``truth.json`` last. Equal options give equal pixels and equal truth, whatever the number of threads.
 
     Parameters
     ----------
@@ -44,8 +44,6 @@ def simulate_pair(out_dir: str | Path, options: SimulationOptions, workers: int 
         Folder to write to; made where it is missing.
     options
         What to simulate.
-    workers
-        Threads that draw; None for one per core.
 
     Raises
     ------
@@ -60,7 +58,7 @@ def simulate_pair(out_dir: str | Path, options: SimulationOptions, workers: int 
         rows = -(-section.size_px[1] // BLOCK_PX)
         write_pyramid(
             folder / f"{section.stain}.tif",
-            track(bands(section, workers), f"Drawing the {name} section", rows),
+            track(bands(section), f"Drawing the {name} section", rows),
             section.size_px,
             section.mpp,
             tile_px=TILE_PX,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ki67.jobs import Pool, current
 from ki67.light import LN10
 from ki67.simulate.artefacts import Artefact
 from ki67.simulate.cells import Cells, Stain
@@ -94,10 +94,9 @@ def read_section(section: DrawnSection, left: int, top: int, width: int, height:
     return out
 
 
-def bands(section: DrawnSection, workers: int | None = None) -> Iterator[NDArray[np.uint8]]:
+def bands(section: DrawnSection) -> Iterator[NDArray[np.uint8]]:
     """Yield the slide as full-width bands, top to bottom; blocks are drawn by several threads, a few ahead."""
     width, height = section.size_px
-    threads = workers or os.cpu_count() or 1
     corners = [(x, y) for y in range(0, height, BLOCK_PX) for x in range(0, width, BLOCK_PX)]
     _ = section.stamps, section.by_row, section.sensor  # once, before threads ask for them
 
@@ -105,7 +104,8 @@ def bands(section: DrawnSection, workers: int | None = None) -> Iterator[NDArray
         x, y = corner
         return draw_block(section, x, y, BLOCK_PX, BLOCK_PX)[: height - y, : width - x]
 
-    with ThreadPoolExecutor(threads) as pool:
+    threads = current().threads
+    with Pool("draw", threads) as pool:
         waiting: deque[Future[NDArray[np.uint8]]] = deque()
         upcoming = iter(corners)
         for corner in upcoming:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ki67.jobs import current
+
 Floats = NDArray[np.float32]
 
 ROW_LENGTH = 8192  # cv2.remap refuses images of 32768 and more on a side, so long point lists are folded
@@ -115,7 +117,7 @@ def foam(rng: np.random.Generator, size_px: int, pitch_um: float, cell_um: float
     tree = cKDTree(centres, boxsize=period)
     axis = (np.arange(size_px) + 0.5) * pitch_um
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    distance, index = tree.query(grid, k=2, workers=2)
+    distance, index = tree.query(grid, k=2, workers=current().threads)
     apart = centres[index[:, 1]] - centres[index[:, 0]]
     apart -= period * np.round(apart / period)
     # the distance to the bisector of the two nearest centres

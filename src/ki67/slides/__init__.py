@@ -5,7 +5,6 @@ from ki67.slides.opening import READING_VERSION, open_slide
 from ki67.slides.pyramid import write_pyramid
 from ki67.slides.sameness import same_picture
 from ki67.slides.slide import Level, Slide, read_ahead
-from ki67.slides.tile_budget import TileBudget
 from ki67.slides.tissue import TissueMask, tissue_mask
 
 __all__ = [
@@ -14,7 +13,6 @@ __all__ = [
     "Level",
     "PixelFrame",
     "Slide",
-    "TileBudget",
     "TissueMask",
     "open_slide",
     "read_ahead",

@@ -8,7 +8,6 @@ Pathol Inform 2013;4:22 look at saturation and intensity, which dense tumour rai
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ki67.geometry import RectUm
+from ki67.jobs import Pool
 from ki67.light import USUAL_GLASS, optical_density
 from ki67.slides.slide import Slide
 from ki67.slides.tissue import TissueMask
@@ -48,7 +48,6 @@ _LINE_PX: Final = 12  # 96 µm: folds bend little over this length
 _LEAST_LENGTH_UM: Final = 300.0
 _GROWTH_PX: Final = 1  # what the floor's window takes off a band's sides
 
-_WORKERS: Final = 2
 _PART_ROWS: Final = 512  # of the grid, searched at a time: memory does not grow with the slide
 _SUPPORT_PX: Final = 64
 """Nothing farther away has a say in a pixel: two lines and a half (32), the sides (12), interpolation."""
@@ -90,7 +89,7 @@ def find_folds(slide: Slide, tissue: TissueMask) -> Mask:
     top, bottom = _span(rows, tissue.mpp, shape[0])
     left, right = _span(columns, tissue.mpp, shape[1])
     glass = tissue.glass or USUAL_GLASS
-    with ThreadPoolExecutor(_WORKERS) as pool:
+    with Pool("folds") as pool:
         bands = pool.map(
             lambda row: _floor(slide, glass, (left, right), (row, min(row + _BAND_ROWS, bottom))),
             range(top, bottom, _BAND_ROWS),
@@ -128,7 +127,7 @@ def fold_bands(floor: Floor) -> Mask:
         found = _evidence(floor[top : last + _SUPPORT_PX])
         return [plane[first - top : last - top] for plane in found]
 
-    with ThreadPoolExecutor(_WORKERS) as pool:
+    with Pool("folds") as pool:
         parts = list(pool.map(part, range(0, height, _PART_ROWS)))
     found = np.zeros(floor.shape, np.bool_)
     for scale, pieces in zip(_SCALES, zip(*parts, strict=True), strict=True):

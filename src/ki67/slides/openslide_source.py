@@ -9,12 +9,11 @@ import numpy as np
 import openslide
 
 from ki67.errors import SlideError
+from ki67.jobs import current
 from ki67.light import WHITE, RgbImage
 from ki67.slides.sources import REPAIR, Opened, over_white
 from ki67.slides.stated_sizes import sizes_of_properties
-from ki67.slides.tile_budget import TileBudget
 
-CACHE_BYTES: Final = 64 * 2**20  # a few rows of tiles of a large slide
 PROBE_PX: Final = 16
 
 
@@ -37,7 +36,7 @@ def open_handle(path: Path) -> openslide.OpenSlide:
     """
     try:
         handle = openslide.OpenSlide(path)
-        handle.set_cache(openslide.OpenSlideCache(CACHE_BYTES))
+        handle.set_cache(current().tiles.cache(openslide.OpenSlideCache))
     except (openslide.OpenSlideError, OSError) as error:
         raise SlideError(path, f"is a slide that cannot be opened: {one_line(error)}", REPAIR) from error
     return handle
@@ -102,10 +101,6 @@ class OpenSlideSource:
 
     def read_shrunk(self, *_: int) -> None:
         """Its tiles are OpenSlide's to keep."""
-
-    def share(self, budget: TileBudget) -> None:
-        """Let OpenSlide keep its tiles within a budget that several slides share."""
-        self._handle.set_cache(budget.openslide)
 
     def probe(self) -> None:
         """Decode a corner, the middle and the far corner of each level, so that damage shows at opening."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, get_args
@@ -21,6 +20,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from ki67.files import atomic_path
+from ki67.jobs import Pool
 
 Compression = Literal["jpeg", "deflate", "none"]
 Pixels = NDArray[Any]
@@ -32,7 +32,6 @@ UM_PER_CM: Final = 1e4
 REDUCED_IMAGE: Final = 1  # TIFF 6.0, NewSubfileType bit 0
 # 4:2:0 as most scanners write it; decodes a third faster than 4:4:4
 CHROMA_SUBSAMPLING: Final = (2, 2)
-ENCODERS: Final = 2  # compression leaves the GIL; two threads keep up with any source of bands seen
 
 
 class _Sink(Protocol):
@@ -93,7 +92,7 @@ def write_pyramid(
     encode = _encoder(compression, quality, channels)
     sizes = level_sizes(size_px, tile_px)
     with atomic_path(path) as temporary, ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(ENCODERS))
+        pool = stack.enter_context(Pool("encode"))
         spools = [stack.enter_context(_Spool(temporary.parent)) for _ in sizes[1:]]
         chain: _Level | None = None
         for size, spool in zip(reversed(sizes[1:]), reversed(spools), strict=True):
@@ -264,9 +263,7 @@ def _tiles_of(row: Pixels, tile_px: int) -> list[Pixels]:
     return tiles
 
 
-def _encoding_sink(
-    pool: ThreadPoolExecutor, encode: Callable[[Pixels], bytes], spool: _Sink
-) -> Callable[[list[Pixels]], None]:
+def _encoding_sink(pool: Pool, encode: Callable[[Pixels], bytes], spool: _Sink) -> Callable[[list[Pixels]], None]:
     def sink(tiles: list[Pixels]) -> None:
         for tile in pool.map(encode, tiles):
             spool(tile)
@@ -311,7 +308,7 @@ class _TopLevel:
         self,
         size_px: tuple[int, int],
         tile_px: int,
-        pool: ThreadPoolExecutor,
+        pool: Pool,
         encode: Callable[[Pixels], bytes],
         below: _Level | None,
     ) -> None:

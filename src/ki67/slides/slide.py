@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,17 +16,16 @@ import numpy as np
 
 from ki67.geometry import RectUm
 from ki67.html import image_of, page_of, table_of
+from ki67.jobs import Pool, current
 from ki67.light import WHITE, RgbImage
 from ki67.slides.frame import PixelFrame
 from ki67.slides.pixel_size import PixelSize
 from ki67.slides.resampling import Axis, resample
 from ki67.slides.sources import Source
-from ki67.slides.tile_budget import SharesTiles, TileBudget
 
 if TYPE_CHECKING:
     from ki67.slides.tissue import TissueMask
 
-READ_AHEAD_WORKERS: Final = 2  # decoding leaves the GIL; more threads only help on more cores
 # Source pixels averaged in one go (48 MB as bytes, 200 MB as float32 at the worst): larger reads go piece by piece.
 BLOCK_PX: Final = 16_000_000
 # A level up to this much coarser than asked for still counts as "not coarser": mpp values are rounded in files.
@@ -234,11 +233,6 @@ class Slide:
                     digest.update(stream.read(FINGERPRINT_SAMPLE_BYTES))
         return {"bytes": total, "sampled_sha256": digest.hexdigest()}
 
-    def share(self, budget: TileBudget) -> None:
-        """Keep decoded tiles within a budget that several slides share, not within the slide's own."""
-        if isinstance(self._source, SharesTiles):
-            self._source.share(budget)
-
     def close(self) -> None:
         """Release the file."""
         self._source.close()
@@ -309,29 +303,25 @@ def _files_of(path: Path) -> list[Path]:
     return [path, *beside] if path.suffix.lower() == ".mrxs" else [path]
 
 
-def read_ahead(
-    slide: Slide, rects: Sequence[RectUm], mpp: float, workers: int | None = None
-) -> Iterator[tuple[RectUm, RgbImage]]:
+def read_ahead(slide: Slide, rects: Sequence[RectUm], mpp: float) -> Iterator[tuple[RectUm, RgbImage]]:
     """Read rectangles in order while the caller works on the one before.
 
-    At most two reads per worker wait, so memory does not depend on the number of rectangles. An error in a read is
-    raised when its turn comes; leaving the loop early cancels what has not begun.
+    At most two reads for each of the job's threads wait, so memory does not depend on the number of rectangles. An
+    error in a read is raised when its turn comes; leaving the loop early cancels what has not begun.
 
     Parameters
     ----------
     slide, rects, mpp
         What to read, as in :meth:`Slide.read`.
-    workers
-        Threads, 2 by default.
 
     Yields
     ------
     tuple
         The rectangle and its pixels.
     """
-    count = READ_AHEAD_WORKERS if workers is None else max(1, workers)
+    count = current().threads
     waiting: deque[tuple[RectUm, Future[RgbImage]]] = deque()
-    pool = ThreadPoolExecutor(count, thread_name_prefix="read-ahead")
+    pool = Pool("read-ahead", count)
     try:
         for rect in rects:
             waiting.append((rect, pool.submit(slide.read, rect, mpp)))

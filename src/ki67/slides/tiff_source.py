@@ -13,12 +13,12 @@ import numpy as np
 import tifffile
 
 from ki67.errors import SlideError
+from ki67.jobs import current
 from ki67.light import WHITE, RgbImage
 from ki67.slides.codestream import JPEG2000_CODES, JPEG_CODES, READABLE_CODES, jpeg_head, stream_size_px
 from ki67.slides.openslide_source import one_line
 from ki67.slides.sources import CONVERT, REPAIR, ArraySource, check_field_size
 from ki67.slides.tiff_colour import RGB, YCBCR, to_rgb
-from ki67.slides.tile_budget import TileBudget
 from ki67.slides.tile_cache import TileCache
 
 PLANAR_CONTIG: Final = 1
@@ -179,7 +179,7 @@ class TiffSource:
         self._levels = tuple(_Level(pages) for pages in levels)
         self.level_sizes_px = tuple(level.size_px for level in self._levels)
         self._bytes = ByteSource(path)
-        self._owner, self._cache = object(), TileCache()
+        self._owner, self._cache = object(), current().tiles.cache(TileCache)
 
     def read(self, level: int, left_px: int, top_px: int, width_px: int, height_px: int) -> RgbImage:
         """Read a rectangle that lies inside the level.
@@ -289,11 +289,6 @@ class TiffSource:
         self._levels = tuple(grid for index, grid in enumerate(self._levels) if index != level)
         self.level_sizes_px = tuple(grid.size_px for grid in self._levels)
         self._cache.forget(self._owner)
-
-    def share(self, budget: TileBudget) -> None:
-        """Keep decoded tiles within a budget that several slides share."""
-        self._cache.forget(self._owner)
-        self._cache = budget.decoded
 
     def close(self) -> None:
         """Release the file and the cached tiles."""

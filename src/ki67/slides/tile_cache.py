@@ -1,4 +1,4 @@
-"""A bounded cache in which each tile is decoded once, however many threads ask for it; slides may share one."""
+"""A bounded cache in which each tile is decoded once, however many threads ask for it; slides share one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ki67.light import RgbImage
 
 EVICTED_AT_ONCE: Final = 64  # looked at for each tile that comes, the oldest first
 ENTRY_BYTES: Final = 2048
-CACHE_BYTES: Final = 96 * 2**20  # two rows of 512 px tiles across a section 30,000 px wide
 
 Key = tuple[Hashable, ...]
 """Whose tile it is, and which."""
@@ -22,7 +21,7 @@ Key = tuple[Hashable, ...]
 class TileCache:
     """Least recently used tiles make room; memory stays below ``limit_bytes`` plus the tiles in work."""
 
-    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._lock = threading.Lock()
         self._tiles: OrderedDict[Key, Future[RgbImage]] = OrderedDict()

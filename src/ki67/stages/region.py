@@ -106,7 +106,7 @@ def predict_idc(
     model_path: str | Path | None = None,
     stride_px: int | None = None,
     outline: idc.OutlineOptions = idc.DEFAULT_OUTLINE,
-    device: Device = Device.cpu,
+    device: Device | None = None,
 ) -> Summary:
     """Write the heat map and the outline of the invasive carcinoma; an outline may be empty."""
     model = idc.load_model(model_path, device=device)
