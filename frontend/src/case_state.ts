@@ -73,6 +73,14 @@ export class CaseState extends EventTarget {
     this.happened("history");
   }
 
+  /** Whether it is known who corrects; asks where it is not, before work is done that would be in vain. */
+  named(): boolean {
+    if (this.by) return true;
+    tell("Say who you are first: the name goes with every correction.", "error");
+    this.dispatchEvent(new Event("nameless"));
+    return false;
+  }
+
   private sent(where: string, body: object, what: Happened[]): Promise<boolean> {
     const next = this.waiting.then(() => this.send(where, body, what));
     this.waiting = next;
@@ -80,11 +88,7 @@ export class CaseState extends EventTarget {
   }
 
   private async send(where: string, body: object, what: Happened[]): Promise<boolean> {
-    if (!this.by) {
-      tell("Say who you are first: the name goes with every correction.", "error");
-      this.dispatchEvent(new Event("nameless"));
-      return false;
-    }
+    if (!this.named()) return false;
     try {
       const answer = await post<Partial<Corrected>>(caseUrl(this.id, where), { ...body, by: this.by, version: this.version });
       this.take(answer);

@@ -3,12 +3,12 @@
 import type { Geometry, Label } from "./api";
 import type { CaseState } from "./case_state";
 import type { CellStore, Picked } from "./cells";
-import { add, fill, h, press, tell, tool } from "./dom";
+import { add, failed, fill, h, press, tell, tool } from "./dom";
 import type { Outline } from "./drawings";
-import type { Point } from "./geometry";
+import { centroid, rigidBetween, type Point } from "./geometry";
 import { onKeys } from "./keys";
 import type { SlideView } from "./slide_view";
-import { adding, brushing, nudging, outlining, picking, removing, type Brush, type Outlining } from "./tools";
+import { adding, brushing, nudging, outlining, pairing, picking, removing, type Brush, type Outlining, type Pair } from "./tools";
 
 export interface Corrector {
   readonly state: CaseState;
@@ -22,11 +22,13 @@ export interface Corrector {
   select(cell: Picked | null): void;
   relabel(rows: number[], to: Label): Promise<void>;
   remove(rows: number[]): Promise<void>;
-  nudge(shift: Point, deg: number): Promise<void>;
+  nudge(shift: Point, deg: number, why: string): Promise<boolean>;
+  /** Where places of the H&E lie on the Ki-67 slide by the registration as it stands. */
+  onKi67(points: readonly Point[]): Promise<(Point | null)[]>;
   key(event: KeyboardEvent): boolean;
 }
 
-type Hand = "select" | "add" | "remove" | "brush" | "exclude" | "include" | "region" | "nudge";
+type Hand = "select" | "add" | "remove" | "brush" | "exclude" | "include" | "region" | "nudge" | "pairs";
 
 const TOOLS: readonly [Hand, string, string, string][] = [
   ["select", "Pick a cell", "s", "Click a cell for its picture and values; p, n, o give it a class, Delete removes it."],
@@ -37,10 +39,13 @@ const TOOLS: readonly [Hand, string, string, string][] = [
   ["include", "Count an area after all", "i", "Outline what was left out and should count."],
   ["region", "Redraw the region", "g", "Outline the region anew, on either section."],
   ["nudge", "Move the region", "m", "Arrow keys move the region, Shift for 1 µm steps; q and e turn it; Enter keeps it, Esc leaves it."],
+  ["pairs", "Move the region by pairs of places", "l", "Click the same place on both sections, two pairs or more; Backspace takes the last away."],
 ];
+const LEAST_PAIRS = 2;
 const SHIFT_UM = 10;
 const FINE_UM = 1;
 const TURN_DEG = 0.5;
+const BY_EYE = "moved by eye";
 const AREA_COLOUR = "#b4540a";
 
 export function correctionBar(view: Corrector): HTMLElement {
@@ -49,6 +54,8 @@ export function correctionBar(view: Corrector): HTMLElement {
   let label: Label = "positive";
   const brush: Brush = { label, radiusPx: 22 };
   const moved = { x: 0, y: 0, deg: 0 };
+  const pairs: Pair[] = [];
+  let why = BY_EYE;
   let outlines: Outlining[] = [];
   const buttons = TOOLS.map(([name, text, key]) => [name, tool(name, text, () => take(name), { key })] as const);
   const undo = tool("undo", "Undo", () => void state.undo(), { key: "Ctrl+Z" });
@@ -56,9 +63,12 @@ export function correctionBar(view: Corrector): HTMLElement {
   const options = h("div", { class: "options" });
 
   const take = (next: Hand): void => {
+    if (next !== "select" && !state.named()) return;
     hand = next;
     for (const one of outlines) one.cancel();
     Object.assign(moved, { x: 0, y: 0, deg: 0 });
+    why = BY_EYE;
+    pairs.length = 0;
     hold();
     paint();
   };
@@ -75,8 +85,39 @@ export function correctionBar(view: Corrector): HTMLElement {
     else if (hand === "exclude" || hand === "include") holdOutline(ki67, hand);
     else if (hand === "region") for (const pane of he ? [ki67, he] : [ki67]) holdOutline(pane, "region");
     else if (hand === "nudge") ki67.pointerTool = nudging(ki67, () => view.counted.map((outline) => outline.rings), moved);
+    else if (hand === "pairs") for (const pane of he ? [ki67, he] : []) pane.pointerTool = pairing(pane, pairs, () => paired());
     for (const pane of [ki67, he]) if (pane) pane.element.style.setProperty("--cursor", pane.pointerTool?.cursor ?? "default");
     ki67.redraw();
+    he?.redraw();
+  };
+
+  const paired = (): void => {
+    paint();
+    view.ki67.redraw();
+    view.he?.redraw();
+  };
+
+  const whole = (): [Point, Point][] => pairs.flatMap((pair): [Point, Point][] => (pair.he && pair.ki67 ? [[pair.he, pair.ki67]] : []));
+
+  /** From pairs to a movement that is shown and can still be changed before it is kept. */
+  const fit = async (): Promise<void> => {
+    const set = whole();
+    const middle = centroid(view.counted.map((outline) => outline.rings));
+    if (!middle) return tell("There is no region to move.", "error");
+    try {
+      const mapped = await view.onKi67(set.map(([he]) => he));
+      const known = set.flatMap(([, ki67], at): [Point, Point][] => (mapped[at] ? [[mapped[at], ki67]] : []));
+      if (known.length < set.length) tell("A place of a pair has none on the Ki-67 section; it was left out.", "error");
+      if (known.length < LEAST_PAIRS) return;
+      const { deg, shift, leftUm } = rigidBetween(known, middle);
+      take("nudge");
+      Object.assign(moved, { x: round(shift[0]), y: round(shift[1]), deg: round(deg) });
+      why = `moved by ${known.length} pairs of places, ${leftUm.toFixed(1)} µm left between them`;
+      tell(`The pairs lie ${leftUm.toFixed(1)} µm apart after this. Enter keeps it.`);
+      paired();
+    } catch (error) {
+      failed(error);
+    }
   };
 
   const holdOutline = (pane: SlideView, kind: "exclude" | "include" | "region"): void => {
@@ -99,15 +140,18 @@ export function correctionBar(view: Corrector): HTMLElement {
 
   const keep = (): void => {
     const { x, y, deg } = moved;
-    Object.assign(moved, { x: 0, y: 0, deg: 0 });
-    if (x || y || deg) void view.nudge([x, y], deg).then(paint);
-    paint();
+    const kept = (done: boolean): void => {
+      if (done) Object.assign(moved, { x: 0, y: 0, deg: 0 });
+      if (done) why = BY_EYE;
+      paired();
+    };
+    if (x || y || deg) void view.nudge([x, y], deg, why).then(kept);
   };
 
   const paint = (): void => {
     for (const [name, button] of buttons) {
       press(button, hand === name);
-      button.disabled = state.locked && name !== "select";
+      button.disabled = (state.locked && name !== "select") || (name === "pairs" && !view.he);
     }
     undo.disabled = state.locked || !state.history.can_undo;
     redo.disabled = state.locked || !state.history.can_redo;
@@ -115,9 +159,21 @@ export function correctionBar(view: Corrector): HTMLElement {
     if (hand === "add" || hand === "brush") add(options, classChoice(label, choose));
     if (hand === "brush") add(options, sizeChoice(brush));
     if (hand === "nudge") {
-      const far = `${moved.x} µm right, ${moved.y} µm down, ${moved.deg.toFixed(1)}°`;
+      const far = `${moved.x.toFixed(0)} µm right, ${moved.y.toFixed(0)} µm down, ${moved.deg.toFixed(1)}°`;
       add(options, h("output", { class: "moved" }, far), h("button", { type: "button", class: "plain", onclick: keep }, "Keep"));
     }
+    if (hand === "pairs") {
+      const set = whole().length;
+      add(options, h("output", { class: "moved" }, `${set} ${set === 1 ? "pair" : "pairs"}`), h("button", { type: "button", class: "plain", disabled: set < LEAST_PAIRS, onclick: () => void fit() }, "Fit"));
+    }
+  };
+
+  const pairsKey = (event: KeyboardEvent): boolean => {
+    if (event.key === "Enter" && whole().length >= LEAST_PAIRS) void fit();
+    else if (event.key === "Backspace" || event.key === "Delete") pairs.pop();
+    else return false;
+    paired();
+    return true;
   };
 
   const nudgeKey = (event: KeyboardEvent): boolean => {
@@ -144,6 +200,7 @@ export function correctionBar(view: Corrector): HTMLElement {
       return true;
     }
     if (hand === "nudge" && nudgeKey(event)) return true;
+    if (hand === "pairs" && pairsKey(event)) return true;
     const next = TOOLS.find(([, , letter]) => letter === event.key)?.[0];
     if (next && state.locked && next !== "select") tell("This case is signed out. Open it again to correct it.", "error");
     else if (next) take(next);
@@ -165,6 +222,10 @@ export function correctionBar(view: Corrector): HTMLElement {
   hold();
   paint();
   return bar;
+}
+
+function round(value: number): number {
+  return Math.round(value * 100) / 100;
 }
 
 function classChoice(chosen: Label, choose: (label: Label) => void): HTMLElement {

@@ -238,6 +238,27 @@ export function motion([x, y]: Point, deg: number, [dx, dy]: Point): Affine {
   return { a: cos, b: sin, c: -sin, d: cos, e: x - cos * x + sin * y + dx, f: y - sin * x - cos * y + dy };
 }
 
+/** The turn about a middle and the shift that bring places nearest to others (least squares), and what is left, in µm. */
+export function rigidBetween(pairs: readonly (readonly [Point, Point])[], middle: Point): { deg: number; shift: Point; leftUm: number } {
+  const mean = (side: 0 | 1): Point => [0, 1].map((axis) => pairs.reduce((sum, pair) => sum + (pair[side][axis] as number), 0) / pairs.length) as unknown as Point;
+  const [from, to] = [mean(0), mean(1)];
+  let [along, across] = [0, 0];
+  for (const [[x, y], [u, v]] of pairs) {
+    const [a, b, c, d] = [x - from[0], y - from[1], u - to[0], v - to[1]];
+    along += a * c + b * d;
+    across += a * d - b * c;
+  }
+  const deg = pairs.length > 1 ? Math.atan2(across, along) / RADIANS : 0;
+  const [u, v] = apply(motion(middle, deg, [0, 0]), from);
+  const shift: Point = [to[0] - u, to[1] - v];
+  const map = motion(middle, deg, shift);
+  const squares = pairs.map(([one, other]) => {
+    const [x, y] = apply(map, one);
+    return (x - other[0]) ** 2 + (y - other[1]) ** 2;
+  });
+  return { deg, shift, leftUm: Math.sqrt(squares.reduce((sum, one) => sum + one, 0) / pairs.length) };
+}
+
 /** First the second map, then the first. */
 export function after(first: Affine, second: Affine): Affine {
   const [e, f] = apply(first, [second.e, second.f]);

@@ -10,7 +10,7 @@ const KEYS: readonly [string, string][] = [
   ["[ ]", "hot spot or field before, next"],
   ["f", "whole screen"],
   ["s a d b", "pick, add, remove a cell; brush over many"],
-  ["x i g m", "exclude, count after all, redraw the region; move it"],
+  ["x i g m l", "exclude, count after all, redraw the region; move it by keys, by pairs of places"],
   ["p n o, Delete", "the picked cell is positive, negative, other; is none"],
   ["Ctrl+Z, Ctrl+Y", "undo, redo"],
   ["?", "this"],

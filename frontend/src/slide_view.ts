@@ -302,9 +302,12 @@ export class SlideView extends EventTarget {
   }
 
   private watchPointer(host: HTMLElement): void {
-    const told = (event: { position: OpenSeadragon.Point; originalEvent: Event }): Touch => {
-      const px: Point = [event.position.x, event.position.y];
-      return { px, um: apply(inverse(this.toScreen), px), event: event.originalEvent as PointerEvent };
+    const told = (event: { originalEvent: Event }): Touch => {
+      // Not the event's own position: of clicks alone it is mirrored where the slide is.
+      const pointer = event.originalEvent as PointerEvent;
+      const { left, top } = host.getBoundingClientRect();
+      const px: Point = [pointer.clientX - left, pointer.clientY - top];
+      return { px, um: apply(inverse(this.toScreen), px), event: pointer };
     };
     let held = false;
     this.viewer.addHandler("canvas-press", (event) => {

@@ -157,6 +157,49 @@ export function outlining(pane: SlideView, colour: string, done: (area: Geometry
   };
 }
 
+/** A place on the H&E and the same place on the Ki-67 slide, µm; one of them may still be missing. */
+export interface Pair {
+  he: Point | null;
+  ki67: Point | null;
+}
+
+/** Set the same places on both slides: a click fills the first pair that has none here. */
+export function pairing(pane: SlideView, pairs: Pair[], changed: () => void): PointerTool {
+  const { name } = pane;
+  return {
+    cursor: "crosshair",
+    click: ({ um }) => {
+      const open = pairs.find((pair) => pair[name] === null);
+      if (open) open[name] = um;
+      else pairs.push({ he: null, ki67: null, [name]: um });
+      changed();
+    },
+    draw: (context) => {
+      context.font = "700 12px system-ui, sans-serif";
+      pairs.forEach((pair, number) => {
+        const um = pair[name];
+        if (!um) return;
+        const [x, y] = apply(pane.toScreen, um);
+        for (const [colour, width] of [["#fff", 5], [pair.he && pair.ki67 ? "#b4540a" : "#14181c", 2.2]] as const) {
+          context.beginPath();
+          context.moveTo(x - 9, y);
+          context.lineTo(x + 9, y);
+          context.moveTo(x, y - 9);
+          context.lineTo(x, y + 9);
+          context.strokeStyle = colour;
+          context.lineWidth = width;
+          context.stroke();
+        }
+        context.strokeStyle = "#fff";
+        context.lineWidth = 4;
+        context.strokeText(`${number + 1}`, x + 8, y - 7);
+        context.fillStyle = "#14181c";
+        context.fillText(`${number + 1}`, x + 8, y - 7);
+      });
+    },
+  };
+}
+
 export interface Moved {
   x: number;
   y: number;

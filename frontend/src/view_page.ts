@@ -287,19 +287,24 @@ export class CaseView implements ViewPage, Corrector {
     await this.state.change({ kind: "remove", rows }, "no cell");
   }
 
-  async nudge(shift: Point, deg: number): Promise<void> {
-    await this.state.change({ kind: "nudge", shift_um: [shift[0], shift[1]], rotate_deg: deg }, "moved by eye");
+  nudge(shift: Point, deg: number, why: string): Promise<boolean> {
+    return this.state.change({ kind: "nudge", shift_um: [shift[0], shift[1]], rotate_deg: deg }, why);
+  }
+
+  onKi67(points: readonly Point[]): Promise<(Point | null)[]> {
+    return this.map("he", points);
   }
 
   // ---- what the server says
 
+  private async map(from: "he" | "ki67", points: readonly Point[]): Promise<(Point | null)[]> {
+    const direction = from === "he" ? "he_to_ki67" : "ki67_to_he";
+    const answer = await post<{ points_um: (Point | null)[] }>(caseUrl(this.state.id, "/map"), { direction, points_um: points }, this.stop.signal);
+    return answer.points_um;
+  }
+
   private linked(he: SlideView): Link {
-    const map = async (from: "he" | "ki67", points: readonly Point[]): Promise<(Point | null)[]> => {
-      const direction = from === "he" ? "he_to_ki67" : "ki67_to_he";
-      const answer = await post<{ points_um: (Point | null)[] }>(caseUrl(this.state.id, "/map"), { direction, points_um: points }, this.stop.signal);
-      return answer.points_um;
-    };
-    const link = new Link(he, this.ki67, map, failed, this.stop.signal);
+    const link = new Link(he, this.ki67, (from, points) => this.map(from, points), failed, this.stop.signal);
     link.onFound = (found) => (this.lost.hidden = found || this.mode !== "side");
     return link;
   }

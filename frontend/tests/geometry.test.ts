@@ -10,6 +10,7 @@ import {
   magnification,
   motion,
   probes,
+  rigidBetween,
   scaleBar,
   screenOf,
   simplified,
@@ -132,5 +133,25 @@ describe("an area", () => {
     expect(apply(map, [6, 5])).toEqual([expect.closeTo(105, 9), expect.closeTo(6, 9)]);
     const twice = after(map, motion([0, 0], 0, [1, 2]));
     expect(apply(twice, [5, 3])).toEqual(apply(map, [6, 5]).map((value) => expect.closeTo(value, 9)));
+  });
+});
+
+describe("pairs of places", () => {
+  const middle: Point = [500, 300];
+
+  it("give back the turn and the shift that moved them", () => {
+    const map = motion(middle, 7.5, [-40, 22]);
+    const places: Point[] = [[100, 80], [900, 120], [420, 700]];
+    const { deg, shift, leftUm } = rigidBetween(places.map((place) => [place, apply(map, place)] as const), middle);
+    expect(deg).toBeCloseTo(7.5, 6);
+    expect(shift[0]).toBeCloseTo(-40, 6);
+    expect(shift[1]).toBeCloseTo(22, 6);
+    expect(leftUm).toBeCloseTo(0, 6);
+  });
+
+  it("tell what no turn and shift can bring together", () => {
+    const { deg, leftUm } = rigidBetween([[[0, 0], [0, 0]], [[100, 0], [120, 0]]], middle);
+    expect(deg).toBeCloseTo(0, 6);
+    expect(leftUm).toBeCloseTo(10, 6);
   });
 });

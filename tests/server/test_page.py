@@ -302,6 +302,28 @@ def test_cells_are_added_removed_brushed_and_the_region_moved(page: Page, served
     assert log[3].what.shift_um == (20, 1)  # type: ignore[union-attr]
 
 
+def test_pairs_of_places_move_the_region_once_it_is_known_who_asks(page: Page, served: Served) -> None:
+    page.goto(view(served, "x=300&y=300&s=1.2&r=0&m=side"))
+    scale = settled(page)["umPerPx"]
+    settled(page, "he")
+    page.keyboard.press("l")
+    expect(page.get_by_text("Say who you are first")).to_be_visible()
+    name_me(page)
+    page.keyboard.press("l")
+    for share in (0.35, 0.65):
+        for pane, beside_px in (("he", 0), ("ki67", 12)):
+            box = pane_box(page, pane)
+            page.mouse.click(box["x"] + share * box["width"] + beside_px, box["y"] + share * box["height"])
+    expect(page.locator(".moved")).to_have_text("2 pairs")
+    page.keyboard.press("Enter")
+    expect(page.locator(".moved")).to_contain_text("µm right")
+    page.keyboard.press("Enter")
+    expect(page.locator(".history li .what")).to_have_count(1)
+    (log,) = read_corrections(served.case)
+    assert log.why.startswith("moved by 2 pairs of places")
+    assert log.what.shift_um[0] == pytest.approx(12 * scale, abs=5)  # type: ignore[union-attr]
+
+
 def test_two_browsers_on_one_case_lose_nothing(page: Page, context: BrowserContext, served: Served) -> None:
     page.goto(view(served, "x=300&y=300&s=0.5&m=ki67"))
     settled(page)

@@ -14,7 +14,7 @@ const PIN: Line = ["pin", "pin", "Pin a remark", "m", "Click where the remark be
 const AREA_TOOLS: readonly Line[] = [
   PICK,
   ["outline", "region", "Outline an area", "g", "Drag draws freely; or click corners and close with a double click or Enter."],
-  ["wand", "wand", "Magic outline", "w", "Click: what looks like the place and hangs together with it is outlined, as far as this view shows it."],
+  ["wand", "wand", "Magic outline", "w", "Click: what looks alike is outlined; zoom says how fine."],
   ["brush", "brush", "Brush", "b", "Paint; what touches an area of the class grows it."],
   ["erase", "erase", "Eraser", "e", "Rub out; of the chosen label alone where one is chosen."],
 ];
@@ -144,7 +144,8 @@ export function editBar(page: EditPage): EditBar {
     if (hand === "wand" && !off) add(options, h("label", { class: "slider" }, "Reach", unlike));
     if (hand === "brush" || hand === "erase") add(options, size);
     if (hand === "pick" && page.selected && !off) add(options, project.kind === "regions" && joinButton, removeButton);
-    add(options, h("span", { class: "hint" }, off && hand !== "pin" ? "Read only." : said));
+    const told = off && hand !== "pin" ? "Read only." : said;
+    add(options, h("span", { class: "hint", title: told }, told));
     if (off !== wasOff) {
       wasOff = off;
       hold();
