@@ -18,6 +18,7 @@ from ki67.fields import suggestion
 from ki67.fields.labelled_fields import read_fields
 from ki67.fields.suggestion import SuggestedField, suggest_fields, write_suggested
 from ki67.geometry import RectUm
+from ki67.jobs import job
 from ki67.slides import open_slide, write_pyramid
 from ki67.vocabulary import Layout
 
@@ -48,9 +49,8 @@ def cells_in(*squares: tuple[int, int], each: int = 40) -> pa.Table:
 def test_fields_in_doubt_come_first_and_lie_apart(slide_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = cells_in((0, 0), (1, 0), (3, 0), (3, 3))
     found = iter([0.6, 0.7, 0.9, 0.95])
-    monkeypatch.setattr(suggestion, "WORKERS", 1)
     monkeypatch.setattr(suggestion, "agreement_on", lambda *_: Agreement(100, 100, round(100 * next(found))))
-    with open_slide(slide_path) as slide:
+    with job(threads=1), open_slide(slide_path) as slide:
         chosen = suggest_fields(slide, table, (240.0, 240.0, 240.0), load_engine(), 3)
         assert [(one.rect.x_um, one.rect.y_um) for one in chosen] == [(0, 0), (768, 0), (768, 768)]
         found = iter([0.6, 0.7, 0.9, 0.95])
