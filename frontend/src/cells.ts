@@ -9,6 +9,7 @@ const MOST_CELLS = 100_000;
 const OUTLINE_SQUARE_UM = 200;
 const MOST_OUTLINES = 5000;
 const NOT_COUNTED = 128;
+const CORRECTED = 64;
 
 /** Cells in arrays of equal length. */
 export interface Cells {
@@ -16,6 +17,8 @@ export interface Cells {
   y: Float32Array;
   label: Uint8Array;
   counted: Uint8Array;
+  /** A person added it, or gave it another class. */
+  corrected: Uint8Array;
   probability: Float32Array;
   row: Uint32Array;
 }
@@ -34,7 +37,8 @@ export function unpack(data: ArrayBuffer): Cells {
   const probability = new Float32Array(next(4));
   const row = new Uint32Array(next(4));
   const counted = kind.map((value) => (value & NOT_COUNTED ? 0 : 1));
-  return { x, y, label: kind.map((value) => value & ~NOT_COUNTED), counted, probability, row };
+  const corrected = kind.map((value) => (value & CORRECTED ? 1 : 0));
+  return { x, y, label: kind.map((value) => value & ~(NOT_COUNTED | CORRECTED)), counted, corrected, probability, row };
 }
 
 /** Corners of nuclei, x y x y … in µm, by row. */

@@ -174,6 +174,7 @@ export function near(what: Near): Drawing {
     const outlines = pane.view.umPerPx <= OUTLINE_UM_PER_PX ? what.cells.outlinesWithin(pane.box(radius)) : [];
     const shapes = { map, outlines, radius, size: pane.size };
     for (const counted of [0, 1]) for (const label of LABELS) if (shown.has(label)) drawClass(context, found, shapes, label, counted);
+    touchedByHand(context, found, shapes, shown);
     const selected = what.selected();
     if (selected) marked(context, apply(map, selected.um), radius);
   };
@@ -222,6 +223,29 @@ function drawClass(context: CanvasRenderingContext2D, found: readonly Cells[], s
     context.fill();
   }
   context.globalAlpha = 1;
+}
+
+/** A dashed ring around what a person added or gave another class. */
+function touchedByHand(context: CanvasRenderingContext2D, found: readonly Cells[], shapes: Shapes, shown: ReadonlySet<Label>): void {
+  const { map, size } = shapes;
+  const radius = shapes.radius + 3.5;
+  context.beginPath();
+  for (const cells of found)
+    for (let at = 0; at < cells.row.length; at++) {
+      if (!cells.corrected[at] || !shown.has(LABELS[cells.label[at] as number] as Label)) continue;
+      const [x, y] = apply(map, [cells.x[at] as number, cells.y[at] as number]);
+      if (x < -radius || y < -radius || x > size.width + radius || y > size.height + radius) continue;
+      context.moveTo(x + radius, y);
+      context.arc(x, y, radius, 0, 2 * Math.PI);
+    }
+  context.strokeStyle = "rgb(255 255 255 / 80%)";
+  context.lineWidth = 3;
+  context.stroke();
+  context.setLineDash([3, 2.4]);
+  context.strokeStyle = "#14181c";
+  context.lineWidth = 1.5;
+  context.stroke();
+  context.setLineDash([]);
 }
 
 function traceNucleus(context: CanvasRenderingContext2D, outlines: readonly Outlines[], row: number, map: Affine): boolean {

@@ -24,6 +24,7 @@ export function help(): void {
       "p",
       { class: "marks" },
       ...(["positive", "negative", "other"] as const).flatMap((label) => [h("i", { class: `mark ${label}` }), ` ${label}   `]),
+      "dashed: added or changed by hand",
     ),
     h("p", { class: "note" }, "Research software, not a medical device."),
   );

@@ -21,12 +21,13 @@ describe("cells from the server", () => {
       packed([
         { x: 1.5, y: 2.5, kind: 2, p: 0.75, row: 7 },
         { x: 3.5, y: 4.5, kind: 129, p: 0.5, row: 4_000_000_000 },
-        { x: 5.5, y: 6.5, kind: 0, p: 0.25, row: 9 },
+        { x: 5.5, y: 6.5, kind: 64, p: 0.25, row: 9 },
       ]),
     );
     expect([...cells.x]).toEqual([1.5, 3.5, 5.5]);
     expect([...cells.label]).toEqual([2, 1, 0]);
     expect([...cells.counted]).toEqual([1, 0, 1]);
+    expect([...cells.corrected]).toEqual([0, 0, 1]);
     expect([...cells.probability]).toEqual([0.75, 0.5, 0.25]);
     expect([...cells.row]).toEqual([7, 4_000_000_000, 9]);
   });

@@ -14,7 +14,7 @@ from made_case import SIDE_UM
 from starlette.testclient import TestClient
 
 from conftest import client
-from ki67.server.cell_arrays import NOT_COUNTED
+from ki67.server.cell_arrays import CORRECTED, NOT_COUNTED
 from ki67.server.state import State
 
 
@@ -38,7 +38,7 @@ def test_cells_are_the_table(looked_at: State, reader: TestClient) -> None:
     assert found["row"].tolist() == list(range(len(table)))
     assert np.abs(found["x"] - table["x_um"]).max() < 0.01
     classes = np.array(answer.headers["x-classes"].split(","))
-    assert (classes[found["label"] % NOT_COUNTED] == table["label"]).all()
+    assert (classes[found["label"] % CORRECTED] == table["label"]).all()
     assert ((found["label"] & NOT_COUNTED == 0) == table["in_region"]).all()
     assert np.allclose(found["probability"], table["probability"])
 
@@ -133,6 +133,7 @@ def test_cells_that_people_changed_are_told_as_they_are(state: State) -> None:
     assert script.get("/api/cases/case/cells/5").status_code == 404
     assert 5 not in cells["row"]
     added = cells["row"][-2:].tolist()
+    assert cells["row"][cells["label"] & CORRECTED > 0].tolist() == [row, *added]
     assert [script.get(f"/api/cases/case/cells/{one}").json()["label"] for one in added] == ["negative", "positive"]
     assert script.get(f"/api/cases/case/cells/{added[0]}").json()["added"]
     assert script.get(f"/api/cases/case/cells/{added[0]}/crop.png").status_code == 200

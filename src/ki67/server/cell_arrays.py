@@ -17,6 +17,18 @@ Rows = NDArray[np.intp]
 NOT_COUNTED: Final = 128
 """Bit of a class's number: the cell lies outside the region, or where cells do not count."""
 
+CORRECTED: Final = 64
+"""Bit of a class's number: a person added the cell, or gave it another class."""
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """The cell table as it was counted: name, probability and number of the class of each row."""
+
+    cell_id: NDArray[np.int64]
+    probability: NDArray[np.float32]
+    label: NDArray[np.uint8]
+
 
 @dataclass(frozen=True)
 class CellArrays:
@@ -36,6 +48,8 @@ class CellArrays:
         float32: of the class that the model gave; NaN where it gave none, or a person gave another class.
     in_region
         Whether it counts where it lies.
+    corrected
+        Whether a person added it, or gave it another class.
     automatic_rows
         Rows of the cell table itself.
     """
@@ -47,20 +61,21 @@ class CellArrays:
     label: NDArray[np.uint8]
     probability: NDArray[np.float32]
     in_region: NDArray[np.bool_]
+    corrected: NDArray[np.bool_]
     automatic_rows: int
 
     @classmethod
-    def of(cls, automatic: tuple[NDArray[np.int64], NDArray[np.float32]], counted: Counted) -> CellArrays:
+    def of(cls, automatic: Automatic, counted: Counted) -> CellArrays:
         """Number the cells of a count.
 
         Parameters
         ----------
         automatic
-            Name and probability of each row of the cell table.
+            The cell table itself.
         counted
             The count, with the corrections that hold.
         """
-        names, probability = automatic
+        names = automatic.cell_id
         table = counted.table
         ids = np.asarray(table["cell_id"], np.int64)
         order = np.argsort(names, kind="stable")
@@ -74,8 +89,10 @@ class CellArrays:
         row[known] = order[place[known]]
         row[~known] = len(names) + np.arange(int((~known).sum()))
         sure = np.full(len(ids), np.nan, np.float32)
-        sure[known] = probability[row[known]]
-        label = _numbers(table["label"].to_pylist())
+        sure[known] = automatic.probability[row[known]]
+        label = numbers_of(table["label"].to_pylist())
+        corrected = np.ones(len(ids), bool)
+        corrected[known] = label[known] != automatic.label[row[known]]
         new = np.argsort(row, kind="stable")
         return cls(
             row[new].astype(np.uint32),
@@ -85,6 +102,7 @@ class CellArrays:
             label[new],
             sure[new],
             np.asarray(table["in_region"], bool)[new],
+            corrected[new],
             len(names),
         )
 
@@ -124,10 +142,11 @@ class CellArrays:
     def packed(self, chosen: Rows) -> bytes:
         """Binary of the chosen cells, little-endian: their number as uint32, then one array after the other.
 
-        ``x_um`` float32, ``y_um`` float32, class uint8 (:data:`NOT_COUNTED` added where it does not count),
-        probability float32, row uint32.
+        ``x_um`` float32, ``y_um`` float32, class uint8 (:data:`NOT_COUNTED` added where it does not count,
+        :data:`CORRECTED` where a person made it what it is), probability float32, row uint32.
         """
-        label = np.where(self.in_region[chosen], self.label[chosen], self.label[chosen] | NOT_COUNTED)
+        label = self.label[chosen] | np.where(self.in_region[chosen], 0, NOT_COUNTED).astype(np.uint8)
+        label |= np.where(self.corrected[chosen], CORRECTED, 0).astype(np.uint8)
         parts = (
             np.array([len(chosen)], "<u4"),
             self.x_um[chosen].astype("<f4"),
@@ -165,6 +184,7 @@ class CellArrays:
         return json_text(head).encode() + b"\n" + b"".join(layer.tobytes() for layer in layers)
 
 
-def _numbers(labels: list[str]) -> NDArray[np.uint8]:
+def numbers_of(labels: list[str]) -> NDArray[np.uint8]:
+    """Numbers of classes by their names."""
     numbers = {label: number for number, label in enumerate(CLASSES)}
     return np.fromiter((numbers[label] for label in labels), np.uint8, len(labels))

@@ -20,7 +20,7 @@ from ki67.case.records import SlideRecord
 from ki67.case.view import ROLES, CaseView, Role
 from ki67.correcting import CorrectedCase, FinishedCase, correct, corrected, sign_out
 from ki67.errors import CaseError
-from ki67.server.cell_arrays import CellArrays
+from ki67.server.cell_arrays import Automatic, CellArrays, numbers_of
 from ki67.server.places import Places
 from ki67.server.slide_pool import SlidePool
 from ki67.server.stamps import stamp_of
@@ -125,10 +125,14 @@ class OpenCase:
             return self._cells[1]
 
     @cached_property
-    def _automatic(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Name and probability of every row of the cell table."""
-        table = self.view.read_cells(("cell_id", "probability"))
-        return np.asarray(table["cell_id"], np.int64), np.asarray(table["probability"].to_numpy(), np.float32)
+    def _automatic(self) -> Automatic:
+        """The cell table, before anybody corrected it."""
+        table = self.view.read_cells(("cell_id", "probability", "label"))
+        return Automatic(
+            np.asarray(table["cell_id"], np.int64),
+            np.asarray(table["probability"].to_numpy(), np.float32),
+            numbers_of(table["label"].to_pylist()),
+        )
 
     @property
     def motion(self) -> NDArray[np.float64]:
