@@ -368,7 +368,8 @@ def play_all(out: Path) -> None:
     sections, project = out / "sections", out / "project"
     draw_sections(sections)
     people = organise(sections, project)
-    labellers = [name for name, (role, _) in people.items() if role == "labeller"]
+    # Leaders label slides of their own as well.
+    labellers = [name for name, (role, _) in people.items() if role in ("labeller", "leader")]
     server = Server(project)
     start = time.monotonic()
     try:
