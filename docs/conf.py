@@ -1,7 +1,8 @@
 """How the documentation is built: ``sphinx-build -W docs OUT`` (extra ``docs``).
 
-Pages are Markdown; the reference comes from docstrings. Pictures are made of a simulated pair of sections that the
-whole chain runs on while the pages are built, so that they show this version: a minute or two.
+Pages are Markdown; the reference comes from docstrings. The notebooks are run while the pages are built, on a
+simulated pair of sections; what their cells give, and the pictures of their case's report, show this version: a
+minute or two.
 ``-D ki67_pictures=0`` goes without them, for a check of the text alone.
 """
 

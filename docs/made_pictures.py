@@ -1,4 +1,4 @@
-"""Pictures of the documentation, made while the pages are built: those that a report shows of a simulated pair."""
+"""What is made while the documentation is built: the notebooks' pages, and pictures of the report of their case."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import made_notebooks
 from PIL import Image
-
-import ki67
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -29,25 +28,23 @@ SHOWN = {
 _IMAGE = re.compile(r'<img src="data:image/jpeg;base64,([^"]+)" alt="([^"]*)"')
 
 
-def report_pictures(folder: Path) -> None:
-    """Simulate a pair, run the whole chain on it, and keep the pictures of its report."""
-    with tempfile.TemporaryDirectory() as scratch:
-        slides, case = Path(scratch) / "slides", Path(scratch) / "case"
-        options = ki67.SimulationOptions(seed=11, size_mm=(1.4, 1.1), mpp=0.5, cells=900, index_percent=25)
-        ki67.simulate_pair(slides, options)
-        ki67.run_score(slides / "he.tif", slides / "ki67.tif", case)
-        found = [(alt, content) for content, alt in _IMAGE.findall((case / "report.html").read_text("utf-8"))]
+def report_pictures(case: Path, folder: Path) -> None:
+    """Keep the pictures of a case's report."""
+    found = [(alt, content) for content, alt in _IMAGE.findall((case / "report.html").read_text("utf-8"))]
     for name, text in SHOWN.items():
         content = next(content for alt, content in found if text in alt)
         (folder / f"{name}.jpg").write_bytes(base64.b64decode(content))
 
 
 def place(app: Sphinx) -> None:
-    """Put a picture of each name where the pages look for it: a grey one where none are to be made."""
+    """Put pages and pictures where others look for them: code alone, and grey pictures, where none are to be made."""
     PICTURES.mkdir(exist_ok=True)
     if app.config.ki67_pictures:
-        report_pictures(PICTURES)
+        with tempfile.TemporaryDirectory() as scratch:
+            made_notebooks.write_pages(PICTURES, Path(scratch))
+            report_pictures(Path(scratch) / "case", PICTURES)
         return
+    made_notebooks.write_pages(PICTURES, None)
     for name in SHOWN:
         if not (PICTURES / f"{name}.jpg").exists():
             Image.new("RGB", (64, 48), (200, 200, 200)).save(PICTURES / f"{name}.jpg")

@@ -1,13 +1,14 @@
-"""The Python interface: the README's script runs as it stands, and refuses what the commands refuse."""
+"""The Python interface: the README's script and its notebook run as they stand, and refuse what commands do."""
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +22,32 @@ from ki67.geometry import as_multipolygon
 from ki67.report.words import words_of
 from ki67.vocabulary import Language
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def pair(simulated_pair: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The simulated pair under the names of the README's script."""
-    folder = tmp_path_factory.mktemp("pair")
-    for name in ("he.tif", "ki67.tif", "ki67_regions.geojson"):
-        shutil.copy(simulated_pair / name, folder / name.replace(".tif", ".svs"))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def script(pair: Path) -> Iterator[dict[str, Any]]:
-    """Names that the README's script leaves behind."""
+def script(simulated_pair: Path) -> Iterator[dict[str, Any]]:
+    """Names that the notebook of the steps leaves behind."""
     pytest.importorskip("pandas")
-    text = README.read_text(encoding="utf-8")
-    found = re.search(r"<!-- python -->\n```python\n(.*?)```\n<!-- /python -->", text, re.DOTALL)
-    assert found is not None
-    names: dict[str, Any] = {}
+    pytest.importorskip("matplotlib")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(pair)
-        exec(found.group(1), names)
+        patch.syspath_prepend(ROOT / "docs")
+        patch.chdir(simulated_pair)
+        names = import_module("made_notebooks").run("steps")
     yield names
     names["he"].close()
     names["ihc"].close()
+
+
+def test_the_readmes_script_is_what_the_notebook_runs() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"<!-- python -->\n```python\n(.*?)```\n<!-- /python -->", text, re.DOTALL)
+    assert found is not None
+    cells = json.loads((ROOT / "docs" / "notebooks" / "steps.ipynb").read_text(encoding="utf-8"))["cells"]
+    run = [line.strip() for cell in cells for line in cell["source"] if cell["cell_type"] == "code"]
+    written = [line.partition("  #")[0] for line in found.group(1).splitlines() if line]
+    places = [run.index(line) for line in written]
+    assert places == sorted(places)
 
 
 def test_the_script_gives_the_true_index(script: dict[str, Any]) -> None:
@@ -80,8 +81,8 @@ def test_a_region_of_another_slide_is_refused(script: dict[str, Any]) -> None:
         ki67.count(script["he"], mapped)
 
 
-def test_slides_of_the_wrong_stain_give_no_carcinoma_and_no_index(pair: Path) -> None:
-    with ki67.open_slide(pair / "ki67.svs") as ihc, pytest.raises(StainError, match="looks like immuno"):
+def test_slides_of_the_wrong_stain_give_no_carcinoma_and_no_index(simulated_pair: Path) -> None:
+    with ki67.open_slide(simulated_pair / "ki67.tif") as ihc, pytest.raises(StainError, match="looks like immuno"):
         ki67.find_carcinoma(ihc)
 
 
@@ -95,13 +96,13 @@ def test_few_cells_give_no_index_unless_insisted(script: dict[str, Any]) -> None
     assert ki67.score(few, allow_few_cells=True).cells < 500
 
 
-def test_a_run_gives_a_case_to_read(pair: Path, tmp_path: Path, script: dict[str, Any]) -> None:
-    with ki67.open_slide(pair / "ki67.svs") as ihc:
+def test_a_run_gives_a_case_to_read(simulated_pair: Path, tmp_path: Path, script: dict[str, Any]) -> None:
+    with ki67.open_slide(simulated_pair / "ki67.tif") as ihc:
         middle = script["reg"].map(script["region"]).union().representative_point()
         drawn = Regions([Region("IDC", as_multipolygon(middle.buffer(150)), "drawn")])
         write_regions(tmp_path / "middle.geojson", drawn, ihc.frame)
         options = ki67.Options(regions=tmp_path / "middle.geojson", allow_few_cells=True)
-        case = ki67.run_count(pair / "ki67.svs", tmp_path / "case", options)
+        case = ki67.run_count(simulated_pair / "ki67.tif", tmp_path / "case", options)
 
         assert case.score.index_percent == pytest.approx(25, abs=15)
         assert case.regions_ki67 is not None

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,10 @@ def kill_while_running(words: list[str], case: Path, stage: str) -> bool:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_killed_run_ends_with_the_same_score(simulated_pair: Path, tmp_path: Path) -> None:
-    pair, whole, killed = simulated_pair, tmp_path / "whole", tmp_path / "killed"
+def test_a_killed_run_ends_with_the_same_score(
+    simulated_pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, whole, killed = simulated_pair, tmp_path / "case", tmp_path / "killed"
     subprocess.run(command(pair, whole), check=True, stdout=subprocess.DEVNULL)
 
     hit = [kill_while_running(command(pair, killed), killed, stage) for stage in ("idc", "cells")]
@@ -50,6 +53,21 @@ def test_a_killed_run_ends_with_the_same_score(simulated_pair: Path, tmp_path: P
     assert json.loads((killed / "run.json").read_text())["stages"]["idc"] == done_before
     assert not list(killed.rglob(".part-*"))
     refuse_a_tiny_region(pair, killed)
+    read_by_the_notebook(pair, whole, monkeypatch)
+
+
+def read_by_the_notebook(pair: Path, case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the notebook of a case beside a finished one, which it finds done."""
+    pytest.importorskip("pandas")
+    pytest.importorskip("matplotlib")
+    for name in ("he.tif", "ki67.tif", "truth.json"):
+        (case.parent / name).symlink_to(pair / name)
+    before = (case / "run.json").read_bytes()
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "docs")
+    monkeypatch.chdir(case.parent)
+    names = import_module("made_notebooks").run("case")
+    assert names["case"].score.index_percent == pytest.approx(25, abs=3)
+    assert (case / "run.json").read_bytes() == before
 
 
 def refuse_a_tiny_region(pair: Path, case: Path) -> None:
