@@ -5,7 +5,7 @@ two quality controllers, a trainer and an administrator. Each is a scripted pers
 own, who does everything as people do: logs in, is trained (one of them fails first), draws by hand a little beside
 the true outlines, hands in, reviews, pins remarks, sends back, draws for quality control, labels again blind and
 compares. The work of one group fails there, goes back, is mended and passes. On the way people try what is not open
-to them. At the end the labels become Table 1 and patches to train a model on.
+to them. At the end the labels become Table 1 and a trained model.
 
 ``--kills N`` plays instead one labeller who draws while the server is killed (SIGKILL) N times at random moments and
 begun again: every stroke must be there in the end.
@@ -429,6 +429,9 @@ def finish(out: Path, project: Path) -> None:
     print("exported:", ki67("label", "export", project, out / "labels", "--as", "idc"))
     sampled = ki67("idc", "sample", out / "labels" / "slides.csv", out / "patches", "--mpp", 4, "--patch-px", 32)
     print("Table 1:", json.dumps(sampled)[:900])
+    short = ("--epochs", 2, "--patches-per-epoch", 600, "--batch", 16)
+    trained = ki67("idc", "train", out / "patches", out / "model", *short)
+    print("trained:", json.dumps(trained["validation"])[:600])
     print("status:", json.dumps(ki67("label", "status", project))[:1500])
 
 

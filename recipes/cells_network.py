@@ -1,12 +1,11 @@
 """Make the cell network that ships: ``python recipes/cells_network.py OUT.onnx [unet | lite | START.onnx]``.
 
-Three parts, one after the other; what was cut short goes on where it was. First ``OUT.base.onnx`` from scratch on
-BCData, SHIDC and simulated sections: two hours on one core, minutes on a graphics card. Then ``OUT.second.onnx``, on
-from there with crops as other laboratories would make them, half of them wroclaw's, DeepLIIF's tiles and the glioma
-fields besides, an hour on one core. What is written has the mean of both networks' weights, which keeps what the
-first knew (Wortsman et al., CVPR 2022). No validation field has a say in its weights; they choose thresholds and
-curves, and ``cells_network_deviation.py`` counts what it has not seen and tells the card. Last the same once more
-with the validation fields, cross-validated (``cells_network_everything.py``).
+Two parts and a measurement, one after the other; what was cut short goes on where it was. First ``OUT.base.onnx``
+from scratch on BCData, SHIDC and simulated sections: two hours on one core, minutes on a graphics card. Then on from
+there with crops as other laboratories would make them, half of them wroclaw's, DeepLIIF's tiles and the glioma fields
+besides, an hour on one core. What is written has the mean of both networks' weights, which keeps what the first knew
+(Wortsman et al., CVPR 2022). No validation field has a say in the weights; they choose thresholds and curves. Last
+``cells_network_deviation.py`` counts what it has not seen and tells the card.
 
 ``unet`` is the first part alone, the name of a network the second from there. ``lite`` was tried instead (decision
 018): an encoder that knows ImageNet, with all fields at once.
@@ -37,7 +36,6 @@ from ki67.cells.channels import WORKING_MPP
 from ki67.cells.network import INPUT_NAME, load_network, maps_of
 from ki67.cells.peaks import find_peaks
 from ki67.files import atomic_path, sha256_of, write_json
-from ki67.learning.cells.crops import NetworkField
 from ki67.learning.cells.network_export import export_network
 from ki67.learning.cells.network_start import start_from
 from ki67.learning.cells.network_training import NetworkOptions, crops_of, train_network
@@ -66,7 +64,7 @@ WROCLAW_VALIDATION = ("11792-09", "16704-03", "19051-09", "22210-10", "6645-03")
 WROCLAW_MPP, WROCLAW_RADIUS_UM = 0.5, 4.0
 FIRST_SIMULATED_SEED = 9001
 SIMULATED_SIZE_MM = (1.8, 1.4)
-FIRST_INDICES = (3.0, 12.0, 25.0, 40.0, 60.0, 85.0, 8.0, 18.0, 32.0, 50.0, 72.0, 5.0)
+SIMULATED_INDICES = (3.0, 12.0, 25.0, 40.0, 60.0, 85.0, 8.0, 18.0, 32.0, 50.0, 72.0, 5.0)
 # The second half comes from other scanners: sharper, softer, with another white.
 OTHER_SCANNERS_FROM = 6
 BLUR_UM = (0.2, 0.45, 0.6)
@@ -108,9 +106,9 @@ FULL_STEPS, FOLD_STEPS, SHORT_STEPS = 2000, 400, 300
 FROM_SCRATCH_FOLD_STEPS = 2000
 
 
-def draw_sections(folder: Path, indices: tuple[float, ...] = FIRST_INDICES) -> None:
+def draw_sections(folder: Path) -> None:
     """Simulate the Ki-67 sections; none of their seeds is used anywhere else but in training."""
-    for place, index in enumerate(indices):
+    for place, index in enumerate(SIMULATED_INDICES):
         if (folder / f"{place:02d}" / "truth.json").exists():
             continue
         other = place >= OTHER_SCANNERS_FROM
@@ -125,7 +123,7 @@ def draw_sections(folder: Path, indices: tuple[float, ...] = FIRST_INDICES) -> N
                 white_balance=WHITE_BALANCE if other else SimulationOptions.white_balance,
             ),
         )
-        message(f"section {place + 1} of {len(indices)} drawn")
+        message(f"section {place + 1} of {len(SIMULATED_INDICES)} drawn")
 
 
 def patient(name: str) -> str:
@@ -200,7 +198,17 @@ def go_on(start: Path, out: Path, sections: Path) -> dict[str, Any]:
     options = replace(
         travelling(ONWARD_STEPS), architecture="unet", learning_rate=ONWARD_RATE, average_decay=ONWARD_DECAY
     )
-    write_mean(start, out, fields, options, ONWARD_SHARE, out.with_suffix(".training"))
+    crops = crops_of(fields, options)
+    begun = start_from(start, crops, options)
+    folder = out.with_suffix(".training")
+    first = train_network(crops, folder / "first", options, begun, origin.sha256)
+    network = train_network(crops, folder / "refined", refining(options), first, origin.sha256)
+    with tempfile.TemporaryDirectory() as scratch:
+        trained = Path(scratch) / "trained.onnx"
+        export_network(network, trained, {})
+        mean = mean_of_weights(start, trained, ONWARD_SHARE)
+    with atomic_path(out) as temporary:
+        onnx.save(mean, str(temporary))
     session = InferenceSession(str(out), providers=["CPUExecutionProvider"])
 
     def run(light: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -211,7 +219,7 @@ def go_on(start: Path, out: Path, sections: Path) -> dict[str, Any]:
     thresholds, figures = choose_thresholds(
         lambda label, threshold: network_counts(judged, peaks, label, threshold), NETWORK_STEPS
     )
-    seen = [*origin.details["fields"], *network_field_names(fields)]
+    seen = [*origin.details["fields"], *(f"{field.group}/{field.field.name}" for field in fields)]
     card = CARD | ARCHITECTURES["unet"] | {
         "schema": CARD_SCHEMA,
         "engine": "network",
@@ -233,27 +241,6 @@ def go_on(start: Path, out: Path, sections: Path) -> dict[str, Any]:
     }  # fmt: skip
     write_json(out.with_suffix(".json"), card)
     return card
-
-
-def write_mean(
-    start: Path, out: Path, fields: list[NetworkField], options: NetworkOptions, share: float, folder: Path
-) -> None:
-    """Go on from a network, in two parts, and write the mean of both; ``folder`` keeps what goes on if cut short."""
-    crops = crops_of(fields, options)
-    begun, origin = start_from(start, crops, options), load_network(start).card
-    first = train_network(crops, folder / "first", options, begun, origin.sha256)
-    network = train_network(crops, folder / "refined", refining(options), first, origin.sha256)
-    with tempfile.TemporaryDirectory() as scratch:
-        trained = Path(scratch) / "trained.onnx"
-        export_network(network, trained, {})
-        mean = mean_of_weights(start, trained, share)
-    with atomic_path(out) as temporary:
-        onnx.save(mean, str(temporary))
-
-
-def network_field_names(fields: list[NetworkField]) -> list[str]:
-    """Data set and name of each field, for the card."""
-    return [f"{field.group}/{field.field.name}" for field in fields]
 
 
 def mean_of_weights(start: Path, trained: Path, share: float) -> onnx.ModelProto:
@@ -288,19 +275,14 @@ def main(out: Path, way: str | None = None) -> None:
     if way in ARCHITECTURES:
         begin(out, way, sections)
         return
-    if way is not None:
-        go_on(Path(way), out, sections)
-        return
-    import cells_network_deviation
-    import cells_network_everything
+    start = out.with_suffix(".base.onnx") if way is None else Path(way)
+    if way is None and not start.exists():
+        begin(start, "unet", sections)
+    go_on(start, out, sections)
+    if way is None:
+        import cells_network_deviation
 
-    base, second = out.with_suffix(".base.onnx"), out.with_suffix(".second.onnx")
-    if not base.with_suffix(".json").exists():
-        begin(base, "unet", sections)
-    if not second.with_suffix(".json").exists():
-        go_on(base, second, sections)
-        cells_network_deviation.main(second, write=True)
-    cells_network_everything.main(second, out, out.with_suffix(".all.sections"))
+        cells_network_deviation.main(out, write=True)
 
 
 if __name__ == "__main__":
