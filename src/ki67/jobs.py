@@ -178,7 +178,7 @@ def job(
         Called in the thread that works, with the stage, how much of it is done, and of how much (None: not known).
         A message, such as that the report is being written, comes with 0 and None. What it raises ends the work.
     cancelled
-        An event, or a function, asked before every step (a tile, a patch of the heat map, a run of elastix). Where it
+        An event, or a function, asked before every step (a tile, a block of the heat map, a run of elastix). Where it
         is set the work ends with :class:`ki67.errors.CancelledError` after the steps under way, and a case's folder
         is left as a killed run leaves it: the same call continues from the last finished stage.
     threads
