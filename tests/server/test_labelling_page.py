@@ -112,6 +112,7 @@ def test_a_slide_is_labelled_through_a_killed_server_reviewed_mended_and_accepte
     ann = window(chromium, served.base, "ann")
     ann.get_by_role("link", name="Next").click()
     ann.get_by_role("button", name="Begin").click()
+    expect(ann.locator(".task-head .chip.in_progress")).to_be_visible(timeout=PATIENCE_MS)
     ann.locator(".pane[data-um-per-px]").wait_for()
     ann.wait_for_timeout(800)
 
@@ -186,6 +187,8 @@ def test_a_slide_is_labelled_through_a_killed_server_reviewed_mended_and_accepte
     expect(ann.locator(".tasks .reason")).to_contain_text("See the remark.")
     ann.get_by_role("link", name="Next").click()
     ann.get_by_role("button", name="Work on it again").click()
+    # The page is made anew; what is pressed before belongs to the one that goes.
+    expect(ann.locator(".task-head .chip.in_progress")).to_be_visible(timeout=PATIENCE_MS)
     expect(ann.locator(".remarks")).to_contain_text("This is no DCIS.")
     ann.locator(".remarks input").check()
     ann.keyboard.press("s")
