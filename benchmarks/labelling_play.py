@@ -36,7 +36,7 @@ import shapely
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from shapely.geometry import Polygon
 
-from ki67.annotations import read_regions
+from ki67.annotations import Region, Regions, read_regions, write_regions
 from ki67.labelling.database import create, open_database
 from ki67.labelling.people import add_person, hashed
 from ki67.labelling.project import add_slides, make_project
@@ -46,16 +46,18 @@ from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
 from ki67.slides import open_slide
 
+# What tests of the pages do in a browser, people of the play do too.
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "server"))
+from browser import CHROMIUM, PASSWORD, PATIENCE_MS, drag, log_in, on_slide, serve, window
+
 SECTIONS, TRAINING, FIRST_SEED = 40, 2, 12_001
 SIZE_MM, MPP = (1.0, 0.8), 1.0
 CLASSES = ("IDC", "DCIS", "Normal")
 LABELLERS, GROUPS, REVIEWERS, CONTROLLERS = 28, ("A", "B", "C"), 3, 2
-PASSWORD = "correct horse"  # noqa: S105 - nobody's
 HAND_UM = 1.0
 """How far a drawn corner lies beside the true one, standard deviation."""
 LEAST_UM2 = 2_000.0
 SEND_BACK_EVERY, LEAVE_EVERY = 5, 11
-PATIENCE_MS = 60_000
 FAILING = "B"
 
 
@@ -92,7 +94,9 @@ def organise(sections: Path, project: Path) -> dict[str, tuple[str, str]]:
         if not slide.exists():
             os.link(section / "he.tif", slide)
         if number >= SECTIONS:
-            _write_answer(section, sections / f"{section.name}.geojson")
+            with open_slide(slide) as opened:
+                answer = Regions(Region(part, label) for label, part in truth_of(section))
+                write_regions(sections / f"{section.name}.geojson", answer, opened.frame)
         training = number >= SECTIONS
         rows.append(
             f"{slide.name},p{number},{'training' if training else ''},{section.name + '.geojson' if training else ''}"
@@ -116,33 +120,16 @@ def organise(sections: Path, project: Path) -> dict[str, tuple[str, str]]:
     return people
 
 
-def _write_answer(section: Path, path: Path) -> None:
-    """The training slide's answer, as QuPath writes it: in pixels."""
-    features = [
-        {
-            "type": "Feature",
-            "geometry": shapely.geometry.mapping(shapely.transform(part, lambda points: points / MPP)),
-            "properties": {"objectType": "annotation", "classification": {"name": label}},
-        }
-        for label, part in truth_of(section)
-    ]
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-
-
 class Server:
     """``ki67 serve``, which can be killed and begun again at its address."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, "0"
-        self.begin()
+        self.folder = folder
+        self.process, self.base = serve(folder)
 
-    def begin(self) -> None:
-        """Serve; at the address from before, where there was one."""
-        words = ["-m", "ki67", "serve", str(self.folder), "--port", self.port, "--json", "--no-browser"]
-        self.process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.base = json.loads(self.process.stdout.readline())["url"].rstrip("/")
-        self.port = self.base.rpartition(":")[2]
+    def begin_again(self) -> None:
+        """Serve at the address from before."""
+        self.process, self.base = serve(self.folder, self.base.rpartition(":")[2])
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -159,20 +146,14 @@ class Play:
     sections: Path
     people: dict[str, tuple[str, str]]
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(2020))
-    pages: dict[str, Page] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def somebody(self, name: str) -> Iterator[Page]:
         """A person's window, logged in."""
-        context = self.browser.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
-        context.set_default_timeout(PATIENCE_MS)
-        page = context.new_page()
-        page.goto(self.server.base)
-        log_in(page, name)
-        expect(page.get_by_role("heading", name="My work")).to_be_visible(timeout=PATIENCE_MS)
+        page = window(self.browser, self.server.base, name)
         yield page
-        context.close()
+        page.context.close()
 
     def must_be_refused(self, page: Page, task: int, act: str, why: str) -> None:
         """An act that is not open to whoever is logged in here."""
@@ -196,12 +177,7 @@ class Play:
             page.keyboard.press("n")
             ring = np.asarray(part.simplify(1.5).exterior.coords)[:-1]
             ring = ring + self.random.normal(0, HAND_UM, ring.shape) + beside_um
-            places = [on_slide(page, *place) for place in ring]
-            page.mouse.move(*places[0])
-            page.mouse.down()
-            for place in places[1:]:
-                page.mouse.move(*place)
-            page.mouse.up()
+            drag(page, *map(tuple, ring.tolist()), steps=1)
         expect(page.locator(".saving")).to_have_attribute("data-saving", "saved", timeout=PATIENCE_MS)
 
     def wipe(self, page: Page) -> None:
@@ -214,36 +190,9 @@ class Play:
             page.keyboard.press("x")
             width, height = (1000 * one for one in SIZE_MM)
             corners = [(-40, -40), (width + 90, -40), (width + 90, height + 90), (-40, height + 90), (-40, -30)]
-            places = [on_slide(page, *place) for place in corners]
-            page.mouse.move(*places[0])
-            page.mouse.down()
-            for place in places[1:]:
-                page.mouse.move(*place, steps=4)
-            page.mouse.up()
+            drag(page, *corners)
             page.wait_for_timeout(300)
         expect(page.locator(".saving")).to_have_attribute("data-saving", "saved", timeout=PATIENCE_MS)
-
-
-def log_in(page: Page, name: str) -> None:
-    """Give name and password."""
-    who = page.locator("input[name=name]")
-    if who.is_editable():
-        who.fill(name)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-
-
-def on_slide(page: Page, x_um: float, y_um: float) -> tuple[float, float]:
-    """Where a place of the slide is on the screen, inside the pane."""
-    pane = page.locator(".pane[data-um-per-px]")
-    told, box = pane.evaluate("pane => ({...pane.dataset})"), pane.bounding_box()
-    assert box is not None
-    scale = float(told["umPerPx"])
-    x = box["x"] + box["width"] / 2 + (x_um - float(told["x"])) / scale
-    y = box["y"] + box["height"] / 2 + (y_um - float(told["y"])) / scale
-    return min(max(x, box["x"] + 2), box["x"] + box["width"] - 2), min(
-        max(y, box["y"] + 2), box["y"] + box["height"] - 2
-    )
 
 
 def task_here(page: Page) -> tuple[int, str]:
@@ -374,8 +323,7 @@ def play_all(out: Path) -> None:
     start = time.monotonic()
     try:
         with sync_playwright() as playwright:
-            chromium = os.environ.get("KI67_CHROMIUM") or shutil.which("chromium")
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             play = Play(server, browser, sections, people)
             with play.somebody(labellers[1]) as page:
                 play.must_be_refused(page, _task_of(project, labellers[1], "label"), "begin", "training comes first")
@@ -444,8 +392,7 @@ def play_kills(out: Path, kills: int) -> None:
     random = np.random.default_rng(7)
     strokes = 0
     with sync_playwright() as playwright:
-        chromium = os.environ.get("KI67_CHROMIUM") or shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         play = Play(server, browser, sections, {})
         with play.somebody("lab00") as page:
             page.get_by_role("link", name="Next").click()
@@ -461,20 +408,15 @@ def play_kills(out: Path, kills: int) -> None:
                     column, row = strokes % 40, strokes // 40
                     x, y = 20 + 21 * column, 20 + 31 * row
                     corners = [(x, y), (x + 14, y), (x + 14, y + 20), (x, y + 20), (x, y + 3)]
-                    places = [on_slide(page, *place) for place in corners]
                     page.keyboard.press("n")
-                    page.mouse.move(*places[0])
-                    page.mouse.down()
-                    for place in places[1:]:
-                        page.mouse.move(*place)
-                    page.mouse.up()
+                    drag(page, *corners, steps=1)
                     page.wait_for_timeout(random.uniform(0, 400))
                     if not killed and time.monotonic() >= due:
                         server.kill()
                         killed = True
                 if not killed:
                     server.kill()
-                server.begin()
+                server.begin_again()
                 page.get_by_role("dialog", name="Log in again").wait_for()
                 if kill % 3 == 2:
                     # Also by another way in: the page loaded anew, before anything was sent.

@@ -85,13 +85,13 @@ export function correctionBar(view: Corrector): HTMLElement {
     else if (hand === "exclude" || hand === "include") holdOutline(ki67, hand);
     else if (hand === "region") for (const pane of he ? [ki67, he] : [ki67]) holdOutline(pane, "region");
     else if (hand === "nudge") ki67.pointerTool = nudging(ki67, () => view.counted.map((outline) => outline.rings), moved);
-    else if (hand === "pairs") for (const pane of he ? [ki67, he] : []) pane.pointerTool = pairing(pane, pairs, () => paired());
+    else if (hand === "pairs") for (const pane of he ? [ki67, he] : []) pane.pointerTool = pairing(pane, pairs, () => refresh());
     for (const pane of [ki67, he]) if (pane) pane.element.style.setProperty("--cursor", pane.pointerTool?.cursor ?? "default");
     ki67.redraw();
     he?.redraw();
   };
 
-  const paired = (): void => {
+  const refresh = (): void => {
     paint();
     view.ki67.redraw();
     view.he?.redraw();
@@ -114,7 +114,7 @@ export function correctionBar(view: Corrector): HTMLElement {
       Object.assign(moved, { x: round(shift[0]), y: round(shift[1]), deg: round(deg) });
       why = `moved by ${known.length} pairs of places, ${leftUm.toFixed(1)} µm left between them`;
       tell(`The pairs lie ${leftUm.toFixed(1)} µm apart after this. Enter keeps it.`);
-      paired();
+      refresh();
     } catch (error) {
       failed(error);
     }
@@ -139,13 +139,19 @@ export function correctionBar(view: Corrector): HTMLElement {
   };
 
   const keep = (): void => {
-    const { x, y, deg } = moved;
-    const kept = (done: boolean): void => {
-      if (done) Object.assign(moved, { x: 0, y: 0, deg: 0 });
-      if (done) why = BY_EYE;
-      paired();
+    const [{ x, y, deg }, said] = [{ ...moved }, why];
+    // Taken away at once, so that no second Enter moves it twice; given back where it was refused.
+    Object.assign(moved, { x: 0, y: 0, deg: 0 });
+    why = BY_EYE;
+    const answered = (done: boolean): void => {
+      if (!done && hand === "nudge") {
+        Object.assign(moved, { x: moved.x + x, y: moved.y + y, deg: moved.deg + deg });
+        why = said;
+      }
+      refresh();
     };
-    if (x || y || deg) void view.nudge([x, y], deg, why).then(kept);
+    if (x || y || deg) void view.nudge([x, y], deg, said).then(answered);
+    refresh();
   };
 
   const paint = (): void => {
@@ -172,7 +178,7 @@ export function correctionBar(view: Corrector): HTMLElement {
     if (event.key === "Enter" && whole().length >= LEAST_PAIRS) void fit();
     else if (event.key === "Backspace" || event.key === "Delete") pairs.pop();
     else return false;
-    paired();
+    refresh();
     return true;
   };
 

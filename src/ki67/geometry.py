@@ -71,6 +71,12 @@ class RectUm:
         return RectUm.from_bounds(left, top, right, bottom) if right > left and bottom > top else None
 
 
+def fill_holes(polygon: Polygon, least_um2: float) -> Polygon:
+    """The polygon without its holes of less than an area, in µm²."""
+    holes = [ring for ring in polygon.interiors if Polygon(ring).area >= least_um2]
+    return Polygon(polygon.exterior, holes)
+
+
 def polygons_of(geometry: BaseGeometry) -> Iterator[Polygon]:
     """Yield the polygons of any geometry, whatever it is nested in; points and lines are left out."""
     if isinstance(geometry, Polygon):

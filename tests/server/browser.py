@@ -57,3 +57,24 @@ def log_in(page: Page, name: str) -> None:
         who.fill(name)
     page.locator("input[name=password]").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
+
+
+def on_slide(page: Page, x_um: float, y_um: float) -> tuple[float, float]:
+    """Where a place of the slide is on the screen; what lies beyond the pane is at its edge."""
+    pane = page.locator(".pane[data-um-per-px]")
+    told, box = pane.evaluate("pane => ({...pane.dataset})"), pane.bounding_box()
+    assert box is not None
+    scale = float(told["umPerPx"])
+    x = box["width"] / 2 + (x_um - float(told["x"])) / scale
+    y = box["height"] / 2 + (y_um - float(told["y"])) / scale
+    return box["x"] + min(max(x, 2), box["width"] - 2), box["y"] + min(max(y, 2), box["height"] - 2)
+
+
+def drag(page: Page, *places: tuple[float, float], steps: int = 6) -> None:
+    """Draw along places of the slide with the pointer pressed."""
+    first, *rest = [on_slide(page, *place) for place in places]
+    page.mouse.move(*first)
+    page.mouse.down()
+    for place in rest:
+        page.mouse.move(*place, steps=steps)
+    page.mouse.up()

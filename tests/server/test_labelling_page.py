@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from browser import NEEDS_A_PAGE, PASSWORD, PATIENCE_MS, log_in, serve, window
+from browser import NEEDS_A_PAGE, PASSWORD, PATIENCE_MS, drag, log_in, on_slide, serve, window
 from made_case import picture
 
 from ki67.labelling import database as databases
@@ -69,27 +69,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield one
     one.kill()
     database.close()
-
-
-def on_slide(page: Page, x_um: float, y_um: float) -> tuple[float, float]:
-    """Where a place of the slide is on the screen."""
-    pane = page.locator(".pane[data-um-per-px]")
-    told = pane.evaluate("pane => ({...pane.dataset})")
-    box = pane.bounding_box()
-    assert box is not None
-    scale = float(told["umPerPx"])
-    return (
-        box["x"] + box["width"] / 2 + (x_um - float(told["x"])) / scale,
-        box["y"] + box["height"] / 2 + (y_um - float(told["y"])) / scale,
-    )
-
-
-def drag(page: Page, *places: tuple[float, float]) -> None:
-    page.mouse.move(*on_slide(page, *places[0]))
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*on_slide(page, *place), steps=6)
-    page.mouse.up()
 
 
 def square(x: float, y: float, side: float) -> tuple[tuple[float, float], ...]:

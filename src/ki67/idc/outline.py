@@ -13,7 +13,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from ki67.annotations import Region, Regions
-from ki67.geometry import UM2_PER_MM2, polygons_of
+from ki67.geometry import UM2_PER_MM2, fill_holes, polygons_of
 from ki67.idc.contours import zero_lines
 from ki67.idc.heatmap import HeatMap
 from ki67.idc.model import TUMOUR_CLASS, IdcModel
@@ -89,7 +89,7 @@ def outline(heatmap: HeatMap, model: IdcModel | None = None, options: OutlineOpt
     kept = ndimage.binary_propagation(margin > options.seed_margin * (1 - threshold), mask=margin > 0)
     # Places below the threshold keep their value, so that the contour runs between pixels.
     region = contour(np.where(kept | (margin < 0), margin, BELOW), mpp)
-    polygons = [_fill_holes(polygon, options.min_hole_mm2) for polygon in polygons_of(region)]
+    polygons = [fill_holes(polygon, options.min_hole_mm2 * UM2_PER_MM2) for polygon in polygons_of(region)]
     polygons = [polygon for polygon in polygons if polygon.area >= options.min_area_mm2 * UM2_PER_MM2]
     polygons.sort(key=lambda polygon: (-polygon.area, polygon.bounds))
     return Regions([Region(TUMOUR_CLASS, polygon, f"idc-{place}") for place, polygon in enumerate(polygons, start=1)])
@@ -191,8 +191,3 @@ def contour(margin: NDArray[np.float64], mpp: float) -> MultiPolygon:
     inside = shapely.intersection(result, shapely.box(0, 0, width * mpp, height * mpp))
     simple = shapely.make_valid(shapely.simplify(inside, SIMPLIFY_SHARE * mpp, preserve_topology=True))
     return MultiPolygon(list(polygons_of(simple)))
-
-
-def _fill_holes(polygon: Polygon, min_hole_mm2: float) -> Polygon:
-    holes = [ring for ring in polygon.interiors if Polygon(ring).area >= min_hole_mm2 * UM2_PER_MM2]
-    return Polygon(polygon.exterior, holes)

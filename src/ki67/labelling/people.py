@@ -71,6 +71,18 @@ def require_assigner(person: Person) -> None:
         raise RefusedError(f"that is for administrators and leaders, not for the role '{person.role}'")
 
 
+def require_guideline_writer(person: Person) -> None:
+    """Stop who writes neither the guideline nor its pictures.
+
+    Raises
+    ------
+    RefusedError
+        For other roles.
+    """
+    if person.role not in (Role.administrator, Role.trainer):
+        raise RefusedError(f"the guideline is for trainers and administrators, not for the role '{person.role}'")
+
+
 def add_person(
     session: Session, by: Person | None, name: str, role: Role, *, group: str | None = None, password: str = ""
 ) -> Person:

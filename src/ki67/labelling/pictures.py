@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from ki67.errors import AbsentError, AnnotationError, RefusedError
 from ki67.labelling.journal import note
+from ki67.labelling.people import require_guideline_writer
 from ki67.labelling.tables import Person, Picture
-from ki67.labelling.words import Role
 
 MOST_SIDE_PX: Final = 1600
 """A picture is made no larger than a screen."""
@@ -48,8 +48,7 @@ def add_picture(session: Session, by: Person, name: str, data: bytes) -> None:
     RefusedError
         For others, for a name of other letters, and for what is no picture.
     """
-    if by.role not in (Role.administrator, Role.trainer):
-        raise RefusedError(f"the guideline is for trainers and administrators, not for the role '{by.role}'")
+    require_guideline_writer(by)
     if not _NAME.fullmatch(name):
         raise RefusedError(f"a picture is named with letters, digits, spaces and .,()+-_, not {name[:60]!r}")
     known = session.get(Picture, name)

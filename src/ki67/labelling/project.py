@@ -17,7 +17,7 @@ from ki67.csv_rows import read_rows
 from ki67.errors import RefusedError
 from ki67.fields.slide_list import SAFE_NAME, SPLITS, SlideEntry, split_by_patient
 from ki67.labelling.journal import note
-from ki67.labelling.people import add_person, require_administrator
+from ki67.labelling.people import add_person, require_administrator, require_guideline_writer
 from ki67.labelling.shapes import as_stored, lies_beside
 from ki67.labelling.tables import Person, Project, Slide, Task
 from ki67.labelling.words import LabelKind, Role, State, TaskKind
@@ -211,7 +211,7 @@ def labels_of_file(path: Path, slide: OpenSlide, kind: LabelKind, classes: set[s
         slide's, or in other units.
     """
     frame = slide.frame
-    size_um = slide.size_px[0] * slide.mpp, slide.size_px[1] * slide.mpp
+    size_um = slide.bounds_um.width_um, slide.bounds_um.height_um
     if kind is LabelKind.regions:
         found = [(region.label, region.geometry) for region in read_regions(path, frame)]
     else:
@@ -245,8 +245,7 @@ def set_guideline(session: Session, by: Person, text: str) -> None:
     RefusedError
         For others than trainers and administrators, and for a text that is too long.
     """
-    if by.role not in (Role.administrator, Role.trainer):
-        raise RefusedError(f"the guideline is for trainers and administrators, not for the role '{by.role}'")
+    require_guideline_writer(by)
     if len(text) > LONGEST_GUIDELINE:
         raise RefusedError(f"a guideline has at most {LONGEST_GUIDELINE:,} characters")
     the_project(session).guideline = text

@@ -12,7 +12,7 @@ from shapely import affinity
 from shapely.geometry import MultiPolygon, Polygon
 
 from ki67.errors import RefusedError
-from ki67.geometry import RectUm
+from ki67.geometry import RectUm, fill_holes
 from ki67.light import RgbImage
 from ki67.slides import Slide
 from ki67.slides.mask_polygons import outline_um
@@ -71,6 +71,7 @@ def magic_outline(slide: Slide, x_um: float, y_um: float, um_per_px: float, reac
     mask = like_the_middle(slide.read(window, um_per_px), reach)
     parts: MultiPolygon = outline_um(mask, um_per_px)
     whole = max(parts.geoms, key=lambda part: part.area)
+    whole = fill_holes(whole, _HOLE_SHARE * whole.area)
     moved = affinity.translate(whole, window.x_um, window.y_um)
     smooth = shapely.simplify(moved, _SMOOTH_PX * um_per_px)
     return smooth if isinstance(smooth, Polygon) else moved
@@ -102,7 +103,7 @@ def like_the_middle(picture: RgbImage, reach: float) -> NDArray[np.bool_]:
     mask = parts == np.bincount(own).argmax()
     if mask.mean() > _ALL_OF_IT:
         raise RefusedError("everything around looks like this place; take a smaller reach, or zoom out")
-    return _without_small_holes(mask)
+    return np.asarray(mask)
 
 
 def _parted_at(unlike: NDArray[np.float32], most: float) -> float:
@@ -114,9 +115,3 @@ def _parted_at(unlike: NDArray[np.float32], most: float) -> float:
             break
         most = float(parted) * most / 255
     return most
-
-
-def _without_small_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    _, parts, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < _HOLE_SHARE * mask.sum())
-    return np.asarray(mask | np.isin(parts, small[small > 0]))

@@ -44,6 +44,11 @@ class Grid:
     mpp: float
 
     @property
+    def size_um(self) -> tuple[float, float]:
+        """Width and height of the slide, in µm."""
+        return self.size_px[0] * self.mpp, self.size_px[1] * self.mpp
+
+    @property
     def last_level(self) -> int:
         """The level that is the slide itself."""
         return math.ceil(math.log2(max(self.size_px))) if max(self.size_px) > 1 else 0

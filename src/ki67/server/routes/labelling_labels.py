@@ -156,8 +156,7 @@ def _checked(
     except SlideError:
         # The file is away for the moment: what was drawn before is kept all the same.
         return read_changes(changes, terms)
-    size_um = grid.size_px[0] * grid.mpp, grid.size_px[1] * grid.mpp
-    return read_changes(changes, replace(terms, size_um=size_um))
+    return read_changes(changes, replace(terms, size_um=grid.size_um))
 
 
 def _version(if_match: str | None) -> int:
