@@ -95,7 +95,7 @@ def organise(sections: Path, project: Path) -> dict[str, tuple[str, str]]:
             os.link(section / "he.tif", slide)
         if number >= SECTIONS:
             with open_slide(slide) as opened:
-                answer = Regions(Region(part, label) for label, part in truth_of(section))
+                answer = Regions(Region(label, part, f"{n}") for n, (label, part) in enumerate(truth_of(section)))
                 write_regions(sections / f"{section.name}.geojson", answer, opened.frame)
         training = number >= SECTIONS
         rows.append(
