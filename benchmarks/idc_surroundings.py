@@ -1,19 +1,16 @@
-"""How much the patches around have to say: ``python benchmarks/idc_surroundings.py CV_OUT [--write]``.
+"""How much the patches around have to say: ``python benchmarks/idc_surroundings.py CV_OUT``.
 
 Number of neighbours, reach and weight are chosen on the training patients, each judged by a network of
 ``idc_cross_validation.py`` (its OUT is named here) that had not seen them: the highest AUC on their random sample.
-What is left to choose, scale and threshold, is chosen as for any model on the validation patients. ``--write`` puts
-all of it into the shipped model's card; without it everything is only printed.
+Scale and threshold are chosen on the validation patients whenever a model is trained (``ki67 idc train``).
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +18,9 @@ from scipy.special import expit, logit
 
 from ki67.evaluation.idc import summarise
 from ki67.fields.metrics import best_threshold, cross_fitted_balanced_accuracy, rank_auc
-from ki67.fields.patches import INDEX_FILE, PatchRow, load_pixels, read_patches
-from ki67.files import write_json
-from ki67.idc import SHIPPED_MODEL, ModelCard, load_model
-from ki67.idc.model import IdcModel
+from ki67.fields.patches import INDEX_FILE, PatchRow, read_patches
+from ki67.idc import ModelCard, load_model
 from ki67.idc.surroundings import Surroundings
-from ki67.learning.idc.recipe import fit_surroundings
 
 NEIGHBOURS = (4, 8, 12, 24)
 REACHES_UM = (800.0, 1200.0, 1600.0, 2400.0)
@@ -56,8 +50,8 @@ def out_of_fold(folder: Path, rows: list[PatchRow]) -> NDArray[np.float64]:
     return np.array([expit(known.get(row.path.name, np.nan)) for row in rows])
 
 
-def main(folder: Path, *, write: bool) -> None:
-    """Choose, print, and perhaps write the card."""
+def main(folder: Path) -> None:
+    """Choose and print."""
     root = Path(os.environ.get("KI67_DATA", "../shared/data")) / "idc_patches"
     sample = [row for row in read_patches(root, root / INDEX_FILE) if row.columns["random_sample"] == "1"]
     unseen = out_of_fold(folder, sample)
@@ -80,9 +74,6 @@ def main(folder: Path, *, write: bool) -> None:
     chosen = min(alike, key=lambda options: (options.neighbours, options.weight, options.reach_um))
     print(f"chosen: {chosen}, AUC {table[chosen]:.4f}, best {best:.4f}")
     held_out(sample, unseen, model.card, chosen)
-    card = finish(model, [row for row in sample if row.columns["split"] == "val"], chosen)
-    if write:
-        write_json(SHIPPED_MODEL.with_suffix(".json"), card)
 
 
 def held_out(rows: list[PatchRow], unseen: NDArray[np.float64], card: ModelCard, chosen: Surroundings) -> None:
@@ -102,20 +93,5 @@ def held_out(rows: list[PatchRow], unseen: NDArray[np.float64], card: ModelCard,
         print(f"  balanced accuracy {balanced:.4f}, {other:.4f} at thresholds from other patients")
 
 
-def finish(model: IdcModel, rows: list[PatchRow], chosen: Surroundings) -> dict[str, Any]:
-    """Scale and threshold on the validation patients; returns the model's card with all of it."""
-    labels = np.array([row.label for row in rows])
-    alone = model.probabilities(load_pixels(rows, model.card.patch_px)).astype(np.float64)
-    fields = fit_surroundings(model.card, rows, alone, chosen)
-    if fields is None:
-        raise SystemExit("the patches' names tell no places")
-    card = dict(model.card.details) | fields
-    scale, threshold = card["surroundings"]["scale"], card["threshold"]
-    called = expit(scale * informed(rows, alone, model.card, replace(chosen, scale=1.0))) >= threshold
-    print(f"validation: scale {scale:.3f}, threshold {threshold}, {card['validation']['with_surroundings']}")
-    print(f"balanced accuracy {(called[labels == 1].mean() + (~called[labels == 0]).mean()) / 2:.4f}")
-    return card
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), write="--write" in sys.argv)
+    main(Path(sys.argv[1]))

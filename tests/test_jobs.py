@@ -16,7 +16,7 @@ from ki67.case.artefacts import COUNTED
 from ki67.errors import CancelledError, Ki67Error
 from ki67.geometry import RectUm
 from ki67.jobs import Pool, current, job
-from ki67.progress import message, track
+from ki67.progress import counted, message, track
 from ki67.vocabulary import Device
 
 COUNTING = "Counting cells"
@@ -93,6 +93,25 @@ def test_what_has_no_end_is_told_without_one_and_a_callback_may_end_it() -> None
 
     with job(progress=fail), pytest.raises(RuntimeError, match="enough"):
         list(track("ab", "Going"))
+
+
+def test_what_is_no_loop_is_counted_and_cancelled_between_its_parts() -> None:
+    seen: Seen = []
+    stopped = threading.Event()
+    with (
+        job(progress=lambda *told: seen.append(told), cancelled=stopped),
+        pytest.raises(CancelledError),
+        counted("Going", 3) as one_more,
+    ):
+        one_more()
+        stopped.set()
+        one_more()
+    assert seen == [("Going", 0, 3), ("Going", 1, 3)]
+
+
+def test_pools_are_bounded_however_many_processors_there_are() -> None:
+    with job(threads=64), Pool("many") as pool:
+        assert pool._max_workers == current().workers == 8
 
 
 def test_a_job_within_a_job_has_the_rest_from_it() -> None:

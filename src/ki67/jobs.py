@@ -28,6 +28,9 @@ Progress = Callable[[str, int, int | None], object]
 TILE_CACHE_MB: Final = 200.0
 """Half of it holds two rows of 512 px tiles across a section 30,000 px wide, which reading in strips asks for."""
 
+MOST_WORKERS: Final = 8
+"""Threads that work on pictures at once, however many processors there are: each takes a quarter of a gigabyte."""
+
 TILE_CACHES: Final = 2
 """Kinds of caches: ours and OpenSlide's, which keeps its tiles where nothing else reaches them."""
 
@@ -122,6 +125,11 @@ class Job:
     def threads(self) -> int:
         """Threads that work at once in each step."""
         return self.most_threads or usable_processors()
+
+    @property
+    def workers(self) -> int:
+        """Threads of a :class:`Pool`, each of which holds pictures in memory."""
+        return min(self.threads, MOST_WORKERS)
 
     def stop_if_cancelled(self) -> None:
         """End here where the job was cancelled.
@@ -221,13 +229,13 @@ class Pool(ThreadPoolExecutor):
     Parameters
     ----------
     workers
-        How many; None for as many as the job may have.
+        How many; None for as many as the job may have, eight at most.
     name
         Of the threads, for who looks at the process.
     """
 
     def __init__(self, name: str, workers: int | None = None) -> None:
-        super().__init__(workers or current().threads, thread_name_prefix=name)
+        super().__init__(workers or current().workers, thread_name_prefix=name)
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Hand in work."""

@@ -72,6 +72,28 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
             tell(done)
 
 
+@contextmanager
+def counted(description: str, total: int | None) -> Iterator[Callable[[], None]]:
+    """Show work that is no loop; what it yields is called after each part of it.
+
+    Raises
+    ------
+    CancelledError
+        Where the job was cancelled, after the next part.
+    """
+    at_work, done = current(), 0
+    with at_work.display.stage(description, total) as tell:
+        tell(done)
+
+        def one_more() -> None:
+            nonlocal done
+            at_work.stop_if_cancelled()
+            done += 1
+            tell(done)
+
+        yield one_more
+
+
 def _on_stderr() -> Display:
     if os.environ.get(PROGRESS_LINES):
         return JsonLines()

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from idc_scene import PINK, PURPLE, speckled
-from ki67.learning.idc.augment import AugmentOptions, augment, change_stain, flip_and_turn, turn_and_scale
+from ki67.learning.idc.augment import AugmentOptions, augment, change_stain, compress, flip_and_turn, turn_and_scale
 
 STILL = AugmentOptions(
-    stain_gain=0, stain_offset=0, stain_vector=0, colour_share=0, affine_share=0, blur_share=0, noise=0
+    stain_gain=0, stain_offset=0, stain_vector=0, colour_share=0, affine_share=0, blur_share=0, noise=0, jpeg_share=0
 )
 
 
@@ -61,3 +61,12 @@ def test_turned_patches_have_no_empty_corners() -> None:
     flat = torch.full((20, 15, 15, 3), 120.0)
     turned = turn_and_scale(flat, replace(AugmentOptions(), affine_share=1.0, scale=1.5), seeded())
     torch.testing.assert_close(turned, flat, atol=1e-2, rtol=0)
+
+
+def test_some_patches_are_compressed_and_the_rest_stay() -> None:
+    before = patches(200).float()
+    after = compress(before, replace(AugmentOptions(), jpeg_share=0.5), seeded())
+    apart = (after - before).abs().amax(dim=(1, 2, 3))
+    assert 70 < int((apart == 0).sum()) < 130
+    assert 2 < float(apart.max()) < 120
+    assert after.shape == before.shape

@@ -157,7 +157,7 @@ def a_cell(case: Path, label: str = "positive") -> tuple[float, float]:
 
 
 def name_me(page: Page) -> None:
-    page.locator("input[name=by]").fill("Dr. Ruiz")
+    page.locator("input[name=by]").press_sequentially("Dr. Ruiz")
     page.locator("input[name=by]").blur()
 
 

@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -46,10 +45,6 @@ that the network calls positive on the BCData and SHIDC fields none has less tha
 
 FOCUS_HALO_PX = -(-REACH_PX // GRID_PX) * GRID_PX
 """Pixels around a tile's core by which it is known whether the core is out of focus."""
-
-
-MOST_TILES: Final = 8
-"""Tiles worked on at once, however many processors there are: each takes a quarter of a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -189,8 +184,8 @@ class _Job:
 def _in_parallel(slide: Slide, tiles: Sequence[Tile], job: _Job) -> Generator[pa.Table]:
     """Tables in the order of the tiles; one more tile than there are workers is under way, so memory stays flat."""
     under_way: deque[Future[pa.Table]] = deque()
-    workers = min(current().threads, MOST_TILES)
-    with Pool("cells", workers) as pool:
+    workers = current().workers
+    with Pool("cells") as pool:
         try:
             for tile in tiles:
                 under_way.append(pool.submit(_count_tile, slide, tile, job))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ki67.jobs import MOST_WORKERS
 from ki67.processors import CGROUPS, cpu_limit, usable_processors
 
 CASE_GIB: Final = 1.5
@@ -62,10 +63,8 @@ class Machine:
 
     def hints(self, providers: Sequence[str]) -> list[str]:
         """What will hurt, and what to do; ``providers`` are what ONNX Runtime can run models on."""
-        from ki67.cells.detect import MOST_TILES
-
         hints = []
-        needed = CASE_GIB + THREAD_GIB * min(self.threads, MOST_TILES)
+        needed = CASE_GIB + THREAD_GIB * min(self.threads, MOST_WORKERS)
         memory = min((size for size in (self.memory_gib, self.memory_limit_gib) if size is not None), default=None)
         if memory is not None and memory < needed:
             hints.append(

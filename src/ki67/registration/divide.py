@@ -19,6 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from ki67.geometry import UM2_PER_MM2, RectUm
+from ki67.progress import counted
 from ki67.registration.belief import LANDING_UM, judge_places
 from ki67.registration.coarse import Pose, find_pose
 from ki67.registration.images import Mask, Section
@@ -101,15 +102,18 @@ def divide(
     taken = np.logical_or.reduce([part.zone for part in parts]) if parts else np.zeros_like(fixed.tissue)
     todo = _zones(fixed.tissue & ~taken, fixed.mpp)
     left = np.zeros_like(fixed.tissue)
-    while todo and len(parts) < most:
-        zone = todo.pop(0)
-        found = _find(fixed, moving, zone, free, mode) if _area_mm2(free, moving.mpp) >= LEAST_PIECE_MM2 else None
-        if found is None:
-            left |= zone
-            continue
-        parts.append(found)
-        free &= ~_image(fixed, moving, found)
-        todo = sorted([*todo, *_zones(zone & ~found.zone, fixed.mpp)], key=lambda mask: -int(mask.sum()))
+    with counted("looking for pieces of tissue that lie elsewhere", None) as one_more:
+        while todo and len(parts) < most:
+            zone = todo.pop(0)
+            enough = _area_mm2(free, moving.mpp) >= LEAST_PIECE_MM2
+            found = _find(fixed, moving, zone, free, mode) if enough else None
+            one_more()
+            if found is None:
+                left |= zone
+                continue
+            parts.append(found)
+            free &= ~_image(fixed, moving, found)
+            todo = sorted([*todo, *_zones(zone & ~found.zone, fixed.mpp)], key=lambda mask: -int(mask.sum()))
     taken = np.logical_or.reduce([part.zone for part in parts]) if parts else left
     parts.sort(key=lambda part: -int(part.zone.sum()))
     return Divided(tuple(parts), fixed.tissue & ~taken)

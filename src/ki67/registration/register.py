@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from scipy import ndimage
 from shapely.geometry import MultiPolygon
 
 from ki67.errors import RegistrationError, TissueError
-from ki67.progress import message
+from ki67.progress import counted
 from ki67.registration.belief import judge_places
 from ki67.registration.by_hand import MINIMUM_PAIRS, ByHand, Landmarks, fit_landmarks
 from ki67.registration.coarse import Coarse, Pose, find_pose
@@ -21,7 +22,7 @@ from ki67.registration.local import coherence, compare
 from ki67.registration.pieces import Piece, PiecewiseTransform
 from ki67.registration.quality import InPieces, Judged, RegistrationQuality, assess
 from ki67.registration.seams import assemble
-from ki67.registration.steps import arbitrate, rigid_part, stages
+from ki67.registration.steps import STAGES, arbitrate, rigid_part, stages
 from ki67.registration.store import MAXIMUM_PIECES
 from ki67.registration.transform import Transform
 from ki67.registration.warp import drawn
@@ -119,21 +120,23 @@ def register_sections(
             found = _assembled(fixed, moving, divide(fixed, moving, None, MAXIMUM_PIECES, mode, given), pose)
             if found is not None:
                 return found
-    if by_hand.landmarks is None:
-        coarse = arbitrate(fixed, moving, find_pose(fixed, moving))
-    else:
-        coarse = _from_landmarks(fixed, moving, by_hand.landmarks, mode, warnings)
-    start = rigid_part(coarse.best.matrix, fixed) if mode == RegistrationMode.rigid else coarse.best.matrix
-    judged, kept = Judged(fixed, moving, Transform(start)), "landmarks"
-    if by_hand.landmarks is None:
-        judged, kept = stages(judged, mode, warnings)
-    if by_hand.nudged:
-        judged, kept = _nudged(judged, by_hand), "nudged"
-    if kept in ("landmarks", "nudged") and not by_hand.as_given:
-        judged, kept = _refined(judged, mode, kept, warnings)
-    if judged.transform.mirrored:
-        warnings.append("one of the sections is mounted upside down (mirrored)")
-    belief, lost = judge_places(fixed, moving, judged.transform, (judged.witness or judged).blocks)
+    with counted("registration: pose, refinement, belief", len(STAGES[mode]) + 1) as one_more:
+        if by_hand.landmarks is None:
+            coarse = arbitrate(fixed, moving, find_pose(fixed, moving))
+        else:
+            coarse = _from_landmarks(fixed, moving, by_hand.landmarks, mode, warnings)
+        start = rigid_part(coarse.best.matrix, fixed) if mode == RegistrationMode.rigid else coarse.best.matrix
+        judged, kept = Judged(fixed, moving, Transform(start)), "landmarks"
+        if by_hand.landmarks is None:
+            judged, kept = stages(judged, mode, warnings, before_each=one_more)
+        if by_hand.nudged:
+            judged, kept = _nudged(judged, by_hand), "nudged"
+        if kept in ("landmarks", "nudged") and not by_hand.as_given:
+            judged, kept = _refined(judged, mode, kept, warnings, one_more)
+        if judged.transform.mirrored:
+            warnings.append("one of the sections is mounted upside down (mirrored)")
+        belief, lost = judge_places(fixed, moving, judged.transform, (judged.witness or judged).blocks)
+        one_more()
     quality = assess(judged, coarse, kept, tuple(warnings), belief, lost)
     if not by_hand.nudged and not by_hand.as_given:
         found = _in_pieces(judged, coarse.best, quality.accepted, lost, mode)
@@ -180,7 +183,6 @@ def _in_pieces(
     whole = Part(judged.transform, before, explained) if accepted else None
     if not worth_dividing(fixed, moving, whole):
         return None
-    message("looking for pieces of tissue that lie elsewhere")
     divided = divide(fixed, moving, whole, MAXIMUM_PIECES, mode)
     if len(divided.parts) == (0 if whole is None else 1):
         return None
@@ -235,10 +237,13 @@ def _nudged(judged: Judged, by_hand: ByHand) -> Judged:
     return Judged(judged.fixed, judged.moving, moved)
 
 
-def _refined(placed: Judged, mode: RegistrationMode, kept: str, warnings: list[str]) -> tuple[Judged, str]:
+def _refined(
+    placed: Judged, mode: RegistrationMode, kept: str, warnings: list[str], one_more: Callable[[], None]
+) -> tuple[Judged, str]:
     """The fine stages from where a person put the section, unless they fail or carry it away from there."""
     fixed, moving = placed.fixed, placed.moving
-    refined, stage = stages(Judged(fixed, moving, Transform(placed.transform.matrix)), mode, warnings)
+    start = Judged(fixed, moving, Transform(placed.transform.matrix))
+    refined, stage = stages(start, mode, warnings, before_each=one_more)
     if stage == "coarse":
         return placed, kept
     points = _tissue_points(fixed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -51,12 +52,19 @@ MAXIMUM_JACOBIAN = 3.0
 
 
 def stages(
-    judged: Judged, mode: RegistrationMode, warnings: list[str], given: tuple[Stage, ...] | None = None
+    judged: Judged,
+    mode: RegistrationMode,
+    warnings: list[str],
+    given: tuple[Stage, ...] | None = None,
+    *,
+    before_each: Callable[[], None] | None = None,
 ) -> tuple[Judged, str]:
     """The fine stages of a mode (or those given), and the last one kept; ``warnings`` tells what is left out."""
     fixed, moving = judged.fixed, judged.moving
     kept = "coarse"
     for stage in given or STAGES[mode]:
+        if before_each is not None:
+            before_each()
         if stage == "spline" and judged.sure_share < SPLINE_SURE_SHARE:
             continue
         try:

@@ -104,13 +104,13 @@ def bands(section: DrawnSection) -> Iterator[NDArray[np.uint8]]:
         x, y = corner
         return draw_block(section, x, y, BLOCK_PX, BLOCK_PX)[: height - y, : width - x]
 
-    threads = current().threads
-    with Pool("draw", threads) as pool:
+    workers = current().workers
+    with Pool("draw") as pool:
         waiting: deque[Future[NDArray[np.uint8]]] = deque()
         upcoming = iter(corners)
         for corner in upcoming:
             waiting.append(pool.submit(draw, corner))
-            if len(waiting) > 2 * threads:
+            if len(waiting) > 2 * workers:
                 break
         band: list[NDArray[np.uint8]] = []
         per_row = -(-width // BLOCK_PX)

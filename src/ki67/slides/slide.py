@@ -306,7 +306,7 @@ def _files_of(path: Path) -> list[Path]:
 def read_ahead(slide: Slide, rects: Sequence[RectUm], mpp: float) -> Iterator[tuple[RectUm, RgbImage]]:
     """Read rectangles in order while the caller works on the one before.
 
-    At most two reads for each of the job's threads wait, so memory does not depend on the number of rectangles. An
+    At most two reads for each of the job's workers wait, so memory does not depend on the number of rectangles. An
     error in a read is raised when its turn comes; leaving the loop early cancels what has not begun.
 
     Parameters
@@ -319,7 +319,7 @@ def read_ahead(slide: Slide, rects: Sequence[RectUm], mpp: float) -> Iterator[tu
     tuple
         The rectangle and its pixels.
     """
-    count = current().threads
+    count = current().workers
     waiting: deque[tuple[RectUm, Future[RgbImage]]] = deque()
     pool = Pool("read-ahead", count)
     try:

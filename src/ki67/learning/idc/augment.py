@@ -1,10 +1,13 @@
-"""Random changes of patches that keep their label: geometry, stain, sharpness."""
+"""Random changes of patches that keep their label: geometry, stain, sharpness, compression."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -44,12 +47,14 @@ class AugmentOptions:
         Scales are drawn log-uniformly from 1 / scale to scale.
     blur_share, noise
         Share of patches that are blurred, and the largest standard deviation of pixel noise in grey levels.
+    jpeg_share, jpeg_quality
+        Share of patches that are compressed as JPEG, and the least quality of it; the best is 90.
     """
 
     stain_gain: float = 0.3
     stain_offset: float = 0.06
     stain_vector: float = 0.05
-    colour_share: float = 0.7
+    colour_share: float = 0.5
     colour_mix: float = 0.35
     colour_gain: float = 0.4
     contrast: float = 0.25
@@ -59,6 +64,8 @@ class AugmentOptions:
     scale: float = 1.35
     blur_share: float = 0.2
     noise: float = 4.0
+    jpeg_share: float = 0.3
+    jpeg_quality: int = 20
 
 
 def augment(patches: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
@@ -83,7 +90,8 @@ def augment(patches: Tensor, options: AugmentOptions, generator: torch.Generator
     pixels = change_colours(pixels, options, generator)
     pixels = flip_and_turn(pixels, generator)
     pixels = turn_and_scale(pixels, options, generator)
-    return soften(pixels, options, generator)
+    pixels = soften(pixels, options, generator)
+    return compress(pixels, options, generator)
 
 
 def change_stain(pixels: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
@@ -160,6 +168,20 @@ def soften(pixels: Tensor, options: AugmentOptions, generator: torch.Generator) 
     strength = options.noise * torch.rand((count, 1, 1, 1), generator=generator)
     noisy = mixed + strength * torch.randn(mixed.shape, generator=generator)
     return noisy.clamp(0.0, WHITE_LEVEL).permute(0, 2, 3, 1)
+
+
+def compress(pixels: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
+    """Compress some patches as JPEG, each with a quality of its own, as a scanner or an archive would have."""
+    chosen = torch.rand(len(pixels), generator=generator) < options.jpeg_share
+    qualities = torch.randint(options.jpeg_quality, 91, (len(pixels),), generator=generator)
+    result = pixels.clone()
+    for place in torch.nonzero(chosen).flatten().tolist():
+        stream = io.BytesIO()
+        patch = Image.fromarray(pixels[place].round().to(torch.uint8).numpy())
+        patch.save(stream, "JPEG", quality=int(qualities[place]))
+        with Image.open(stream) as compressed:
+            result[place] = torch.from_numpy(np.array(compressed, dtype=np.float32))
+    return result
 
 
 def _symmetric(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
