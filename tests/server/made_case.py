@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ki67 import scoring
 from ki67.annotations import Region, Regions, write_regions
-from ki67.case import Stage, open_case
+from ki67.case import Stage, open_case, read_case
 from ki67.cells.measurements import MEASUREMENT_UNITS
 from ki67.cells.table import CellRows, make_table
 from ki67.domain import domain_part
@@ -201,6 +201,18 @@ def make_case(
         files = {"report.html": lambda path: write_text(path, page), "report.pdf": lambda path: write_text(path, pdf)}
         stage("report", files, {})
     return folder / name
+
+
+def a_cell(case: Path, label: str = "positive") -> tuple[float, float]:
+    """A counted cell of a class with no other within 12 µm."""
+    cells = read_case(case).cells
+    places = np.column_stack([np.asarray(cells[name], float) for name in ("x_um", "y_um")])
+    wanted = np.array([one == label for one in cells["label"].to_pylist()]) & np.asarray(cells["in_region"], bool)
+    for x, y in places[wanted]:
+        away = np.hypot(*(places - (x, y)).T)
+        if np.sort(away)[1] > 12 and 150 < x < 450 and 150 < y < 450:
+            return float(x), float(y)
+    raise AssertionError("no such cell")
 
 
 def _heat(side_um: float) -> NDArray[np.float32]:

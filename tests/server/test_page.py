@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from browser import NEEDS_A_PAGE
+from made_case import a_cell
 
-from ki67.case import read_case
 from ki67.case.corrections import read_corrections
 
 pytest.importorskip("playwright", reason="no Playwright: pip install '.[dev]'")
@@ -142,18 +141,6 @@ def pane_box(page: Page, slide: str) -> Any:
 
 def index_of(page: Page) -> str:
     return page.locator("[data-test=index]").inner_text()
-
-
-def a_cell(case: Path, label: str = "positive") -> tuple[float, float]:
-    """A counted cell of a class with no other within 12 µm."""
-    cells = read_case(case).cells
-    places = np.column_stack([np.asarray(cells[name], float) for name in ("x_um", "y_um")])
-    wanted = np.array([one == label for one in cells["label"].to_pylist()]) & np.asarray(cells["in_region"], bool)
-    for x, y in places[wanted]:
-        away = np.hypot(*(places - (x, y)).T)
-        if np.sort(away)[1] > 12 and 150 < x < 450 and 150 < y < 450:
-            return float(x), float(y)
-    raise AssertionError("no such cell")
 
 
 def name_me(page: Page) -> None:
