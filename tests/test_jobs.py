@@ -98,14 +98,15 @@ def test_what_has_no_end_is_told_without_one_and_a_callback_may_end_it() -> None
 def test_what_is_no_loop_is_counted_and_cancelled_between_its_parts() -> None:
     seen: Seen = []
     stopped = threading.Event()
-    with (
-        job(progress=lambda *told: seen.append(told), cancelled=stopped),
-        pytest.raises(CancelledError),
-        counted("Going", 3) as one_more,
-    ):
-        one_more()
-        stopped.set()
-        one_more()
+
+    def work() -> None:
+        with counted("Going", 3) as one_more:
+            one_more()
+            stopped.set()
+            one_more()
+
+    with job(progress=lambda *told: seen.append(told), cancelled=stopped), pytest.raises(CancelledError):
+        work()
     assert seen == [("Going", 0, 3), ("Going", 1, 3)]
 
 

@@ -40,6 +40,7 @@ export function viewBar(view: CaseView): HTMLElement {
     if (view.link) view.link.linked = !view.link.linked;
     paint();
   });
+  const linked = h("div", { class: "group" }, link);
   const power = h(
     "select",
     { "aria-label": "Magnification", class: "power", onchange: () => view.zoomTo(magnification(Number(power.value))) },
@@ -62,7 +63,7 @@ export function viewBar(view: CaseView): HTMLElement {
     opacity.value = `${Math.round(100 * view.opacity)}`;
     opacity.disabled = view.curtain !== null;
     press(curtain, view.curtain !== null);
-    link.hidden = view.mode !== "side" || !view.link;
+    linked.hidden = view.mode !== "side" || !view.link;
     press(link, view.link?.linked ?? false);
   };
   view.on("mode", paint);
@@ -73,7 +74,7 @@ export function viewBar(view: CaseView): HTMLElement {
     { class: "bar view-bar", role: "toolbar", "aria-label": "View" },
     h("div", { class: "group", role: "group", "aria-label": "Sections" }, ...modes.map(([, button]) => button)),
     mix,
-    h("div", { class: "group" }, link),
+    linked,
     h(
       "div",
       { class: "group", role: "group", "aria-label": "Zoom" },

@@ -19,10 +19,13 @@ def score_of(case: Path) -> dict[str, Any]:
     return score
 
 
-def test_a_count_of_an_he_slide_has_counts_and_no_index(ki67: Run, simulated_pair: Path, tmp_path: Path) -> None:
+def test_a_count_of_an_he_slide_has_no_index_and_who_insists_gets_it_with_the_doubt(
+    ki67: Run, simulated_pair: Path, tmp_path: Path
+) -> None:
     case = tmp_path / "case"
+    words = ("count", simulated_pair / "he.tif", "--out", case, "--quiet")
 
-    outcome = ki67("count", simulated_pair / "he.tif", "--out", case, "--quiet")
+    outcome = ki67(*words)
 
     score = score_of(case)
     assert outcome.code == 0
@@ -35,14 +38,10 @@ def test_a_count_of_an_he_slide_has_counts_and_no_index(ki67: Run, simulated_pai
     assert score["domain"]["verdict"] == "unusable"
     assert 'role="alert">No index is given' in (case / "report.html").read_text(encoding="utf-8")
 
-
-def test_who_insists_gets_the_number_and_the_doubt(ki67: Run, simulated_pair: Path, tmp_path: Path) -> None:
-    case = tmp_path / "case"
-
-    outcome = ki67("count", simulated_pair / "he.tif", "--out", case, "--quiet", "--use-unusable-stain")
+    insisted = ki67(*words, "--use-unusable-stain")
 
     score = score_of(case)
-    assert outcome.stdout.startswith("Ki-67 index: ")
+    assert insisted.stdout.startswith("Ki-67 index: ")
     assert score["index_percent"] is not None
     assert score["domain"]["verdict"] == "unusable"
     assert [check["insisted"] for check in score["domain"]["checks"].values() if check["verdict"] == "unusable"]

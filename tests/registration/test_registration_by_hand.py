@@ -71,13 +71,14 @@ def test_rough_landmarks_are_refined() -> None:
 def test_a_nudge_as_given_moves_the_region_by_just_so_much() -> None:
     truth = known_matrix(30.0, mirrored=False, shift_um=(60.0, 0.0))
     he, ki67 = pair(truth)
-    plain, _ = register_sections(he, ki67, mode="rigid")
+    places = landmarks(truth, 3)
+    plain, _ = register_sections(he, ki67, mode="rigid", by_hand=ByHand(places, as_given=True))
     moved_on, quality = register_sections(
-        he, ki67, mode="rigid", by_hand=ByHand(shift_um=(100.0, -40.0), as_given=True)
+        he, ki67, mode="rigid", by_hand=ByHand(places, shift_um=(100.0, -40.0), as_given=True)
     )
     assert np.allclose(moved_on.map_points(PLACES_UM) - plain.map_points(PLACES_UM), (100.0, -40.0))
     assert quality.mode == "nudged"
-    turned, _ = register_sections(he, ki67, mode="rigid", by_hand=ByHand(rotate_deg=5.0, as_given=True))
+    turned, _ = register_sections(he, ki67, mode="rigid", by_hand=ByHand(places, rotate_deg=5.0, as_given=True))
     assert turned.rotation_deg - plain.rotation_deg == pytest.approx(5.0)
 
 
