@@ -27,6 +27,7 @@ from ki67.case.view import CellTable
 from ki67.correcting import CorrectedCase, FinishedCase, corrected
 from ki67.files import sha256_of
 from ki67.geometry import as_multipolygon
+from ki67.intensity import COLUMN, INTENSITY_CUTS_OD, NEEDS, with_classes
 from ki67.vocabulary import EXCLUSION_KINDS
 
 CHANGED = ("label", "region_id", "in_region", "excluded")
@@ -99,7 +100,10 @@ class CorrectedView(CaseView):
     def open_cells(self) -> Iterator[CellTable]:
         """Open the cells as they are now, to read them a part at a time."""
         with super().open_cells() as table:
-            yield CellTable(table.schema, len(self._counted.table), _Overlay(table, self._counted).batches)
+            graded = self.score.intensity
+            cuts_od = INTENSITY_CUTS_OD if graded is None else graded.cuts_od
+            overlay = _Overlay(table, self._counted, cuts_od)
+            yield CellTable(table.schema, len(self._counted.table), overlay.batches)
 
     @property
     def _counted(self) -> Counted:
@@ -147,22 +151,24 @@ def read_corrected(folder: str | Path, *, he: str | Path | None = None, ki67: st
 class _Overlay:
     """Rows of the automatic cell table, changed, left out and added to as the corrections say."""
 
-    def __init__(self, table: CellTable, counted: Counted) -> None:
-        self._table, self._counted = table, counted
+    def __init__(self, table: CellTable, counted: Counted, cuts_od: tuple[float, float]) -> None:
+        self._table, self._counted, self._cuts_od = table, counted, cuts_od
         self._rows: NDArray[np.int64] | None = None
 
     def batches(self, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Read some columns; the cells that were added come last."""
-        names = self._table.schema.names if columns is None else [*columns]
+        asked = self._table.schema.names if columns is None else [*columns]
+        names = [*asked, *(name for name in NEEDS if COLUMN in asked and name not in asked)]
         own = self._own_rows()
         start = 0
         for batch in self._table.batches(rows, names):
             first, last = np.searchsorted(own, [start, start + len(batch)])
             start += len(batch)
-            yield self._changed(batch.take(pa.array(own[first:last] - (start - len(batch)))), int(first), names)
+            changed = self._changed(batch.take(pa.array(own[first:last] - (start - len(batch)))), int(first), names)
+            yield with_classes(changed, self._cuts_od).select(asked)
         added = self._counted.table.slice(len(own))
         if len(added):
-            yield self._added(added, names)
+            yield with_classes(self._added(added, names), self._cuts_od).select(asked)
 
     def _own_rows(self) -> NDArray[np.int64]:
         """Row of the automatic table for each row of the counted one, up to the first that was added by hand."""

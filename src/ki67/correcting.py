@@ -39,6 +39,7 @@ from ki67.domain import checks_of
 from ki67.errors import CorrectionError, SignedOutError, StaleError
 from ki67.files import sha256_of, write_json
 from ki67.geometry import area_mm2
+from ki67.intensity import INTENSITY_CUTS_OD
 from ki67.region_doubt import DrawnByModel, Outlined, carried_over
 from ki67.scoring import Score
 from ki67.vocabulary import UNREGISTERED
@@ -312,6 +313,7 @@ def _score(view: CaseView, counted: Counted, corrections: int) -> Score:
         deviation=None if deviation is None else scoring.ModelDeviation(**deviation),
         allow_few=known["allow_few_cells"],
         allow_none=known["zero_cells_allowed"],
+        intensity_cuts_od=tuple(known.get("intensity_cuts_od", INTENSITY_CUTS_OD)),
     )
 
 

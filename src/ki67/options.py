@@ -9,6 +9,7 @@ from typing import Any
 from ki67 import cells, idc, registration
 from ki67.case.details import CaseDetails
 from ki67.files import sha256_of
+from ki67.intensity import INTENSITY_CUTS_OD
 from ki67.slides import Slide
 from ki67.vocabulary import Device, EngineName, Language, RegistrationMode
 
@@ -84,6 +85,8 @@ class Options:
         Another model of the carcinoma (``ki67 idc train``, ``idc adapt``); None takes the shipped one.
     outline
         How the carcinoma is outlined on the heat map.
+    intensity_cuts_od
+        Mean DAB density from which a positive cell is 2+ and 3+.
     keep_artefacts
         Count what lies under pen, in folds and out of focus like everything else.
     language
@@ -103,6 +106,7 @@ class Options:
     cell_model: Path | None = None
     device: Device | None = None
     dab_threshold: float | None = None
+    intensity_cuts_od: tuple[float, float] = INTENSITY_CUTS_OD
     keep_artefacts: bool = False
     use_unusable_stain: bool = False
     use_doubtful_region: bool = False

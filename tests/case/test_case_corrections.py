@@ -61,6 +61,7 @@ def counted(count: int = 400) -> Counted:
             "region_id": ["1"] * count,
             "in_region": inside,
             "excluded": np.where(folded, "fold", ""),
+            "dab_od_mean": random.uniform(0, 1, count),
         }
     )
     return Counted(table, region, {"fold": fold})

@@ -125,3 +125,26 @@ def test_a_detail_that_is_no_line_is_wrong_usage(ki67: Run, case: Path, value: s
 def test_a_folder_without_a_case_or_a_language_that_is_none_is_said(ki67: Run, case: Path, tmp_path: Path) -> None:
     assert ki67("report", tmp_path).code == 1
     assert ki67("report", case, "--language", "xx").code == 2
+
+
+def test_other_cuts_of_intensity_need_no_count(ki67: Run, counted: Path, tmp_path: Path) -> None:
+    shutil.copytree(counted, tmp_path / "copy")
+    folder, case = tmp_path / "copy", tmp_path / "copy" / "case"
+    before, cells = read_case(case).score, read_case(case).cells_sha256
+    words = ("count", folder / "field.png", "--mpp", 0.25, "--out", case, "--json", "--quiet")
+
+    done = ki67(*words, "--intensity-cuts", 0.01, 0.02)
+
+    assert done.code == 0, done.stderr
+    after = read_case(case).score
+    assert before.intensity is not None
+    assert after.intensity is not None
+    assert done.json["index_percent"] == before.index_percent
+    assert after.intensity.cells["3+"] == after.positive > 0
+    assert before.intensity.cells["0"] == after.intensity.cells["0"] == after.negative
+    assert read_case(case).cells_sha256 == cells
+    assert ki67("export", case, case / "cells.csv", "--quiet").code == 0
+    assert (case / "cells.csv").read_text("utf-8").count(',"3+",') >= after.positive
+    refused = ki67(*words, "--intensity-cuts", 0.6, 0.4)
+    assert refused.code == 2
+    assert "two densities above 0 and up to 3" in " ".join(refused.stderr.split())

@@ -101,6 +101,11 @@ def test_every_format_tells_the_corrected_numbers(changed: Path, tmp_path: Path)
         rows = list(csv.DictReader(stream))
     inside = Counter(row["label"] for row in rows if row["in_region"] == "true")
     assert (inside["positive"], inside["negative"]) == (score.positive, score.negative)
+    # A class of intensity follows the corrected label; what was added has no density.
+    assert score.intensity is not None
+    graded = Counter(row["intensity"] for row in rows if row["in_region"] == "true")
+    assert {name: graded[name] for name in score.intensity.cells} == score.intensity.cells
+    assert sum(score.intensity.cells.values()) == score.cells - 1
 
     export_case(changed, tmp_path / "c.parquet")
     table = pq.read_table(tmp_path / "c.parquet")

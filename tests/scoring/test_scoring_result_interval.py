@@ -18,6 +18,7 @@ def table(cells=3000, share=0.2, seed=1):
             "region_id": ["a"] * cells,
             "in_region": np.ones(cells, bool),
             "excluded": [""] * cells,
+            "dab_od_mean": np.linspace(0.1, 1.0, cells),
         }
     )
 

@@ -256,7 +256,8 @@ class Counted:
     Parameters
     ----------
     table
-        Cell table with ``cell_id``, ``x_um``, ``y_um``, ``label``, ``region_id``, ``in_region`` and ``excluded``.
+        Cell table with ``cell_id``, ``x_um``, ``y_um``, ``label``, ``region_id``, ``in_region``, ``excluded`` and
+        ``dab_od_mean``.
     region
         The region in µm, what was left out of it included.
     left_out
@@ -320,6 +321,7 @@ class _Work:
         self._excluded = np.array(table["excluded"].to_pylist(), object)
         self._in_region = np.array(table["in_region"], bool)
         self._ids = np.asarray(table["cell_id"], np.int64)
+        self._dab_od = np.asarray(table["dab_od_mean"], np.float64)
         self._kept = np.ones(len(self._ids), bool)
         self._reach = counted.region.buffer(MARGIN_UM)
         self._region, self._left_out = counted.region, dict(counted.left_out)
@@ -360,6 +362,7 @@ class _Work:
             "region_id": pa.array(self._region_id[kept], pa.string()),
             "in_region": pa.array(self._in_region[kept]),
             "excluded": pa.array(self._excluded[kept], pa.string()),
+            "dab_od_mean": pa.array(self._dab_od[kept], from_pandas=True),
         }
         return replace(
             self._counted,
@@ -410,6 +413,7 @@ class _Work:
         self._region_id = np.append(self._region_id, np.array([None], object))
         self._excluded = np.append(self._excluded, np.array([kind], object))
         self._in_region = np.append(self._in_region, inside and not kind)
+        self._dab_od = np.append(self._dab_od, np.nan)
         self._kept = np.append(self._kept, True)
 
     def _exclude(self, area: MultiPolygon) -> None:

@@ -14,21 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ki67 import intensity
 from ki67.cells.exclusion import EXCLUSIONS
 from ki67.cells.measurements import MEASUREMENT_UNITS, column
 from ki67.parquet import parquet_file
-from ki67.vocabulary import CLASSES, OTHER, POSITIVE
+from ki67.vocabulary import CLASSES
 
 _FIXED_UNITS = {"x_um": "um", "y_um": "um", "area_um2": "um2", "dab_od_mean": "OD", "outline_um": "um"}
 
 ID_STEPS_PER_UM, ID_BITS = 100, 25
 """Fineness of :func:`cell_ids`, and bits for one coordinate."""
-
-INTENSITIES = ("", "0", "1+", "2+", "3+")
-"""Intensity classes: none for what is not a tumour cell, 0 for negative ones, and three of positive ones."""
-
-INTENSITY_CUTS_OD = (0.4, 0.6)
-"""Mean DAB density of a nucleus from which a positive cell is 2+ and 3+: QuPath's defaults (Bankhead et al. 2017)."""
 
 _FIELDS = [
     ("cell_id", pa.int64()), ("x_um", pa.float64()), ("y_um", pa.float64()), ("label", pa.string()),
@@ -44,10 +39,11 @@ def cell_schema() -> pa.Schema:
     ``cell_id`` is made of the place (:func:`cell_ids`). ``outline_um`` holds x, y, x, y, … of the outline's corners
     in µm. ``excluded`` says why a cell does not count wherever the region lies
     (:data:`ki67.cells.exclusion.EXCLUSIONS`); its ``in_region`` is False then. A cell whose class was decided by its
-    density of DAB alone has no ``probability``.
+    density of DAB alone has no ``probability``. ``intensity`` is by the usual cuts (:mod:`ki67.intensity`); exports
+    have it by those that the case was scored with.
     """
     fields = [pa.field(name, kind, metadata=_unit(_FIXED_UNITS.get(name))) for name, kind in _FIELDS]
-    fields.append(pa.field("intensity", pa.string()))
+    fields.append(pa.field(intensity.COLUMN, pa.string()))
     fields += [pa.field(name, pa.float32(), metadata=_unit(unit)) for name, unit in MEASUREMENT_UNITS.items()]
     fields.append(pa.field("outline_um", pa.list_(pa.float32()), metadata=_unit("um")))
     return pa.schema(fields, metadata={"coordinates": "micrometres in the slide's frame, origin top left, y down"})
@@ -89,31 +85,24 @@ def make_table(rows: CellRows, region_ids: Sequence[str]) -> pa.Table:
     """
     ids = np.array([*region_ids, ""], dtype=object)
     lengths = np.cumsum([0, *(outline.size for outline in rows.outlines_um)])
+    labels = np.array(CLASSES, dtype=object)[rows.label]
     points = np.concatenate([outline.ravel() for outline in rows.outlines_um] or [np.empty(0, np.float32)])
     columns: list[pa.Array] = [
         pa.array(cell_ids(rows.x_um, rows.y_um)),
         pa.array(rows.x_um),
         pa.array(rows.y_um),
-        pa.array(np.array(CLASSES, dtype=object)[rows.label], pa.string()),
+        pa.array(labels, pa.string()),
         pa.array(rows.probability, pa.float32(), from_pandas=True),
         pa.array(column(rows.measurements, "Area")),
         pa.array(column(rows.measurements, "Mean_DAB")),
         pa.array(ids[rows.region_index], pa.string()),
         pa.array((rows.region_index >= 0) & (rows.excluded == 0)),
         pa.array(np.array(EXCLUSIONS, dtype=object)[rows.excluded], pa.string()),
-        pa.array(np.array(INTENSITIES, dtype=object)[_intensity(rows)], pa.string()),
+        pa.array(intensity.classes_of(labels, column(rows.measurements, "Mean_DAB")), pa.string()),
         *(pa.array(np.ascontiguousarray(values)) for values in rows.measurements.T),
         pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), pa.array(points, pa.float32())),
     ]
     return pa.table(columns, schema=cell_schema())
-
-
-def _intensity(rows: CellRows) -> NDArray[np.int64]:
-    """Index into :data:`INTENSITIES` of each nucleus."""
-    dab = column(rows.measurements, "Mean_DAB")
-    grade = np.searchsorted(INTENSITY_CUTS_OD, dab, side="right") + INTENSITIES.index("1+")
-    grade = np.where(rows.label == POSITIVE, grade, INTENSITIES.index("0"))
-    return np.where(rows.label == OTHER, INTENSITIES.index(""), grade)
 
 
 def gather_cells(tables: Iterable[tuple[int, pa.Table]]) -> pa.Table:

@@ -108,6 +108,14 @@ DabThreshold = Annotated[
         help="Mean DAB density (OD) from which a tumour nucleus is positive; default: any brown, however pale.",
     ),
 ]
+IntensityCuts = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        "--intensity-cuts",
+        metavar="OD OD",
+        help="Mean DAB density from which a positive cell is 2+ and 3+; default: 0.4 0.6. Nothing is counted again.",
+    ),
+]
 KeepArtefacts = Annotated[
     bool, typer.Option("--keep-artefacts", help="Count cells under pen, in folds and out of focus like all others.")
 ]
@@ -223,6 +231,25 @@ def index_line(result: Mapping[str, Any]) -> str:
         f"Ki-67 index: {result['index_percent']:.1f} % (95 % interval {low:.1f}-{high:.1f} %), "
         f"{result['positive']:,} positive of {result['cells']:,} tumour cells in {result['area_mm2']:.3g} mm²"
     )
+
+
+def intensity_cuts_of(given: tuple[float, float] | None) -> tuple[float, float]:
+    """Cuts that were given, or the usual ones.
+
+    Raises
+    ------
+    typer.BadParameter
+        Where they are no densities or do not rise.
+    """
+    from ki67.intensity import INTENSITY_CUTS_OD
+
+    if given is None:
+        return INTENSITY_CUTS_OD
+    if not 0 < given[0] < given[1] <= 3:
+        raise typer.BadParameter(
+            "two densities above 0 and up to 3 are expected, the second higher", param_hint="--intensity-cuts"
+        )
+    return given
 
 
 def field_names(text: str | None) -> list[str] | None:

@@ -16,6 +16,7 @@ from ki67.cli.common import (
     DeviceOption,
     DoubtfulRegion,
     EngineOption,
+    IntensityCuts,
     Json,
     KeepArtefacts,
     Label,
@@ -31,6 +32,7 @@ from ki67.cli.common import (
     details_of,
     emit,
     index_line,
+    intensity_cuts_of,
     warning_lines,
 )
 from ki67.vocabulary import Device, EngineName, Language
@@ -55,6 +57,7 @@ def count(
     cell_model: CellModel = None,
     device: DeviceOption = Device.cpu,
     dab_threshold: DabThreshold = None,
+    intensity_cuts: IntensityCuts = None,
     keep_artefacts: KeepArtefacts = False,
     use_unusable_stain: UnusableStain = False,
     use_doubtful_region: DoubtfulRegion = False,
@@ -82,6 +85,7 @@ def count(
         cell_model=cell_model,
         device=device,
         dab_threshold=dab_threshold,
+        intensity_cuts_od=intensity_cuts_of(intensity_cuts),
         keep_artefacts=keep_artefacts,
         use_unusable_stain=use_unusable_stain,
         use_doubtful_region=use_doubtful_region,

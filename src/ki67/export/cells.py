@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ki67.case import CaseView
 from ki67.case.view import AGAIN, CellTable
 from ki67.errors import CaseError
+from ki67.intensity import INTENSITY_CUTS_OD, with_classes
 from ki67.vocabulary import CLASSES
 
 MEASUREMENTS: Final = ("cell_id", "probability", "area_um2", "dab_od_mean")
@@ -73,7 +74,15 @@ def cell_table(view: CaseView) -> Iterator[CellTable]:
         missing = [name for name in _COLUMNS if name not in table.schema.names]
         if missing:
             raise CaseError(view.cells_file(), f"has no column '{missing[0]}'", AGAIN)
-        yield table
+        graded = view.score.intensity
+        if graded is None or graded.cuts_od == INTENSITY_CUTS_OD:
+            yield table
+            return
+
+        def batches(rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+            return (with_classes(batch, graded.cuts_od) for batch in table.batches(rows, columns))
+
+        yield CellTable(table.schema, table.num_rows, batches)
 
 
 def counted_cells(view: CaseView) -> Iterator[CellPart]:

@@ -268,7 +268,10 @@ def _by_place(data: ReportData, words: Words) -> ByPlace | None:
         fewer_cells=score.get("fewer_cells") or (),
         index_percent=score["index_percent"],
         cut_offs=[_cut_off_row(row, words) for row in score["cut_offs"]],
-        heterogeneity=facts.heterogeneity_rows(score["heterogeneity"], words),
+        heterogeneity=[
+            *facts.heterogeneity_rows(score["heterogeneity"], words),
+            *facts.intensity_rows(score.get("intensity"), words),
+        ],
     )
 
 

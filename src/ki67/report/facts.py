@@ -182,6 +182,20 @@ def heterogeneity_rows(found: Mapping[str, Any], words: Words) -> list[tuple[str
     ]
 
 
+def intensity_rows(found: Mapping[str, Any] | None, words: Words) -> list[tuple[str, str]]:
+    """How brown the positive cells are; nothing where there are none, or an older version scored."""
+    if not found:
+        return []
+    joint = "; " if words.language is not Language.en else ", "
+    graded = {name: count for name, count in found["cells"].items() if name != "0"}
+    total = sum(graded.values())
+    if not total:
+        return []
+    shares = joint.join(f"{name} {words.number(100 * count / total, '.0f')} %" for name, count in graded.items())
+    low, high = (words.number(cut, "g") for cut in found["cuts_od"])
+    return [(words("heterogeneity.intensity", low=low, high=high), shares)]
+
+
 def card_rows(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Entries of a model card, what and for what first."""
     order = {key: place for place, key in enumerate(_CARD_FIRST)}

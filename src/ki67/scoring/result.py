@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from ki67.domain import Check, Verdict, checks_of, checks_part, doubts, worst
 from ki67.errors import CaseError, first_fault
 from ki67.html import table_of
+from ki67.intensity import INTENSITY_CUTS_OD, NEEDS, IntensityCounts, count
 from ki67.scoring.enough import FewerCells
 from ki67.scoring.heterogeneity import Heterogeneity
 from ki67.scoring.hot_spots import HotSpot
@@ -24,7 +25,7 @@ from ki67.scoring.section import GuidelineScores, InvasiveEdge, cut_off_classes,
 from ki67.scoring.spread import SPREAD_COLUMNS, widened
 from ki67.scoring.surroundings import SURROUNDINGS_COLUMNS, surroundings_checks
 
-TABLE_COLUMNS = tuple(sorted({*SCORE_COLUMNS, *SPREAD_COLUMNS, *LOCAL_COLUMNS, *SURROUNDINGS_COLUMNS}))
+TABLE_COLUMNS = tuple(sorted({*SCORE_COLUMNS, *SPREAD_COLUMNS, *LOCAL_COLUMNS, *SURROUNDINGS_COLUMNS, *NEEDS}))
 """What :func:`score_section` reads of the cell table."""
 
 Interval = tuple[float, float] | None
@@ -98,6 +99,8 @@ class Score(AverageScore):
     heterogeneity: Heterogeneity | None
     fewer_cells: tuple[FewerCells, ...] | None = None
     """What fewer cells would have given."""
+    intensity: IntensityCounts | None = None
+    """How brown the cells are."""
     intervals: Intervals | None
     cut_offs: tuple[CutOffClass, ...] | None
     domain: Domain
@@ -126,7 +129,7 @@ class Score(AverageScore):
         nothing: dict[str, Any] = dict.fromkeys(("index_percent", "ci95_percent"))
         regions = tuple(region.model_copy(update=nothing) for region in self.regions)
         places = (
-            *("guideline", "hot_spots", "invasive_edge", "heterogeneity", "fewer_cells"),
+            *("guideline", "hot_spots", "invasive_edge", "heterogeneity", "fewer_cells", "intensity"),
             *("index_corrected_percent", "intervals", "cut_offs"),
         )
         spread = {name: None for name in ("registration_spread_percent",) if name in self.model_fields_set}
@@ -178,6 +181,7 @@ def score_section(
     deviation: ModelDeviation | None = None,
     allow_few: bool = False,
     allow_none: bool = False,
+    intensity_cuts_od: tuple[float, float] = INTENSITY_CUTS_OD,
 ) -> Score:
     """Score a section with all that is known of it.
 
@@ -197,6 +201,8 @@ def score_section(
         Where a registration carried the region over: how well.
     deviation
         How far the model's index is off on patients it had not seen; None where that is not known.
+    intensity_cuts_od
+        Mean DAB density from which a positive cell is 2+ and 3+.
 
     Raises
     ------
@@ -223,6 +229,7 @@ def score_section(
     by_place = section_scores(table, region)
     names = ("guideline", "hot_spots", "invasive_edge", "heterogeneity", "fewer_cells")
     facts |= {name: getattr(by_place, name) for name in names}
+    facts["intensity"] = count(table, intensity_cuts_od)
     corrected, model = _by_model(average, deviation)
     intervals = Intervals(
         wilson=average.ci95_percent,

@@ -133,6 +133,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
             deviation=deviation,
             allow_few=options.allow_few_cells,
             allow_none=zero_cells_allowed,
+            intensity_cuts_od=options.intensity_cuts_od,
         )
         write_json(case.path(SCORE), found.to_dict())
         return {"index_percent": found.index_percent, "cells": found.cells, "warnings": []}
@@ -143,13 +144,14 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
         "region_ids": region_ids,
         "allow_few_cells": options.allow_few_cells,
         "zero_cells_allowed": zero_cells_allowed,
+        "intensity_cuts_od": [*options.intensity_cuts_od],
         "unknown_share": unknown_share,
         "outline": None if drawn is None else asdict(drawn),
         "deviation": None if deviation is None else asdict(deviation),
         "warnings": warnings,
         "domain": domain_part(checks),
     }
-    case.run_stage(Stage(SCORED, 9, (SCORE,), result=True), parameters, reads, work)
+    case.run_stage(Stage(SCORED, 10, (SCORE,), result=True), parameters, reads, work)
 
 
 def model_deviation(
