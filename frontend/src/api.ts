@@ -249,6 +249,8 @@ export interface Job {
   done: number;
   total: number | null;
   seconds: number | null;
+  /** How long its stage will take yet. */
+  left_seconds: number | null;
   error: string | null;
   log: string[];
 }

@@ -2,7 +2,7 @@
 
 import { get, post, type FileLine, type Files, type Job } from "./api";
 import { dialog, failed, fill, h, icon, tell, tool } from "./dom";
-import { seconds, size } from "./format";
+import { count, seconds, size } from "./format";
 import { address } from "./route";
 
 const EVERY_MS = 1500;
@@ -45,7 +45,7 @@ export class JobsPanel {
       { class: `job ${job.state}` },
       h("b", {}, job.state === "done" ? h("a", { href: address(job.out.replaceAll("/", "~")) }, job.out) : job.out),
       isAtWork(job) ? progress : h("span", { class: `chip ${job.state}` }, job.state),
-      h("span", { class: "soft" }, job.error ?? (job.stage || (job.state === "queued" ? "waits" : "")), " ", seconds(job.seconds)),
+      h("span", { class: "soft" }, said(job)),
       isAtWork(job) ? tool("close", `Stop ${job.out}`, () => void this.cancel(job)) : null,
     );
   }
@@ -122,6 +122,15 @@ export class JobsPanel {
       return false;
     }
   }
+}
+
+/** What it does, how much of that is done, how long it has run, how long the stage will take yet. */
+function said(job: Job): string {
+  const known = isAtWork(job) && job.total !== null && job.total > 0;
+  const what = job.error ?? (job.state === "queued" ? "waits its turn" : job.stage || (isAtWork(job) ? "begins" : ""));
+  const far = known ? `${count(job.done)} of ${count(job.total)}` : "";
+  const left = job.left_seconds === null ? "" : `about ${seconds(Math.max(1, job.left_seconds))} left of this`;
+  return [what, far, seconds(job.seconds), left].filter(Boolean).join(" · ");
 }
 
 function isAtWork(job: Job): boolean {

@@ -384,6 +384,81 @@ def test_report_and_exports_are_there(page: Page, served: Served) -> None:
     assert Path(download.value.path()).stat().st_size > BIG_ENOUGH
 
 
+STAND_IN = """
+import json, shutil, subprocess, sys, time
+import ki67.cli, ki67.server.jobs
+from pathlib import Path
+case = Path(sys.argv.pop())
+
+def run(words):
+    out = Path(words[words.index("--out") + 1])
+    def tell(stage, done, total):
+        print(json.dumps({"stage": stage, "done": done, "total": total}), file=sys.stderr, flush=True)
+    tell("Registering", 1, 4)
+    begun = out.with_suffix(".begun")
+    if begun.exists():
+        shutil.copytree(case, out)
+        return
+    begun.touch()
+    tell("Counting cells", 0, 12)
+    time.sleep(6)
+    tell("Counting cells", 2, 12)
+    time.sleep(600)
+
+if sys.argv[1:2] == ["score"]:
+    run(sys.argv)
+else:
+    def begin(words):
+        command = [sys.executable, __file__, *words, str(case)]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    ki67.server.jobs._begin = begin
+    ki67.cli.main()
+"""
+"""A server whose runs hang in the middle the first time, and then leave a finished case."""
+
+
+def test_a_run_is_started_followed_stopped_and_started_again(
+    chromium: Browser, finished: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(finished / "slides", root / "slides")
+    (tmp_path / "server.py").write_text(STAND_IN)
+    words = ["serve", str(root), "--slides", str(finished / "slides"), "--json", "--no-browser"]
+    command = [sys.executable, str(tmp_path / "server.py"), *words, str(finished / "case")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    context = chromium.new_context(viewport=SIZE, reduced_motion="reduce")  # type: ignore[arg-type]
+    try:
+        assert process.stdout is not None
+        page = context.new_page()
+        page.goto(json.loads(process.stdout.readline())["url"])
+        job = page.locator(".job")
+
+        def start() -> None:
+            page.get_by_role("button", name="New run…").click()
+            page.get_by_role("button", name="slides", exact=True).click()
+            page.get_by_role("button", name="case-ki67.tif is Ki-67").click()
+            page.get_by_role("button", name="case-he.tif is H&E").click()
+            page.get_by_role("textbox", name="Folder of the case").fill("new case")
+            page.get_by_role("button", name="Start", exact=True).click()
+
+        start()
+        expect(job).to_contain_text("Counting cells · 0 of 12")
+        expect(job).to_contain_text(re.compile(r"Counting cells · 2 of 12 · \d+ s · about \d\d s left of this"))
+        expect(job.get_by_role("progressbar")).to_have_js_property("value", 2)
+        page.get_by_role("button", name="Stop new case").click()
+        expect(page.get_by_text("new case was stopped")).to_be_visible()
+        expect(job).to_have_count(0)
+        start()
+        expect(job).to_contain_text("done")
+        job.get_by_role("link", name="new case").click()
+        expect(page.locator("[data-test=index]")).to_be_visible()
+        page.locator(".pane[data-slide=ki67][data-um-per-px]").wait_for()
+    finally:
+        context.close()
+        process.terminate()
+        process.communicate(timeout=PATIENCE_MS / 1000)
+
+
 def test_whoever_is_not_let_in_is_told_how(chromium: Browser, served: Served) -> None:
     context = chromium.new_context()
     page = context.new_page()

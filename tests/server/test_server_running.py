@@ -161,6 +161,11 @@ def test_runs_wait_their_turn_and_tell_how_far_they_are(root: Path, jobs: Jobs) 
     told = first.told()
     assert (told["state"], told["stage"], told["done"], told["total"]) == ("running", "Counting cells", 3, 12)
     assert second.told()["state"] == "queued"
+    assert told["left_seconds"] is None
+    first.stage_from, first.step_at = (first.step_at - 6, 0), first.step_at
+    assert 15 < (first.left_s() or 0) <= 18
+    first.step_at = first.stage_from[0] + 1
+    assert first.left_s() is None
     jobs.cancel(first.job_id)
     start = time.monotonic()
     assert wait_for(jobs, first.job_id)["state"] == "cancelled"

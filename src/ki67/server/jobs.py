@@ -28,6 +28,9 @@ LOG_LINES: Final = 200
 GRACE_S: Final = 15.0
 """A stopped run has so long to leave its folder in order; then it is ended, and its folder is sound all the same."""
 
+LEAST_TIMED_S: Final = 2.0
+"""A stage is so long at work before it is said how long it will take yet."""
+
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
@@ -57,6 +60,8 @@ class Job:
     total: int | None = None
     error: str | None = None
     started: float | None = None
+    stage_from: tuple[float, int] = (0.0, 0)
+    step_at: float = 0.0
     ended: float | None = None
     log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     process: subprocess.Popen[str] | None = None
@@ -73,9 +78,22 @@ class Job:
             "done": self.done,
             "total": self.total,
             "seconds": None if self.started is None else round(end - self.started, 1),
+            "left_seconds": self.left_s(),
             "error": self.error,
             "log": list(self.log),
         }
+
+    def left_s(self) -> float | None:
+        """Return how long its stage will take yet if it goes on as fast, None where that is not known.
+
+        Nor is it known once a step has taken twice as long as those before.
+        """
+        (began, before), latest = self.stage_from, self.step_at
+        did, left = self.done - before, (self.total or 0) - self.done
+        step_s, since = (latest - began) / did if did > 0 else 0.0, time.monotonic() - latest
+        if self.state != "running" or left <= 0 or latest - began < LEAST_TIMED_S or since > 2 * step_s:
+            return None
+        return round(max(0.0, step_s * left - since), 1)
 
 
 class Jobs:
@@ -230,7 +248,13 @@ def _take(job: Job, line: str) -> None:
     if line.startswith("{"):
         with contextlib.suppress(ValueError, KeyError, TypeError):
             told = json.loads(line)
-            job.stage, job.done, job.total = str(told["stage"]), int(told["done"]), told["total"]
+            stage, done, total = str(told["stage"]), int(told["done"]), told["total"]
+            now = time.monotonic()
+            if stage != job.stage or done < job.done:
+                job.stage_from = (now, done)
+            if stage != job.stage or done != job.done:
+                job.step_at = now
+            job.stage, job.done, job.total = stage, done, total
             return
     if line.strip():
         job.log.append(line)
