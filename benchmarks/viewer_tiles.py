@@ -5,9 +5,9 @@
 Both servers run on uvicorn, each as a process of its own, asked over HTTP by the same threads for the same tiles of
 the same slide: blocks of 4 x 3 neighbours at random places and levels, as a screen shows them; no tile twice.
 OpenSlide's side keeps one DeepZoomGenerator, tiles of 256 px, JPEG of the viewer's quality. The two take turns, round
-by round, so that what else the machine does meets both. Then ``--slides`` cases (links to the slide) are looked at by
-the most clients at once, and the server's memory is told. Prints a table, and the median over the rounds of the ratio
-in each; OUT/viewer_tiles.json holds it all.
+by round, so that what else the machine does meets both. Then cases of ``--slides`` slides, no two alike (parts of the
+slide, turned and rolled, written once), are looked at by the most clients at once, and the server's memory is told.
+Prints a table, and the median over the rounds of the ratio in each; OUT/viewer_tiles.json holds it all.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from ki67.case import open_case
+from ki67.geometry import RectUm
 from ki67.server.tiles import JPEG_QUALITY, TILE_PX, Grid
-from ki67.slides import open_slide
+from ki67.slides import open_slide, write_pyramid
 from ki67.stages import CaseSlide
 
 ROUNDS = 3
 SIDES = ("viewer", "openslide")
+PART_PX = 4096
 ACROSS, DOWN = 4, 3
 """Tiles of a screen."""
 
@@ -71,18 +73,28 @@ class Server:
         raise RuntimeError(f"no {name} of {self.process.pid}")
 
 
-def make_cases(slide: Path, out: Path, count: int) -> tuple[list[str], Grid]:
-    """Cases that hold nothing but the slide, each through a link of its own."""
+def make_slides(slide: Path, out: Path, count: int) -> list[Path]:
+    """Write slides that differ in every pixel: a part of the slide, turned and rolled otherwise each time."""
+    paths = [out / f"slide-{number}.tif" for number in range(count)]
+    with open_slide(slide) as opened:
+        side = min(PART_PX, *opened.size_px)
+        x_um, y_um = ((whole - side) // 2 * opened.mpp for whole in opened.size_px)
+        area = RectUm(x_um, y_um, side * opened.mpp, side * opened.mpp)
+        part = opened.read(area, opened.mpp)
+        for number, path in enumerate(paths):
+            if not path.exists():
+                other = np.roll(np.rot90(part, number), (211 * number, 97 * number), axis=(0, 1))
+                write_pyramid(path, [np.ascontiguousarray(other)], (side, side), opened.mpp, tile_px=512)
+    return paths
+
+
+def make_case(slide: Path, folder: Path) -> Grid:
+    """Make a case that holds nothing but the slide."""
     with open_slide(slide) as opened:
         facts, grid = CaseSlide(opened).facts, Grid(opened.size_px, opened.mpp)
-    names = [f"case-{number}" for number in range(count)]
-    for name in names:
-        link = out / f"{name}{slide.suffix}"
-        if not link.exists():
-            link.symlink_to(slide.resolve())
-        with open_case(out / name, "count", {"ki67": {**facts, "path": str(link.absolute())}}, {}):
-            pass
-    return names, grid
+    with open_case(folder, "count", {"ki67": {**facts, "path": str(slide.absolute())}}, {}):
+        pass
+    return grid
 
 
 def start_viewer(out: Path, slide: Path) -> Server:
@@ -226,21 +238,29 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8931)
     given = parser.parse_args()
     clients = [int(word) for word in given.clients.split(",")]
-    names, grid = make_cases(given.slide, given.out, given.slides)
+    given.out.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    grid = make_case(given.slide, given.out / "case")
+    slides = make_slides(given.slide, given.out, given.slides)
+    grids = {f"case-{number}": make_case(path, given.out / f"case-{number}") for number, path in enumerate(slides)}
+    print(f"{len(grids)} slides in {time.monotonic() - begin:.0f} s", flush=True)
     viewer = start_viewer(given.out, given.slide)
     peer = start_peer(given.slide, given.port)
     try:
-        viewer.template = tiles_of(viewer, names[0])
+        viewer.template = tiles_of(viewer, "case")
         result: dict[str, Any] = {"slide": given.slide.name, "size_px": grid.size_px, "cores": os.cpu_count()}
         result["memory_at_start_mib"] = viewer.memory_mib()
         result["rows"] = compare(viewer, peer, grid, clients, given.tiles)
         result["memory_after_one_slide_mib"] = viewer.memory_mib()
-        templates = [tiles_of(viewer, name) for name in names]
-        tiles = screens(grid, given.tiles, seed=7)
-        many = [[] for _ in range(max(clients))]
-        for number, template in enumerate(templates):
-            for client, part in enumerate(shared_out(tiles, template, 1)):
-                many[(number + client) % len(many)] += part
+        # At any time each client looks at another slide.
+        shared = [
+            shared_out(screens(own, given.tiles, seed=7 + number), tiles_of(viewer, name), max(clients))
+            for number, (name, own) in enumerate(grids.items())
+        ]
+        many = [
+            [path for turn in range(len(shared)) for path in shared[(turn + client) % len(shared)][client]]
+            for client in range(max(clients))
+        ]
         for turn in range(2):
             measure(viewer, many)
             result[f"memory_after_all_slides_{turn + 1}_mib"] = viewer.memory_mib()
