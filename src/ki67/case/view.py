@@ -110,8 +110,12 @@ class CaseView:
         record = self._slide(role)
         path = self.slide_paths.get(role, Path(record.path))
         if not path.exists():
-            found = f"lies no longer at {path}"
-            raise CaseError(self.folder, f"its slide {found}", f"Give its place: read_case(folder, {role}=PATH).")
+            raise CaseError(
+                self.folder,
+                f"its slide lies no longer at {path}",
+                "Put it back, or run the command that made the case once more with its new place (what is known of the "
+                f"slide is not made again); from Python, read_case(folder, {role}=PATH).",
+            )
         mpp = record.mpp if record.mpp_source == "given" else None
         slide = open_slide(path, mpp, overrides_file=record.mpp_contradicts_file)
         if slide.fingerprint() != record.fingerprint:
