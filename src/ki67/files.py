@@ -80,6 +80,40 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             _unfinished.discard(temporary)
 
 
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; what is put there under ``path``'s name takes its place on success.
+
+    What was there before is removed then; on any error it stays as it was.
+
+    Raises
+    ------
+    WriteError
+        Where the disk is full or the folder cannot be written to.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY_PREFIX, dir=target.parent) as name:
+            yield Path(name)
+            before = Path(name, "before")
+            if target.exists():
+                target.rename(before)
+            try:
+                Path(name, target.name).rename(target)
+            except OSError:
+                if before.exists():
+                    before.rename(target)
+                raise
+        fsync_folder(target.parent)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise disk_full(target) from error
+        if error.errno in _CANNOT_BE_WRITTEN:
+            raise WriteError(target, f"cannot be written ({error.strerror})", "Choose another folder.") from error
+        raise
+
+
 def disk_full(path: str | Path) -> DiskFullError:
     """Return the error for a file that found no more room."""
     return DiskFullError(path, "the disk is full", "Free some space and run the same command again.")

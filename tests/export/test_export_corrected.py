@@ -151,11 +151,12 @@ def test_a_moved_region_is_the_region_that_is_exported(case: Path) -> None:
 
 
 def test_what_is_all_taken_back_is_the_case_itself(case: Path, tmp_path: Path) -> None:
-    for one in FORMATS:
+    files = [one for one in FORMATS if not one.folder]
+    for one in files:
         export_case(case, tmp_path / f"before{one.suffixes[0]}")
     made(case, Remove(**cell(read_case(case).cells, 5)), Undo())
     assert not isinstance(read_corrected(case), CorrectedView)
-    for one in FORMATS:
+    for one in files:
         after = tmp_path / f"after{one.suffixes[0]}"
         export_case(case, after)
         if "dcm" not in one.suffixes[0] and "ome" not in one.suffixes[0]:

@@ -113,8 +113,8 @@ class CaseView:
             raise CaseError(
                 self.folder,
                 f"its slide lies no longer at {path}",
-                "Put it back, or run the command that made the case once more with its new place (what is known of the "
-                f"slide is not made again); from Python, read_case(folder, {role}=PATH).",
+                "Put it back, or run the command that made the case once more with its new place (what is known of "
+                f"the slide is not made again); from Python, read_case(folder, {role}=PATH).",
             )
         mpp = record.mpp if record.mpp_source == "given" else None
         slide = open_slide(path, mpp, overrides_file=record.mpp_contradicts_file)

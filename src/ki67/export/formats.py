@@ -15,6 +15,7 @@ from ki67.export.fhir import write_fhir
 from ki67.export.geojson import write_geojson
 from ki67.export.geoparquet import write_geoparquet
 from ki67.export.ome_tiff import write_ome_tiff
+from ki67.export.spatialdata import write_spatialdata
 from ki67.export.spreadsheet import write_csv
 
 
@@ -32,18 +33,22 @@ class Format:
         Writes it and tells what was written; takes a layer as well where ``layers``.
     layers
         Whether one of several layers is written.
+    folder
+        Whether it is a folder rather than a file.
     """
 
     suffixes: tuple[str, ...]
     what: str
     write: Callable[..., Summary]
     layers: bool = False
+    folder: bool = False
 
 
 FORMATS: Final = (
     Format((".geojson", ".geojson.gz"), "cells for QuPath", write_geojson),
     Format((".csv",), "cells for a spreadsheet", write_csv),
     Format((".parquet",), "cells as GeoParquet, for GeoPandas, DuckDB or R", write_geoparquet),
+    Format((".zarr",), "cells and region as SpatialData, a folder", write_spatialdata, folder=True),
     Format((".dsa.json",), "cells for the Digital Slide Archive (HistomicsUI)", write_dsa),
     Format((".ann.dcm",), "cells as DICOM bulk annotations", write_annotations),
     Format((".sr.dcm",), "index and region as a DICOM structured report", write_report),

@@ -54,7 +54,7 @@ def write_geoparquet(view: CaseView, target: Path) -> Summary:
             pq.ParquetWriter(out, schema, compression="zstd") as writer,
         ):
             for batch in table.batches(ROWS, None):
-                column = pa.array(shapely.to_wkb(_shapes(batch)), pa.binary())
+                column = pa.array(shapely.to_wkb(shapes_of(batch)), pa.binary())
                 writer.write_batch(batch.set_column(place, geometry, column))
         return {"cells": table.num_rows}
 
@@ -77,8 +77,8 @@ def _metadata(table: CellTable) -> dict[str, Any]:
     return {"version": VERSION, "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
 
 
-def _shapes(batch: pa.RecordBatch) -> NDArray[Any]:
-    """Polygon, or else point, of each row, (N,)."""
+def shapes_of(batch: pa.RecordBatch) -> NDArray[Any]:
+    """Polygon, or else point, of each row in µm, (N,)."""
     corners, counts = outlines(batch[_OUTLINE])
     shapes = np.asarray(shapely.points(_centres(batch)), object)
     outlined = counts > 0

@@ -21,7 +21,10 @@ from ki67.vocabulary import Layer
 
 router = APIRouter(prefix="/api/cases/{case_id}", tags=["downloads"])
 
-ENDS: Final = tuple(suffix.removeprefix(".") for one in FORMATS for suffix in one.suffixes)
+FILES: Final = tuple(one for one in FORMATS if not one.folder)
+"""What can be sent: a browser saves files, not folders."""
+
+ENDS: Final = tuple(suffix.removeprefix(".") for one in FILES for suffix in one.suffixes)
 
 _REPORT_CSP: Final = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; "
@@ -59,7 +62,7 @@ def _reported(case: OpenCase, name: str) -> Path:
 @router.get("/exports")
 def exports(_case: Case) -> list[dict[str, Any]]:
     """List what a case can be exported as: ``format`` for ``export``, and what it is."""
-    return [{"format": one.suffixes[0].removeprefix("."), "what": one.what, "layers": one.layers} for one in FORMATS]
+    return [{"format": one.suffixes[0].removeprefix("."), "what": one.what, "layers": one.layers} for one in FILES]
 
 
 @router.get("/export", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
