@@ -67,7 +67,7 @@ def test_what_cannot_be_exported_is_said(ki67: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "a.csv").exists()
 
 
-@pytest.mark.parametrize("name", ["cells.json", "index.tif", "cells", ".zarr", "cells.dcm"])
+@pytest.mark.parametrize("name", ["cells.json", "index.tif", "cells", ".h5ad", "cells.dcm"])
 def test_an_end_that_says_no_format_is_refused(case: Path, name: str) -> None:
     assert format_of(Path(name)) is None
     with pytest.raises(WriteError, match="says no format"):

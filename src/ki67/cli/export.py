@@ -12,9 +12,8 @@ from ki67.vocabulary import Layer
 
 _HELP = (
     "File to write; the end of its name says as what: .geojson or .geojson.gz (QuPath), .csv, .parquet (GeoParquet), "
-    ".zarr (SpatialData, a folder), .dsa.json (Digital Slide Archive), .ome.tif (map), .ann.dcm and .sr.dcm (cells and "
-    "index as DICOM), .fhir.json "
-    "(index for a hospital's records)."
+    ".zarr (SpatialData, a folder), .dsa.json (Digital Slide Archive), .ome.tif (map), .ann.dcm and .sr.dcm (cells "
+    "and index as DICOM), .fhir.json (index for a hospital's records)."
 )
 
 
