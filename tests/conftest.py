@@ -27,6 +27,8 @@ SLOW_FILES = (
     "test_learning_cells_training.py",
     "test_api.py",
     "test_page.py",
+    "test_page_looks.py",
+    "test_page_firefox.py",
     "test_challenge.py",
     "test_registration_by_hand.py",
     "test_registration_block.py",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,9 @@ from ki67.annotations import read_regions
 from ki67.case.artefacts import COUNTED
 from ki67.errors import CancelledError, Ki67Error
 from ki67.geometry import RectUm
-from ki67.jobs import Pool, current, job
+from ki67.jobs import Pool, current, entered, job, span
 from ki67.progress import counted, message, track
+from ki67.trace import Trace
 from ki67.vocabulary import Device
 
 COUNTING = "Counting cells"
@@ -108,6 +111,29 @@ def test_what_is_no_loop_is_counted_and_cancelled_between_its_parts() -> None:
     with job(progress=lambda *told: seen.append(told), cancelled=stopped), pytest.raises(CancelledError):
         work()
     assert seen == [("Going", 0, 3), ("Going", 1, 3)]
+
+
+def test_a_trace_tells_what_each_thread_did_and_when(tmp_path: Path) -> None:
+    trace = Trace()
+
+    def nap() -> None:
+        with span("inner"):
+            time.sleep(0.01)
+
+    with entered(replace(current(), trace=trace)), Pool("napping", 1) as pool, span("outer"):
+        pool.submit(nap).result()
+    trace.write(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    done = {event["name"]: event for event in events if event["ph"] == "X"}
+    called = {event["tid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
+    inner, outer = done["inner"], done["outer"]
+    assert inner["dur"] >= 10_000
+    assert outer["ts"] < inner["ts"] < inner["ts"] + inner["dur"] < outer["ts"] + outer["dur"]
+    assert called[inner["tid"]].startswith("napping")
+    assert any(name.endswith("nap") for name in done)
+    with span("outside"):
+        pass
+    assert "outside" not in done
 
 
 def test_pools_are_bounded_however_many_processors_there_are() -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from ki67.errors import CancelledError
 from ki67.processors import usable_processors
+from ki67.trace import Trace
 from ki67.vocabulary import Device
 
 T = TypeVar("T")
@@ -113,6 +114,8 @@ class Job:
         Where models run unless they are told otherwise.
     tiles
         Memory for decoded tiles.
+    trace
+        Where it is noted what takes time; None notes nothing.
     """
 
     display: Display = field(default_factory=Nowhere)
@@ -120,6 +123,7 @@ class Job:
     most_threads: int | None = None
     device: Device = Device.cpu
     tiles: TileRoom = field(default_factory=TileRoom)
+    trace: Trace | None = None
 
     @property
     def threads(self) -> int:
@@ -152,6 +156,12 @@ def current() -> Job:
     return _current.get()
 
 
+def span(name: str) -> AbstractContextManager[None]:
+    """Note what is done within in the job's trace, where it has one."""
+    trace = current().trace
+    return nullcontext() if trace is None else trace.span(name)
+
+
 @contextmanager
 def entered(one: Job) -> Iterator[Job]:
     """Work in a job; it may be entered several times, from several threads too."""
@@ -165,6 +175,11 @@ def entered(one: Job) -> Iterator[Job]:
 def show_on(display: Display) -> None:
     """Show progress there from now on: for a command, whose whole process is one job."""
     _current.set(replace(current(), display=display))
+
+
+def trace_into(trace: Trace) -> None:
+    """Note what takes time from now on: for a command, whose whole process is one job."""
+    _current.set(replace(current(), trace=trace))
 
 
 def job(
@@ -240,4 +255,9 @@ class Pool(ThreadPoolExecutor):
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Hand in work."""
         context = copy_context()
-        return super().submit(lambda: context.run(work, *args, **kwargs))
+
+        def traced() -> T:
+            with span(getattr(work, "__name__", "work").lstrip("_")):
+                return work(*args, **kwargs)
+
+        return super().submit(lambda: context.run(traced))

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ki67.errors import InstallationError, ModelError
 from ki67.files import read_json
+from ki67.jobs import span
 from ki67.onnx_graph import fault_of
 from ki67.vocabulary import Device
 
@@ -313,7 +314,7 @@ class Runner:
         return found, besides
 
     def _run(self, outputs: list[str], values: NDArray[Any]) -> list[NDArray[np.float32]]:
-        with self._runtime("failed while it ran"):
+        with self._runtime("failed while it ran"), span(f"model {self._graph.stem}"):
             results: list[NDArray[np.float32]] = self.session.run(outputs, {self._signature.input: values})
         found = results[0]
         if found.size:

@@ -29,7 +29,7 @@ from ki67.case.records import case_record
 from ki67.case.view import CaseView
 from ki67.errors import BusyError, CancelledError, CaseError, Ki67Error, WriteError
 from ki67.files import json_text, read_json, remove_leftovers, sha256_of, write_json
-from ki67.jobs import current
+from ki67.jobs import current, span
 
 _LOCK = ".lock"
 _OTHER_FOLDER = "Choose another folder with --out."
@@ -142,7 +142,8 @@ class Case:
         self._record(stage.name, record)
         start = time.perf_counter()
         try:
-            summary = work()
+            with span(stage.name):
+                summary = work()
         except CancelledError:
             raise
         except Exception as error:

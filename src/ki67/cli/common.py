@@ -6,7 +6,8 @@ import importlib.util
 import logging
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -17,6 +18,8 @@ from ki67 import progress
 from ki67.domain import checks_of
 from ki67.errors import MissingExtraError
 from ki67.files import json_text, printable
+from ki67.jobs import trace_into
+from ki67.trace import Trace
 from ki67.vocabulary import Device, EngineName, Language
 
 if TYPE_CHECKING:
@@ -108,6 +111,10 @@ DabThreshold = Annotated[
         help="Mean DAB density (OD) from which a tumour nucleus is positive; default: any brown, however pale.",
     ),
 ]
+Profile = Annotated[
+    Path | None,
+    typer.Option("--profile", help="File for a trace of where the time goes (.json), for ui.perfetto.dev."),
+]
 IntensityCuts = Annotated[
     tuple[float, float] | None,
     typer.Option(
@@ -197,6 +204,20 @@ def begin(*, quiet: bool) -> None:
     """
     progress.configure(quiet=quiet)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+
+
+@contextmanager
+def profiled(path: Path | None) -> Iterator[None]:
+    """Write where the time of what is done within went, whether it succeeds or not; nothing without a file."""
+    if path is None:
+        yield
+        return
+    trace = Trace()
+    trace_into(trace)
+    try:
+        yield
+    finally:
+        trace.write(path)
 
 
 def require_training(what: str) -> None:

@@ -24,6 +24,7 @@ from ki67.cli.common import (
     Mpp,
     MppOverridesFile,
     Out,
+    Profile,
     Quiet,
     Scanner,
     Stain,
@@ -33,6 +34,7 @@ from ki67.cli.common import (
     emit,
     index_line,
     intensity_cuts_of,
+    profiled,
     warning_lines,
 )
 from ki67.vocabulary import Device, EngineName, Language
@@ -67,6 +69,7 @@ def count(
     stain: Stain = None,
     antibody: Antibody = None,
     scanner: Scanner = None,
+    profile: Profile = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -92,6 +95,7 @@ def count(
         language=language,
         details=details_of(accession=accession, block=block, stain=stain, antibody=antibody, scanner=scanner),
     )
-    result = run_count(ki67, out, options, mpp=mpp, mpp_overrides_file=mpp_overrides_file)
+    with profiled(profile):
+        result = run_count(ki67, out, options, mpp=mpp, mpp_overrides_file=mpp_overrides_file)
     lines = [index_line(result), *warning_lines(result), f"report: {result['report']}"]
     emit(result, as_json=as_json, lines=lines)

@@ -30,6 +30,7 @@ from ki67.cli.common import (
     OutlineLeastHole,
     OutlineSmoothing,
     OutlineThreshold,
+    Profile,
     Quiet,
     Scanner,
     Stain,
@@ -40,6 +41,7 @@ from ki67.cli.common import (
     index_line,
     intensity_cuts_of,
     outline_of,
+    profiled,
     warning_lines,
 )
 from ki67.vocabulary import MINIMUM_CELLS, Device, EngineName, Language, RegistrationMode
@@ -136,6 +138,7 @@ def score(
     stain: Stain = None,
     antibody: Antibody = None,
     scanner: Scanner = None,
+    profile: Profile = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -168,9 +171,10 @@ def score(
         language=language,
         details=details_of(accession=accession, block=block, stain=stain, antibody=antibody, scanner=scanner),
     )
-    result = run_score(
-        he, ki67, out, options, he_mpp=he_mpp, ki67_mpp=ki67_mpp, mpp_overrides_file=mpp_overrides_file
-    )
+    with profiled(profile):
+        result = run_score(
+            he, ki67, out, options, he_mpp=he_mpp, ki67_mpp=ki67_mpp, mpp_overrides_file=mpp_overrides_file
+        )
     lines = [
         index_line(result),
         f"registration: NCC {result['registration']['ncc']:.3f} (before {result['registration']['ncc_before']:.3f})",

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ki67.errors import InstallationError, RegistrationError
-from ki67.jobs import current
+from ki67.jobs import current, span
 
 SIMPLE_ELASTIX: Final = "SimpleITK-SimpleElastix"
 PINNED: Final = "3.0.0a1.post183"
@@ -218,7 +218,8 @@ def elastix() -> Elastix:
 def _run_of(task: Task, execute: Callable[[], Result]) -> Result:
     current().stop_if_cancelled()
     try:
-        return execute()
+        with span(f"elastix {task.name}"):
+            return execute()
     except RuntimeError as error:
         reason = (str(error).strip() or "no reason given").splitlines()[-1].removeprefix("Description: ")
         msg = f"elastix cannot register {task.name}: {reason}"

@@ -16,7 +16,7 @@ import numpy as np
 
 from ki67.geometry import RectUm
 from ki67.html import image_of, page_of, table_of
-from ki67.jobs import Pool, current
+from ki67.jobs import Pool, current, span
 from ki67.light import WHITE, RgbImage
 from ki67.slides.frame import PixelFrame
 from ki67.slides.pixel_size import PixelSize
@@ -194,6 +194,10 @@ class Slide:
         if not mpp > 0:
             msg = f"a read needs a positive resolution, got {mpp} µm per pixel"
             raise ValueError(msg)
+        with span(f"read at {mpp:g} µm"):
+            return self._read(region_um, mpp)
+
+    def _read(self, region_um: RectUm, mpp: float) -> RgbImage:
         index = self._level_for(mpp)
         level_mpp = self.levels[index].mpp
         step = mpp / level_mpp
