@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ import shapely
 from PIL import Image
 
 from ki67.errors import RefusedError
+from ki67.geometry import RectUm
 from ki67.labelling.wand import magic_outline
 from ki67.slides import Slide, open_slide
 
@@ -57,3 +60,32 @@ def test_what_cannot_be_outlined_is_said(nest: Slide, place: tuple[float, float]
 
     with pytest.raises(RefusedError, match=said):
         magic_outline(slide, *place, 1.0)
+
+
+def test_an_outline_ends_with_the_slide_though_what_lies_around_it_is_as_white(nest: Slide) -> None:
+    found = magic_outline(nest, 30.0, 30.0, 8.0)
+
+    assert shapely.box(0, 0, 1800, 1600).covers(found)
+    assert found.covers(shapely.Point(30, 30))
+    assert found.area == pytest.approx(1800 * 1600 - np.pi * 660**2, rel=0.15)
+
+
+@pytest.mark.parametrize("place", [(900.0, 700.0), (0.0, 0.0), (1799.9, 1599.9), (1799.9, 5.0)])
+def test_however_far_the_view_is_zoomed_out_only_the_slide_is_read(
+    nest: Slide, place: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, regions = Slide.read, []
+
+    def seen(slide: Slide, region_um: RectUm, mpp: float) -> Any:
+        regions.append(region_um)
+        return read(slide, region_um, mpp)
+
+    monkeypatch.setattr(Slide, "read", seen)
+    with contextlib.suppress(RefusedError):
+        magic_outline(nest, *place, 100.0)
+
+    [region] = regions
+    assert region.x_um > -100
+    assert region.y_um > -100
+    assert region.x_um + region.width_um < 1800 + 100
+    assert region.y_um + region.height_um < 1600 + 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import cv2
@@ -9,10 +10,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from shapely import affinity
-from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry import MultiPolygon, Point, Polygon
 
 from ki67.errors import RefusedError
-from ki67.geometry import RectUm, fill_holes
+from ki67.geometry import RectUm, as_multipolygon, fill_holes
 from ki67.light import RgbImage
 from ki67.slides import Slide
 from ki67.slides.mask_polygons import outline_um
@@ -30,6 +31,7 @@ _HOLE_SHARE = 0.01
 # CIE L*a*b* (1976): a difference of 2.3 can just be seen (Mahy et al. 1994).
 _JUST_SEEN = 2.3
 _ALL_OF_IT = 0.97
+_NOTHING = "nothing stands out here; a larger reach takes more, or outline by hand"
 # At the parting itself an area runs over into what lies around; a little before it, it rarely does.
 _BEFORE_THE_PARTING = 0.8
 
@@ -53,7 +55,7 @@ def magic_outline(slide: Slide, x_um: float, y_um: float, um_per_px: float, reac
     Returns
     -------
     Polygon
-        With holes, in µm of the slide.
+        With holes, in µm of the slide, on the slide.
 
     Raises
     ------
@@ -68,13 +70,44 @@ def magic_outline(slide: Slide, x_um: float, y_um: float, um_per_px: float, reac
     ):
         raise RefusedError("this place lies beside the slide")
     window = RectUm(x_um - half, y_um - half, 2 * half, 2 * half)
-    mask = like_the_middle(slide.read(window, um_per_px), reach)
+    mask = like_the_middle(_read(slide, window, um_per_px), reach)
     parts: MultiPolygon = outline_um(mask, um_per_px)
     whole = max(parts.geoms, key=lambda part: part.area)
-    whole = fill_holes(whole, _HOLE_SHARE * whole.area)
     moved = affinity.translate(whole, window.x_um, window.y_um)
-    smooth = shapely.simplify(moved, _SMOOTH_PX * um_per_px)
-    return smooth if isinstance(smooth, Polygon) else moved
+    # Around a slide all is white as glass is, but nobody's to label.
+    on_slide = as_multipolygon(moved.intersection(_box(bounds)))
+    if on_slide.is_empty:
+        raise RefusedError(_NOTHING)
+    own = min(on_slide.geoms, key=Point(x_um, y_um).distance)
+    own = fill_holes(own, _HOLE_SHARE * own.area)
+    smooth = shapely.simplify(own, _SMOOTH_PX * um_per_px)
+    return smooth if isinstance(smooth, Polygon) else own
+
+
+def _read(slide: Slide, window: RectUm, um_per_px: float) -> RgbImage:
+    """Read a window, white beyond the slide; only what lies on it is read, however far the view is zoomed out."""
+    picture = np.full((WINDOW_PX, WINDOW_PX, 3), 255, np.uint8)
+    bounds = slide.bounds_um
+    columns = _overlap(window.x_um, bounds.x_um, bounds.x_um + bounds.width_um, um_per_px)
+    rows = _overlap(window.y_um, bounds.y_um, bounds.y_um + bounds.height_um, um_per_px)
+    inside = RectUm(
+        window.x_um + columns.start * um_per_px,
+        window.y_um + rows.start * um_per_px,
+        (columns.stop - columns.start) * um_per_px,
+        (rows.stop - rows.start) * um_per_px,
+    )
+    picture[rows, columns] = slide.read(inside, um_per_px)
+    return picture
+
+
+def _overlap(start_um: float, low_um: float, high_um: float, um_per_px: float) -> slice:
+    """Pixels of a window's side that touch the slide."""
+    first = max(0, math.floor((low_um - start_um) / um_per_px))
+    return slice(first, max(first + 1, min(WINDOW_PX, math.ceil((high_um - start_um) / um_per_px))))
+
+
+def _box(rect: RectUm) -> Polygon:
+    return shapely.box(rect.x_um, rect.y_um, rect.x_um + rect.width_um, rect.y_um + rect.height_um)
 
 
 def like_the_middle(picture: RgbImage, reach: float) -> NDArray[np.bool_]:
@@ -99,7 +132,7 @@ def like_the_middle(picture: RgbImage, reach: float) -> NDArray[np.bool_]:
     _, parts = cv2.connectedComponents(like)
     own = parts[near][parts[near] > 0]
     if not own.size:
-        raise RefusedError("nothing stands out here; a larger reach takes more, or outline by hand")
+        raise RefusedError(_NOTHING)
     mask = parts == np.bincount(own).argmax()
     if mask.mean() > _ALL_OF_IT:
         raise RefusedError("everything around looks like this place; take a smaller reach, or zoom out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Header, Path, Request
 from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -18,7 +18,7 @@ from ki67.labelling.wand import REACHES, magic_outline
 from ki67.labelling.work import MOST_AT_ONCE, Wanted, hold, labels_for, read_changes, release, save, terms_of
 from ki67.server.accounts import AccountSession
 from ki67.server.labelling_state import LabellingState
-from ki67.server.routes.common import Micrometres
+from ki67.server.routes.common import Micrometres, in_thread
 from ki67.server.routes.office import Account, Body, Number, Office, Window
 
 router = APIRouter(prefix="/api/labelling/tasks/{number}", tags=["labels"])
@@ -120,13 +120,18 @@ def delete_label(
 
 
 @router.post("/wand")
-def wand(body: WandBody, number: Number, office: Office, account: Account) -> dict[str, Any]:
+async def wand(body: WandBody, request: Request, number: Number, office: Office, account: Account) -> dict[str, Any]:
     """Outline what looks like a place and hangs together with it, for whoever may draw here now."""
-    with office.looking(account) as (db, by):
-        slide = task_to_edit(db, by, number).slide_id
-    with office.slide(office.row(account, slide)) as opened:
-        found = magic_outline(opened, body.x_um, body.y_um, body.um_per_px, body.reach)
-    return {"geometry": as_stored(found)}
+
+    def outline() -> dict[str, Any]:
+        with office.looking(account) as (db, by):
+            slide = task_to_edit(db, by, number).slide_id
+        with office.slide(office.row(account, slide)) as opened:
+            return as_stored(magic_outline(opened, body.x_um, body.y_um, body.um_per_px, body.reach))
+
+    # With the tiles, few at a time for one browser: many clicks keep nobody from saving.
+    async with account.reading:
+        return {"geometry": await in_thread(request, outline)}
 
 
 @router.post("/lease")
