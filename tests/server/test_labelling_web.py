@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from ki67.labelling.words import Act, LabelKind
 from ki67.server.accounts import GUESSES_OF_A_NAME, WITHIN_S, Accounts
 from ki67.server.labelling_state import LabellingState
 from ki67.server.reach import Reach
+from ki67.server.routes import labelling_work
 from labelling_office import Office, fill, point
 
 WHO = ("nobody", "ann", "abe", "lea", "leo", "rev", "qua", "tra", "boss")
@@ -433,3 +435,22 @@ def test_an_encrypted_server_keeps_its_cookie_to_itself(state: LabellingState, p
     by_proxy = login(state, "abe", password, origin=f"https://{HOST}")
     assert "Secure" in by_proxy.headers["set-cookie"]
     assert "Secure" not in login(state, "abe", password).headers["set-cookie"]
+
+
+def test_a_picture_is_made_small_while_others_save(
+    office: Office, state: LabellingState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bytes] = []
+
+    def slow(data: bytes) -> bytes:
+        with sqlite3.connect(office.folder / databases.SQLITE, timeout=1) as other:
+            other.execute("BEGIN IMMEDIATE")
+            other.rollback()
+        made.append(data)
+        return data
+
+    monkeypatch.setattr(labelling_work, "as_jpeg", slow)
+    for who, status in (("ann", 403), ("tra", 200)):
+        sent = logged_in(state, who).put("/api/labelling/guideline/pictures/large.jpg", content=JPEG)
+        assert sent.status_code == status
+    assert made == [JPEG]

@@ -75,7 +75,7 @@ export class GuidePage implements ViewPage {
     file.value = "";
     if (!chosen) return;
     try {
-      const name = `${chosen.name.replace(/\.[^.]*$/, "").replace(/[^\w .,+-]/g, "-").replace(/^\W+/, "").slice(0, 80) || "picture"}.jpg`;
+      const name = pictureName(chosen.name, `${this.here.project.guideline}\n${text.value}`);
       await putFile(pictureAddress(name), await screenSized(chosen), this.stop.signal);
       text.setRangeText(`\n\n![${name.slice(0, -4)}](${name})\n\n`, text.selectionStart, text.selectionEnd, "end");
       text.focus();
@@ -87,6 +87,15 @@ export class GuidePage implements ViewPage {
   close(): void {
     this.stop.abort();
   }
+}
+
+/** Name by which a file's picture is kept; another one than those that the guideline shows: phones call every picture "image". */
+export function pictureName(file: string, guideline: string): string {
+  const taken = new Set(Array.from(guideline.matchAll(PICTURE), ([, , name]) => name));
+  const stem = file.replace(/\.[^.]*$/, "").replace(/[^\w .,+-]/g, "-").replace(/^\W+/, "").slice(0, 80) || "picture";
+  let name = `${stem}.jpg`;
+  for (let number = 2; taken.has(name); number++) name = `${stem}-${number}.jpg`;
+  return name;
 }
 
 function pictureAddress(name: string): string {

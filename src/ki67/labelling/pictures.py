@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import re
-import warnings
+import struct
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from sqlalchemy.orm import Session
 
 from ki67.errors import AbsentError, AnnotationError, RefusedError
@@ -27,6 +28,16 @@ _MOST_PX: Final = 60_000_000
 _NAME: Final = re.compile(r"[\w][\w .,()+-]{0,98}", re.ASCII)
 _IN_TEXT: Final = re.compile(r"!\[[^\]\n]*\]\(([^()\n]+)\)")
 _QUALITY: Final = 90
+_UPRIGHT: Final[Mapping[Any, Image.Transpose]] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By what a camera says of how it was held (Exif)."""
 
 
 def add_picture(session: Session, by: Person, name: str, data: bytes) -> None:
@@ -48,13 +59,36 @@ def add_picture(session: Session, by: Person, name: str, data: bytes) -> None:
     RefusedError
         For others, for a name of other letters, and for what is no picture.
     """
+    may_add_picture(by, name)
+    keep_picture(session, by, name, as_jpeg(data))
+
+
+def may_add_picture(by: Person, name: str) -> None:
+    """Stop who writes no guideline, and names of other letters, before a picture is looked at.
+
+    Raises
+    ------
+    RefusedError
+        For those.
+    """
     require_guideline_writer(by)
     if not _NAME.fullmatch(name):
         raise RefusedError(f"a picture is named with letters, digits, spaces and .,()+-_, not {name[:60]!r}")
+
+
+def keep_picture(session: Session, by: Person, name: str, jpeg: bytes) -> None:
+    """Keep what :func:`as_jpeg` made, which takes seconds for a large picture: nobody waits for it to save a label.
+
+    Raises
+    ------
+    RefusedError
+        As :func:`may_add_picture`, and for too many pictures.
+    """
+    may_add_picture(by, name)
     known = session.get(Picture, name)
     if known is None and (session.scalar(sa.select(sa.func.count()).select_from(Picture)) or 0) >= MOST_PICTURES:
         raise RefusedError(f"a guideline has at most {MOST_PICTURES} pictures")
-    content = base64.b64encode(_as_jpeg(data)).decode("ascii")
+    content = base64.b64encode(jpeg).decode("ascii")
     if known is None:
         session.add(Picture(name=name, content=content))
     else:
@@ -62,18 +96,31 @@ def add_picture(session: Session, by: Person, name: str, data: bytes) -> None:
     note(session, by.id, "picture", detail={"name": name})
 
 
-def _as_jpeg(data: bytes) -> bytes:
+def as_jpeg(data: bytes) -> bytes:
+    """Make a JPEG of a screen's size of a picture: nothing but its pixels, the right way up.
+
+    Raises
+    ------
+    RefusedError
+        For what is no PNG, JPEG or WebP, or too large.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as opened:
-                if opened.width * opened.height > _MOST_PX:
-                    raise RefusedError(f"a picture has at most {_MOST_PX // 10**6} megapixels")
-                upright = ImageOps.exif_transpose(opened)
-                upright.thumbnail((MOST_SIDE_PX, MOST_SIDE_PX))
-                rgba = upright.convert("RGBA")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as opened:
+            if opened.width * opened.height > _MOST_PX:
+                raise RefusedError(f"a picture has at most {_MOST_PX // 10**6} megapixels")
+            turn = _UPRIGHT.get(opened.getexif().get(ExifTags.Base.Orientation))
+            opened.thumbnail((MOST_SIDE_PX, MOST_SIDE_PX))
+            rgba = opened.convert("RGBA")
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        struct.error,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
         raise RefusedError(f"this is no PNG, JPEG or WebP picture ({error})") from error
+    rgba = rgba if turn is None else rgba.transpose(turn)
     flat = Image.new("RGB", rgba.size, "white")
     flat.paste(rgba, mask=rgba.getchannel("A"))
     made = io.BytesIO()
@@ -106,6 +153,7 @@ def add_pictures_of_text(session: Session, by: Person, text: str, path: Path) ->
     RefusedError
         As :func:`add_picture`.
     """
+    names: dict[str, str] = {}
     for shown in dict.fromkeys(_IN_TEXT.findall(text)):
         lies = path.parent / shown
         try:
@@ -118,6 +166,14 @@ def add_pictures_of_text(session: Session, by: Person, text: str, path: Path) ->
             ) from error
         if len(data) > MOST_BYTES:
             raise AnnotationError(path, f"shows {shown!r}, which is larger than {MOST_BYTES // 10**6} MB")
-        add_picture(session, by, lies.name, data)
-        text = text.replace(f"]({shown})", f"]({lies.name})")
-    return text
+        names[shown] = _free(lies, names.values())
+        add_picture(session, by, names[shown], data)
+    return _IN_TEXT.sub(lambda found: f"{found[0][: found.start(1) - found.start()]}{names[found[1]]})", text)
+
+
+def _free(path: Path, taken: Collection[str]) -> str:
+    """Name of a file, with a number where a file of another folder has it already."""
+    name, number = path.name, 2
+    while name in taken:
+        name, number = f"{path.stem}-{number}{path.suffix}", number + 1
+    return name

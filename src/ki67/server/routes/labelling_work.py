@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from ki67.labelling.desk import desk_of, facts_of, task_for
 from ki67.labelling.past import labels_before
-from ki67.labelling.pictures import add_picture, picture_of
+from ki67.labelling.pictures import as_jpeg, keep_picture, may_add_picture, picture_of
 from ki67.labelling.project import set_guideline, the_project
 from ki67.labelling.remarks import LONGEST, as_sent, remark, remarks_for, settle
 from ki67.labelling.tables import Slide
@@ -93,8 +93,11 @@ async def add_guideline_picture(
     data = await request.body()
 
     def keep() -> None:
+        with office.looking(account) as (_, by):
+            may_add_picture(by, name)
+        made = as_jpeg(data)
         with office.acting(account) as (db, by):
-            add_picture(db, by, name, data)
+            keep_picture(db, by, name, made)
 
     await in_thread(request, keep)
     return {"kept": True}
