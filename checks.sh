@@ -8,10 +8,16 @@ if [ "${1:-}" = --fast ]; then
   lane=(-m 'not slow')
   shift
 fi
-mypy & types=$!
+# Types are checked beside the tests; what is found is told at the end.
+told=$(mktemp)
+trap 'rm -f "$told"' EXIT
+mypy >"$told" 2>&1 & types=$!
 ruff check .
 ruff format --check .
 lint-imports
-wait "$types"
 # A file's tests stay together, since they share what is slow to make; the slowest files come first.
-pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "${lane[@]}" "$@"
+outcome=0
+pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "${lane[@]}" "$@" || outcome=$?
+wait "$types" || outcome=$?
+cat "$told"
+exit "$outcome"
