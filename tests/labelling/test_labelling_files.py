@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ from ki67.labelling.studies import close_study, start_study
 from ki67.labelling.study_results import file_of
 from ki67.labelling.tables import Base, Label
 from ki67.labelling.words import Act, Delivery, LabelKind, ReadingAct, StudyFile
+from ki67.labelling.work import current_labels, task_of
 from ki67.slides import PixelFrame, open_slide
 from labelling_office import Office, fill, point, write_slides
 
@@ -94,6 +96,34 @@ def test_a_backup_restores_everything(office: Office, tmp_path: Path) -> None:
     again.close()
     with pytest.raises(LabellingError, match="holds a labelling project"):
         restore(file, tmp_path / "again")
+
+
+def test_people_save_while_a_backup_is_written(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, written = office.tasks()[0], json.dumps
+    office.act("boss", task, Act.assign, to="ann")
+    office.act("ann", task, Act.begin)
+    saved: list[int] = []
+
+    def slowly(row: Any) -> str:
+        if isinstance(row, dict):  # the head, before the first look
+            return written(row)
+        monkeypatch.undo()
+        with sqlite3.connect(office.folder / databases.SQLITE, timeout=1) as other:
+            other.execute("BEGIN IMMEDIATE")
+        saved.append(office.save("ann", task, point(5.0))[0]["version"])
+        return written(row)
+
+    monkeypatch.setattr(json, "dumps", slowly)
+    told = back_up(office.database, tmp_path / "all.gz")
+
+    assert saved == [1]
+    restore(tmp_path / "all.gz", tmp_path / "again")
+    again = databases.open_database(tmp_path / "again")
+    with again.reading() as session:
+        assert len(current_labels(session, task_of(session, task))) == told["rows"]["label"]
+    again.close()
 
 
 def test_what_is_no_backup_leaves_no_project(office: Office, tmp_path: Path) -> None:

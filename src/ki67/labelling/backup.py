@@ -33,7 +33,8 @@ def back_up(database: Database, target: Path) -> dict[str, Any]:
     """
     version = database.version()
     rows: dict[str, int] = {}
-    with database.session() as session, atomic_path(target) as temporary:
+    # A look: people save meanwhile, and what they save is not in the file.
+    with database.reading() as session, atomic_path(target) as temporary:
         if session.get_bind().dialect.name != "sqlite":
             session.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
         with gzip.open(temporary, "wt", encoding="utf-8") as stream:
