@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from ki67.errors import DataSetError, RefusedError
 from ki67.labelling import database as databases
 from ki67.labelling.agreement import compare, pooled
-from ki67.labelling.assigning import assign_balanced, assign_training
+from ki67.labelling.assigning import assign, assign_balanced, assign_training, remove_person
+from ki67.labelling.delivering import deliver
 from ki67.labelling.overview import list_tasks, status
-from ki67.labelling.people import person_named
+from ki67.labelling.people import add_person, person_named
 from ki67.labelling.project import add_slides, unblind
 from ki67.labelling.quality import conclude, draw_for_quality
 from ki67.labelling.tables import Draw, Event, Slide, Task
-from ki67.labelling.words import Act, LabelKind, QualityRule, State, TaskKind
+from ki67.labelling.words import Act, Delivery, LabelKind, QualityRule, Role, State, TaskKind
 from ki67.labelling.work import labels_for, task_of
 from labelling_office import Office, fill, point, write_slides
 
@@ -281,3 +282,60 @@ def test_labels_of_test_slides_are_hidden_until_unblinding(office: Office) -> No
         unblind(session, person_named(session, "boss"))
     with office.database.session() as session:
         assert len(labels_for(session, person_named(session, "rev"), task_of(session, test))) == 1
+
+
+def test_the_draw_of_a_controller_who_left_is_given_back_for_another(office: Office) -> None:
+    tasks = accepted(office)
+    number = draw(office, share=0.2)
+    with office.database.session() as session:
+        boss = person_named(session, "boss")
+        remove_person(session, boss, person_named(session, "qua"))
+        other = add_person(session, boss, "quinn", Role.quality).name
+    assert {office.state(task) for task in tasks} == {State.accepted}
+    with office.database.session() as session:
+        again = draw_for_quality(session, person_named(session, other), "A", seed=6, share=0.2)
+        assert again.id != number
+    assert sum(office.state(task) is State.qc_selected for task in tasks) == 2
+
+
+@pytest.mark.parametrize("name", ["ann", "lea", "rev", "qua", "tra"])
+def test_whoever_is_given_a_slide_by_hand_can_begin_it_where_there_is_no_training(office: Office, name: str) -> None:
+    with office.database.session() as session:
+        person_named(session, name).trained = False
+        task = assign(session, person_named(session, "boss"), "s0", person_named(session, name)).id
+
+    assert office.act(name, task, Act.begin) is State.in_progress
+
+
+def test_who_labels_nothing_is_given_nothing(office: Office) -> None:
+    with office.database.session() as session, pytest.raises(RefusedError, match="'administrator' labels nothing"):
+        assign(session, person_named(session, "boss"), "s0", person_named(session, "boss"))
+
+
+def test_whoever_was_given_a_slide_by_hand_gets_the_training_too(office: Office, tmp_path: Path) -> None:
+    write_slides(tmp_path / "training", 1)
+    (tmp_path / "training" / "a.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    (tmp_path / "training" / "t.csv").write_text("slide,patient,split,mpp,answer\ns0.png,t0,training,0.5,a.geojson\n")
+    with office.database.session() as session:
+        boss, rev = person_named(session, "boss"), person_named(session, "rev")
+        add_slides(session, boss, tmp_path / "training" / "t.csv")
+        rev.trained = False
+        task = assign(session, boss, "s1", rev).id
+        assert not rev.trained
+        training = [one for one in assign_training(session, boss) if one.labeller_id == rev.id]
+        assert [one.kind for one in training] == [TaskKind.training]
+    with pytest.raises(RefusedError, match="an administrator assigns them"):
+        office.act("rev", task, Act.begin)
+
+
+def test_an_export_with_nothing_but_test_slides_says_how_they_are_opened(office: Office, tmp_path: Path) -> None:
+    with office.database.session() as session:
+        test = session.scalar(sa.select(Task.id).join(Slide).where(Slide.split == "test"))
+    assert test is not None
+    office.to_accepted("ann", test, point(1.0))
+
+    with (
+        office.database.session() as session,
+        pytest.raises(RefusedError, match="2 test slides stay closed until: ki67 label unblind"),
+    ):
+        deliver(session, person_named(session, "boss"), tmp_path / "out", Delivery.gold)

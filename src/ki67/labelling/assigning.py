@@ -11,15 +11,18 @@ from sqlalchemy.orm import Session
 from ki67.errors import RefusedError
 from ki67.labelling.people import actor_of, remove_name, require_administrator
 from ki67.labelling.project import TRAINING
-from ki67.labelling.tables import Person, Slide, Task
+from ki67.labelling.tables import Draw, Drawn, Person, Slide, Task
 from ki67.labelling.words import Act, Role, State, TaskKind
 from ki67.labelling.work import perform
 
 _LABELLING: Final = (Role.labeller.value, Role.leader.value)
+_TRAINING_SLIDES: Final = sa.select(Slide).where(Slide.split == TRAINING).order_by(Slide.id)
 
 
 def assign(session: Session, by: Person, slide_name: str, to: Person) -> Task:
     """Assign a slide to a person; a second person gets work of their own on it, for agreement.
+
+    Where a project has no training slide, that person is taken for trained.
 
     Raises
     ------
@@ -37,6 +40,8 @@ def assign(session: Session, by: Person, slide_name: str, to: Person) -> Task:
         session.add(task)
         session.flush()
     perform(session, by, task, Act.assign, to=to)
+    if session.scalar(_TRAINING_SLIDES.limit(1)) is None:
+        to.trained = True
     return task
 
 
@@ -95,9 +100,9 @@ def _mean_load(group: int, people: list[Person], load: dict[int, int]) -> float:
 
 
 def remove_person(session: Session, by: Person, person: Person) -> str:
-    """Take a person's name away, and give back what she or he had taken on: reviews, and slides not begun.
+    """Take a person's name away, and give back what she or he had taken on: reviews, draws, and slides not begun.
 
-    Nobody else could end a review that somebody has taken, so the slide would wait for ever.
+    Nobody else could end a review that somebody has taken, or a draw, so the slides would wait for ever.
 
     Returns
     -------
@@ -113,6 +118,14 @@ def remove_person(session: Session, by: Person, person: Person) -> str:
     reviews = sa.select(Task).where(Task.reviewer_id == person.id, Task.state == State.in_review.value)
     for task in session.scalars(reviews.order_by(Task.id).with_for_update()).all():
         perform(session, by, task, Act.leave_review, actor=actor_of(person))
+    drawn = (
+        sa.select(Task)
+        .join(Drawn, Drawn.task_id == Task.id)
+        .join(Draw, Draw.id == Drawn.draw_id)
+        .where(Draw.person_id == person.id, Draw.passed.is_(None), Task.state == State.qc_selected.value)
+    )
+    for task in session.scalars(drawn.order_by(Task.id).with_for_update(of=Task)).all():
+        perform(session, by, task, Act.deselect, actor=actor_of(person))
     waiting = sa.select(Task).where(
         Task.labeller_id == person.id, Task.state == State.assigned.value, Task.kind == TaskKind.label.value
     )
@@ -122,13 +135,17 @@ def remove_person(session: Session, by: Person, person: Person) -> str:
 
 
 def assign_training(session: Session, by: Person) -> list[Task]:
-    """Give every labeller and leader who has not passed it every training slide that she or he has not got yet.
+    """Give everybody who labels and has not passed it every training slide that she or he has not got yet.
+
+    Labellers, leaders, and whoever was given a slide by hand.
 
     Where a project has no training slide, all are taken for trained.
     """
     require_administrator(by)
-    slides = list(session.scalars(sa.select(Slide).where(Slide.split == TRAINING).order_by(Slide.id)))
-    people = session.scalars(sa.select(Person).where(Person.active, Person.role.in_(_LABELLING), ~Person.trained))
+    slides = list(session.scalars(_TRAINING_SLIDES))
+    by_hand = sa.select(Task.labeller_id).where(Task.kind == TaskKind.label.value, Task.labeller_id.is_not(None))
+    labels = sa.or_(Person.role.in_(_LABELLING), Person.id.in_(by_hand))
+    people = session.scalars(sa.select(Person).where(Person.active, labels, ~Person.trained)).all()
     tasks = []
     for person in people:
         if not slides:

@@ -64,7 +64,8 @@ def deliver(session: Session, by: Person, out: Path, delivery: Delivery) -> dict
     for slide in {slide.id: slide for slide, _ in rows if slide.id not in chosen}.values():
         left_out["test" if slide.split == "test" and not project.unblinded else "not_accepted"] += 1
     if not chosen:
-        raise RefusedError("no slide is accepted that may be handed out")
+        closed = f"; {left_out['test']} test slides stay closed until: ki67 label unblind" if left_out["test"] else ""
+        raise RefusedError(f"no slide is accepted that may be handed out{closed}")
     make_folder(out)
     labels = {slide.name: current_labels(session, task) for slide, task in chosen.values()}
     slides = [slide for slide, _ in chosen.values()]

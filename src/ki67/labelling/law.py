@@ -81,6 +81,8 @@ RULES: Final[Mapping[Act, Rule]] = {
         frozenset({State.in_review}), State.returned, _REVIEWERS, own=False, reviewing=True, reason=True
     ),
     Act.select: Rule(frozenset({State.accepted}), State.qc_selected, _QUALITY, own=False),
+    # Of a draw that nobody can conclude any more.
+    Act.deselect: Rule(frozenset({State.qc_selected}), State.accepted, _QUALITY, own=False),
     Act.qc_pass: Rule(frozenset({State.qc_selected}), State.qc_passed, _QUALITY, own=False),
     Act.qc_fail: Rule(frozenset({State.qc_selected}), State.qc_failed, _QUALITY, own=False, reason=True),
     Act.reopen: Rule(frozenset({State.accepted, State.qc_passed}), State.returned, _QUALITY, reason=True),
@@ -88,6 +90,9 @@ RULES: Final[Mapping[Act, Rule]] = {
     Act.grade_fail: Rule(frozenset({State.submitted}), State.returned, _GRADERS, reason=True, kinds=_TRAINING),
 }
 """Everything that may happen; what is not here may not."""
+
+LABELLERS: Final = RULES[Act.begin].roles
+"""Who can work on a slide that is assigned."""
 
 
 def judge(act: Act, actor: Actor, work: Work, reason: str = "") -> State:
@@ -116,7 +121,7 @@ def judge(act: Act, actor: Actor, work: Work, reason: str = "") -> State:
     if actor.role is Role.leader and not own and actor.group != work.group:
         raise RefusedError(f"{what}: a leader decides for the own group only")
     if act is Act.begin and work.kind is TaskKind.label and not actor.trained:
-        raise RefusedError(f"{what}: the training slides have to be passed first")
+        raise RefusedError(f"{what}: the training slides have to be passed first; an administrator assigns them")
     if rule.reason and not reason.strip():
         raise RefusedError(f"{what}: give the reason")
     return rule.target

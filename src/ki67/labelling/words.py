@@ -47,6 +47,7 @@ class Act(StrEnum):
     accept = "accept"
     send_back = "send_back"
     select = "select"
+    deselect = "deselect"
     qc_pass = "qc_pass"  # noqa: S105 - no password
     qc_fail = "qc_fail"
     reopen = "reopen"

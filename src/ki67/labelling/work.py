@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from ki67.errors import AbsentError, ConflictError, LeaseError, RefusedError
 from ki67.labelling.agreement import compare
 from ki67.labelling.journal import note
-from ki67.labelling.law import PROGRAM, Actor, Work, judge, may_edit, may_see
+from ki67.labelling.law import LABELLERS, PROGRAM, Actor, Work, judge, may_edit, may_see
 from ki67.labelling.people import actor_of
 from ki67.labelling.project import the_project
 from ki67.labelling.shapes import checked, lies_beside
@@ -91,6 +91,8 @@ def perform(
     if act is Act.assign:
         if to is None or not to.active:
             raise RefusedError("assign: say to whom")
+        if to.role not in LABELLERS:
+            raise RefusedError(f"assign: the role '{to.role}' labels nothing; assign it to somebody else")
         work = Work(work.state, work.kind, to.id, None, to.group_id, work.test)
     after = judge(act, actor or actor_of(by), work, reason)
     if act is Act.assign and to is not None:
