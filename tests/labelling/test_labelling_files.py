@@ -27,7 +27,7 @@ from ki67.errors import LabellingError, RefusedError
 from ki67.labelling import database as databases
 from ki67.labelling.backup import back_up, restore
 from ki67.labelling.database import Database
-from ki67.labelling.delivering import deliver
+from ki67.labelling.delivering import pack
 from ki67.labelling.people import person_named
 from ki67.labelling.project import labels_of_file
 from ki67.labelling.readings import take_step
@@ -163,7 +163,7 @@ def test_accepted_regions_go_straight_into_idc_sample(tmp_path: Path, ki67: Call
         office.to_accepted(name, task, point(0) | {"label": "IDC", "geometry": outline})
 
     with database.session() as session:
-        told = deliver(session, person_named(session, "boss"), tmp_path / "out", Delivery.idc)
+        told = pack(session, person_named(session, "boss"), Delivery.idc).write(tmp_path / "out")
 
     assert told["left_out"] == {"test": 1, "not_accepted": 0}
     rows = list(csv.DictReader((tmp_path / "out" / "slides.csv").read_text().splitlines()))
@@ -176,7 +176,7 @@ def test_accepted_regions_go_straight_into_idc_sample(tmp_path: Path, ki67: Call
 
     assert [entry.patient for entry in read_slide_list(tmp_path / "out" / "slides.csv")] == ["p0", "p1"]
     with database.session() as session, pytest.raises(RefusedError, match="needs a project of cells"):
-        deliver(session, person_named(session, "boss"), tmp_path / "out", Delivery.gold)
+        pack(session, person_named(session, "boss"), Delivery.gold).write(tmp_path / "out")
     database.close()
 
 
@@ -188,8 +188,8 @@ def test_accepted_cells_go_straight_into_gold_make_and_cells_train(
         office.to_accepted("ann", task, *cells)
     with office.database.session() as session:
         boss = person_named(session, "boss")
-        deliver(session, boss, tmp_path / "gold", Delivery.gold)
-        told = deliver(session, boss, tmp_path / "cells", Delivery.cells)
+        pack(session, boss, Delivery.gold).write(tmp_path / "gold")
+        told = pack(session, boss, Delivery.cells).write(tmp_path / "cells")
     assert told["labels"] == 20
 
     gold = ki67("gold", "make", tmp_path / "gold", "--whole-slides", "--mpp", "0.5", "--json")

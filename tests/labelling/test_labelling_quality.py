@@ -12,7 +12,7 @@ from ki67.errors import DataSetError, RefusedError
 from ki67.labelling import database as databases
 from ki67.labelling.agreement import compare, pooled
 from ki67.labelling.assigning import assign, assign_balanced, assign_training, remove_person
-from ki67.labelling.delivering import deliver
+from ki67.labelling.delivering import pack
 from ki67.labelling.overview import list_tasks, status
 from ki67.labelling.people import add_person, person_named
 from ki67.labelling.project import add_slides, unblind
@@ -338,4 +338,4 @@ def test_an_export_with_nothing_but_test_slides_says_how_they_are_opened(office:
         office.database.session() as session,
         pytest.raises(RefusedError, match="2 test slides stay closed until: ki67 label unblind"),
     ):
-        deliver(session, person_named(session, "boss"), tmp_path / "out", Delivery.gold)
+        pack(session, person_named(session, "boss"), Delivery.gold).write(tmp_path / "out")

@@ -45,7 +45,7 @@ def init(
     guideline: Annotated[
         Path | None,
         typer.Option(
-            "--guideline", help="Text file that labellers see; ![what it shows](FILE) is a picture beside it."
+            "--guideline", help="Text file that labellers see; !\\[what it shows](FILE) is a picture beside it."
         ),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Of the project; by default the folder's.")] = "",
@@ -381,9 +381,10 @@ def export(
     """Write accepted labels for the program's own commands; test slides only after unblinding."""
     begin(quiet=quiet)
     with open_project(folder) as session:
-        from ki67.labelling.delivering import deliver
+        from ki67.labelling.delivering import pack
 
-        result = deliver(session, whose(session, by), out, delivery)
+        parcel = pack(session, whose(session, by), delivery)
+    result = parcel.write(out)
     left = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in result["left_out"].items() if count)
     lines = [f"{result['slides']} slides, {result['labels']} labels: {out}"] + ([f"left out: {left}"] if left else [])
     emit(result, as_json=as_json, lines=lines)
@@ -438,7 +439,7 @@ def list_(
 ) -> None:
     """List tasks, or people."""
     begin(quiet=quiet)
-    with open_project(folder) as session:
+    with open_project(folder, looks=True) as session:
         from ki67.labelling.overview import list_tasks
         from ki67.labelling.people import list_people
 
@@ -452,7 +453,7 @@ def list_(
 def status(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
     """Tell how far the project is, and how far labellers agree."""
     begin(quiet=quiet)
-    with open_project(folder) as session:
+    with open_project(folder, looks=True) as session:
         from ki67.labelling.overview import status as tell
 
         result = tell(session)

@@ -25,14 +25,14 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of the 
 
 
 @contextmanager
-def open_project(folder: Path) -> Iterator[Session]:
-    """One transaction on a project."""
+def open_project(folder: Path, *, looks: bool = False) -> Iterator[Session]:
+    """One transaction on a project; one that only looks keeps nobody from saving."""
     require_extra()
     from ki67.labelling.database import open_database
 
     database = open_database(folder)
     try:
-        with database.session() as session:
+        with database.reading() if looks else database.session() as session:
             yield session
     finally:
         database.close()

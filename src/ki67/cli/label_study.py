@@ -72,7 +72,7 @@ def _parted(word: str) -> tuple[str, Path]:
 def status(folder: Folder, by: By = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """List the studies, and how far their readers are."""
     begin(quiet=quiet)
-    with open_project(folder) as session:
+    with open_project(folder, looks=True) as session:
         from ki67.labelling.studies import studies_for
 
         studies = studies_for(session, who(session, by))
@@ -127,7 +127,7 @@ def close(folder: Folder, study: Number, by: By = None, as_json: Json = False, q
 def rank(folder: Folder, study: Number, by: By = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Rank the readers of a closed study, as `ki67 compete` does."""
     begin(quiet=quiet)
-    with open_project(folder) as session:
+    with open_project(folder, looks=True) as session:
         from ki67.labelling.studies import study_for
         from ki67.labelling.study_law import require_closed
         from ki67.labelling.study_results import ranking_for

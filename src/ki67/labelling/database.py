@@ -189,9 +189,18 @@ def _engine(url: str) -> Engine:
 
 
 def _on_connect(connection: Any, _record: Any) -> None:
-    """Write-ahead log, every commit on the disk before it is told, references kept; transactions begun by hand."""
+    """Write-ahead log, every commit on the disk before it is told, references kept; transactions begun by hand.
+
+    What is deleted, a person's name say, is overwritten in the file.
+    """
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+        f"busy_timeout={BUSY_MS}",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 

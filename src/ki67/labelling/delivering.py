@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,45 @@ from ki67.slides import PixelFrame, open_slide
 _KIND = {Delivery.idc: LabelKind.regions, Delivery.cells: LabelKind.cells, Delivery.gold: LabelKind.cells}
 
 
-def deliver(session: Session, by: Person, out: Path, delivery: Delivery) -> dict[str, Any]:
-    """Write the accepted labels of a project; of a slide that several labelled, those accepted first.
+@dataclass(frozen=True)
+class Parcel:
+    """Accepted labels by the name of their slide, and slides left out by reason, as :func:`pack` found them."""
+
+    delivery: Delivery
+    slides: list[Slide]
+    labels: dict[str, list[dict[str, Any]]]
+    left_out: dict[str, int]
+
+    def write(self, out: Path) -> dict[str, Any]:
+        """Write the files; this needs no database, so that people work on meanwhile.
+
+        Returns
+        -------
+        dict
+            ``out``, ``slides``, ``labels`` (numbers), ``left_out``: slides of the test split, and those not accepted.
+
+        Raises
+        ------
+        WriteError
+            Where the folder cannot be written to.
+        """
+        make_folder(out)
+        if self.delivery is Delivery.idc:
+            _write_idc(out, self.slides, self.labels)
+        else:
+            _write_cells(out, self.slides, self.labels, pictures=self.delivery is Delivery.cells)
+        count = sum(map(len, self.labels.values()))
+        facts = {"as": self.delivery.value, "slides": len(self.slides), "labels": count, "left_out": self.left_out}
+        return {"out": str(out), **facts}
+
+
+def pack(session: Session, by: Person, delivery: Delivery) -> Parcel:
+    """Take the accepted labels of a project, and note who did; of several of a slide, those accepted first.
 
     ``idc``: ``slides.csv`` and ``regions/NAME.geojson`` for `ki67 idc sample`; ``cells``: pictures with a GeoJSON of
     points beside each for `ki67 cells train --set qupath=OUT`, named PATIENT_NAME so that it splits by patient;
     ``gold``: a GeoJSON for each slide for `ki67 gold make OUT --whole-slides`. Test slides are left out before
     unblinding.
-
-    Returns
-    -------
-    dict
-        ``out``, ``slides``, ``labels`` (numbers), ``left_out``: slides of the test split, and slides not accepted.
 
     Raises
     ------
@@ -66,16 +94,10 @@ def deliver(session: Session, by: Person, out: Path, delivery: Delivery) -> dict
     if not chosen:
         closed = f"; {left_out['test']} test slides stay closed until: ki67 label unblind" if left_out["test"] else ""
         raise RefusedError(f"no slide is accepted that may be handed out{closed}")
-    make_folder(out)
     labels = {slide.name: current_labels(session, task) for slide, task in chosen.values()}
     slides = [slide for slide, _ in chosen.values()]
-    if delivery is Delivery.idc:
-        _write_idc(out, slides, labels)
-    else:
-        _write_cells(out, slides, labels, pictures=delivery is Delivery.cells)
     note(session, by.id, "export", detail={"as": delivery.value, "slides": [slide.id for slide in slides]})
-    count = sum(map(len, labels.values()))
-    return {"out": str(out), "as": delivery.value, "slides": len(slides), "labels": count, "left_out": left_out}
+    return Parcel(delivery, slides, labels, left_out)
 
 
 def _write_idc(out: Path, slides: list[Slide], labels: dict[str, list[dict[str, Any]]]) -> None:
