@@ -142,7 +142,8 @@ def main() -> None:
         def export(database: databases.Database = database, delivery: Delivery = delivery) -> dict[str, Any]:
             with database.session() as session:
                 parcel = pack(session, person_named(session, "boss"), delivery)
-            return parcel.write(out / "export")
+            with database.reading() as session:
+                return parcel.write(session, out / "export")
 
         print(f"    {json.dumps(timed('export', export))}")
         database.close()

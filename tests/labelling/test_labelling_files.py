@@ -163,7 +163,7 @@ def test_accepted_regions_go_straight_into_idc_sample(tmp_path: Path, ki67: Call
         office.to_accepted(name, task, point(0) | {"label": "IDC", "geometry": outline})
 
     with database.session() as session:
-        told = pack(session, person_named(session, "boss"), Delivery.idc).write(tmp_path / "out")
+        told = pack(session, person_named(session, "boss"), Delivery.idc).write(session, tmp_path / "out")
 
     assert told["left_out"] == {"test": 1, "not_accepted": 0}
     rows = list(csv.DictReader((tmp_path / "out" / "slides.csv").read_text().splitlines()))
@@ -176,7 +176,7 @@ def test_accepted_regions_go_straight_into_idc_sample(tmp_path: Path, ki67: Call
 
     assert [entry.patient for entry in read_slide_list(tmp_path / "out" / "slides.csv")] == ["p0", "p1"]
     with database.session() as session, pytest.raises(RefusedError, match="needs a project of cells"):
-        pack(session, person_named(session, "boss"), Delivery.gold).write(tmp_path / "out")
+        pack(session, person_named(session, "boss"), Delivery.gold).write(session, tmp_path / "out")
     database.close()
 
 
@@ -188,8 +188,8 @@ def test_accepted_cells_go_straight_into_gold_make_and_cells_train(
         office.to_accepted("ann", task, *cells)
     with office.database.session() as session:
         boss = person_named(session, "boss")
-        pack(session, boss, Delivery.gold).write(tmp_path / "gold")
-        told = pack(session, boss, Delivery.cells).write(tmp_path / "cells")
+        pack(session, boss, Delivery.gold).write(session, tmp_path / "gold")
+        told = pack(session, boss, Delivery.cells).write(session, tmp_path / "cells")
     assert told["labels"] == 20
 
     gold = ki67("gold", "make", tmp_path / "gold", "--whole-slides", "--mpp", "0.5", "--json")

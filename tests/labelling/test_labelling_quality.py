@@ -338,4 +338,4 @@ def test_an_export_with_nothing_but_test_slides_says_how_they_are_opened(office:
         office.database.session() as session,
         pytest.raises(RefusedError, match="2 test slides stay closed until: ki67 label unblind"),
     ):
-        pack(session, person_named(session, "boss"), Delivery.gold).write(tmp_path / "out")
+        pack(session, person_named(session, "boss"), Delivery.gold).write(session, tmp_path / "out")

@@ -384,7 +384,8 @@ def export(
         from ki67.labelling.delivering import pack
 
         parcel = pack(session, whose(session, by), delivery)
-    result = parcel.write(out)
+    with open_project(folder, looks=True) as session:
+        result = parcel.write(session, out)
     left = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in result["left_out"].items() if count)
     lines = [f"{result['slides']} slides, {result['labels']} labels: {out}"] + ([f"left out: {left}"] if left else [])
     emit(result, as_json=as_json, lines=lines)

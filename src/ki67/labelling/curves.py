@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from ki67.labelling.agreement import compare
 from ki67.labelling.past import standing
 from ki67.labelling.project import TRAINING, the_project
-from ki67.labelling.tables import Event, Person, Slide, Task
+from ki67.labelling.tables import Event, Label, Person, Slide, Task
 from ki67.labelling.words import DONE, Act, LabelKind, TaskKind
 from ki67.labelling.work import current_labels
 
@@ -54,14 +54,14 @@ def _training(session: Session, task: Task) -> list[tuple[float, float | None]]:
 def _accepted(session: Session, kind: LabelKind, task: Task) -> list[tuple[float, float | None]]:
     if task.state not in DONE:
         return []
-    rows = session.scalars(
-        sa.select(Event)
-        .where(Event.task_id == task.id, Event.act.in_(["save_label", Act.submit.value]))
-        .order_by(Event.id)
-    ).all()
-    first = next((number for number, row in enumerate(rows) if row.act == Act.submit), None)
+    own = sa.select(Event).where(Event.task_id == task.id).order_by(Event.id)
+    first = session.scalar(own.where(Event.act == Act.submit.value).limit(1))
     if first is None:
         return []
-    labels = standing(rows[:first])
-    agreement = compare(kind, labels, current_labels(session, task))["agreement"]
-    return [(rows[first].at, agreement)]
+    saves = own.where(Event.act == "save_label")
+    if session.scalar(saves.where(Event.id > first.id).limit(1)) is None:
+        # Accepted as it was handed in: labels, of which there may be millions, need not be read.
+        anything = sa.select(Label.uuid).where(Label.task_id == task.id, ~Label.deleted).limit(1)
+        return [(first.at, None if session.scalar(anything) is None else 1.0)]
+    labels = standing(session.scalars(saves.where(Event.id < first.id)).all())
+    return [(first.at, compare(kind, labels, current_labels(session, task))["agreement"])]

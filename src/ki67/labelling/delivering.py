@@ -29,15 +29,14 @@ _KIND = {Delivery.idc: LabelKind.regions, Delivery.cells: LabelKind.cells, Deliv
 
 @dataclass(frozen=True)
 class Parcel:
-    """Accepted labels by the name of their slide, and slides left out by reason, as :func:`pack` found them."""
+    """Slides to hand out with the task whose labels were accepted, and slides left out by reason; :func:`pack`."""
 
     delivery: Delivery
-    slides: list[Slide]
-    labels: dict[str, list[dict[str, Any]]]
+    chosen: list[tuple[Slide, Task]]
     left_out: dict[str, int]
 
-    def write(self, out: Path) -> dict[str, Any]:
-        """Write the files; this needs no database, so that people work on meanwhile.
+    def write(self, session: Session, out: Path) -> dict[str, Any]:
+        """Write the files, slide after slide; a session that only looks will do, so that people work on meanwhile.
 
         Returns
         -------
@@ -50,12 +49,17 @@ class Parcel:
             Where the folder cannot be written to.
         """
         make_folder(out)
+        count, rows = 0, [["patient", "slide", "regions", "split", "mpp"]]
+        for slide, task in self.chosen:
+            labels = current_labels(session, task)
+            count += len(labels)
+            if self.delivery is Delivery.idc:
+                rows.append(_write_regions(out, slide, labels))
+            else:
+                _write_cells(out, slide, labels, picture=self.delivery is Delivery.cells)
         if self.delivery is Delivery.idc:
-            _write_idc(out, self.slides, self.labels)
-        else:
-            _write_cells(out, self.slides, self.labels, pictures=self.delivery is Delivery.cells)
-        count = sum(map(len, self.labels.values()))
-        facts = {"as": self.delivery.value, "slides": len(self.slides), "labels": count, "left_out": self.left_out}
+            write_text(out / "slides.csv", csv_text(rows))
+        facts = {"as": self.delivery.value, "slides": len(self.chosen), "labels": count, "left_out": self.left_out}
         return {"out": str(out), **facts}
 
 
@@ -94,34 +98,30 @@ def pack(session: Session, by: Person, delivery: Delivery) -> Parcel:
     if not chosen:
         closed = f"; {left_out['test']} test slides stay closed until: ki67 label unblind" if left_out["test"] else ""
         raise RefusedError(f"no slide is accepted that may be handed out{closed}")
-    labels = {slide.name: current_labels(session, task) for slide, task in chosen.values()}
-    slides = [slide for slide, _ in chosen.values()]
-    note(session, by.id, "export", detail={"as": delivery.value, "slides": [slide.id for slide in slides]})
-    return Parcel(delivery, slides, labels, left_out)
+    ids = [slide.id for slide, _ in chosen.values()]
+    note(session, by.id, "export", detail={"as": delivery.value, "slides": ids})
+    return Parcel(delivery, list(chosen.values()), left_out)
 
 
-def _write_idc(out: Path, slides: list[Slide], labels: dict[str, list[dict[str, Any]]]) -> None:
-    rows = [["patient", "slide", "regions", "split", "mpp"]]
-    for slide in slides:
-        target = out / "regions" / f"{slide.name}.geojson"
-        make_folder(target.parent)
-        parts = [(label, part) for label, whole in areas(labels[slide.name]).items() for part in whole.geoms]
-        regions = Regions(Region(label, part, f"{label}-{number}") for number, (label, part) in enumerate(parts, 1))
-        write_regions(target, regions, _frame(slide))
-        mpp = "" if slide.mpp is None else repr(slide.mpp)
-        place = os.path.relpath(slide.path, out.absolute())
-        rows.append([slide.patient, place, f"regions/{target.name}", slide.split, mpp])
-    write_text(out / "slides.csv", csv_text(rows))
+def _write_regions(out: Path, slide: Slide, labels: list[dict[str, Any]]) -> list[str]:
+    """Write the regions of a slide; returns its row of ``slides.csv``."""
+    target = out / "regions" / f"{slide.name}.geojson"
+    make_folder(target.parent)
+    parts = [(label, part) for label, whole in areas(labels).items() for part in whole.geoms]
+    regions = Regions(Region(label, part, f"{label}-{number}") for number, (label, part) in enumerate(parts, 1))
+    write_regions(target, regions, _frame(slide))
+    place = os.path.relpath(slide.path, out.absolute())
+    mpp = "" if slide.mpp is None else repr(slide.mpp)
+    return [slide.patient, place, f"regions/{target.name}", slide.split, mpp]
 
 
-def _write_cells(out: Path, slides: list[Slide], labels: dict[str, list[dict[str, Any]]], *, pictures: bool) -> None:
-    for slide in slides:
-        name = f"{slide.patient}_{slide.name}" if pictures else slide.name
-        frame = _frame(slide)
-        places = {label: frame.to_px(at) for label, at in sorted(points(labels[slide.name]).items())}
-        write_json(out / f"{name}.geojson", point_features(places))
-        if pictures:
-            shutil.copyfile(slide.path, out / f"{name}{Path(slide.path).suffix}")
+def _write_cells(out: Path, slide: Slide, labels: list[dict[str, Any]], *, picture: bool) -> None:
+    name = f"{slide.patient}_{slide.name}" if picture else slide.name
+    frame = _frame(slide)
+    places = {label: frame.to_px(at) for label, at in sorted(points(labels).items())}
+    write_json(out / f"{name}.geojson", point_features(places))
+    if picture:
+        shutil.copyfile(slide.path, out / f"{name}{Path(slide.path).suffix}")
 
 
 def _frame(slide: Slide) -> PixelFrame:

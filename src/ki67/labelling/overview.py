@@ -106,11 +106,15 @@ def _matrix(session: Session, kind: LabelKind, *, unblinded: bool) -> dict[str, 
             Task.id.not_in(_STILL_BLIND),
         )
     )
-    by_slide: dict[int, dict[str, list[dict[str, Any]]]] = {}
+    by_slide: dict[int, dict[str, Task]] = {}
     for task, slide, name in rows:
-        by_slide.setdefault(slide, {})[name] = current_labels(session, task)
+        by_slide.setdefault(slide, {})[name] = task
     pairs: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for labelled in by_slide.values():
+    for tasks in by_slide.values():
+        if len(tasks) == 1:
+            # Labels, of which there may be millions, are read where there is something to compare.
+            continue
+        labelled = {name: current_labels(session, task) for name, task in tasks.items()}
         for first, second in combinations(sorted(labelled), 2):
             pairs.setdefault((first, second), []).append(compare(kind, labelled[first], labelled[second]))
     matrix = [
