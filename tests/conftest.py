@@ -32,6 +32,8 @@ SLOW_FILES = (
     "test_challenge.py",
     "test_registration_by_hand.py",
     "test_registration_block.py",
+    "test_registration_evaluation.py",
+    "test_labelling_page.py",
     "test_cli_doubtful_region.py",
     "test_cli_unusable.py",
     "test_learning_idc_example.py",
@@ -45,6 +47,10 @@ SLOW_FILES = (
     "test_cells_exclusion.py",
     "test_learning_idc_adaptation.py",
     "test_docs.py",
+    "test_cli_check.py",
+    "test_cohort_cli.py",
+    "test_registration_divide.py",
+    "test_registration_figure.py",
 )
 """Files that train, start servers and browsers, or go the whole way; left out by ``-m "not slow"``.
 
