@@ -31,22 +31,28 @@ from ki67.labelling.work import perform
 from ki67.slides import write_pyramid
 
 PASSWORD = "correct horse"  # noqa: S105 - nobody's
-SIDE_PX = 2048
+SIDE_PX, MPP = 2048, 0.5
+
+
+def write_slides(folder: Path, count: int, side_px: int) -> Path:
+    """Slides of noise, all alike, each of a patient of its own; returns the list of them."""
+    pixels = np.random.default_rng(0).integers(120, 240, (side_px, side_px, 3), np.uint8)
+    write_pyramid(folder / "first.tif", [pixels], (side_px, side_px), MPP, tile_px=256)
+    rows = ["slide,patient,split,mpp"]
+    for number in range(count):
+        shutil.copyfile(folder / "first.tif", folder / f"s{number}.tif")
+        rows.append(f"s{number}.tif,p{number},train,{MPP}")
+    (folder / "slides.csv").write_text("\n".join(rows) + "\n")
+    return folder / "slides.csv"
 
 
 def make(folder: Path, people: int) -> None:
     """A project of cells with a slide in progress for each person."""
-    pixels = np.random.default_rng(0).integers(120, 240, (SIDE_PX, SIDE_PX, 3), np.uint8)
-    write_pyramid(folder / "first.tif", [pixels], (SIDE_PX, SIDE_PX), 0.5, tile_px=256)
-    rows = ["slide,patient,split,mpp"]
-    for number in range(people):
-        shutil.copyfile(folder / "first.tif", folder / f"s{number}.tif")
-        rows.append(f"s{number}.tif,p{number},train,0.5")
-    (folder / "slides.csv").write_text("\n".join(rows) + "\n")
+    slides = write_slides(folder, people, SIDE_PX)
     database = databases.create(folder / "project", None)
     with database.session() as session:
         boss = make_project(session, "load", LabelKind.cells, "boss")
-        add_slides(session, boss, folder / "slides.csv")
+        add_slides(session, boss, slides)
         word = hashed(PASSWORD)
         for number in range(people):
             person = add_person(session, boss, f"person {number}", Role.labeller, group="A")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
@@ -28,12 +27,12 @@ from ki67.labelling.project import add_slides, make_project
 from ki67.labelling.tables import Label, Task
 from ki67.labelling.words import Act, Delivery, LabelKind, Role
 from ki67.labelling.work import perform
-from ki67.slides import write_pyramid
+from labelling_load import MPP, write_slides
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "server"))
 from browser import PASSWORD, serve
 
-SLIDES, SIDE_PX, MPP = 40, 4096, 0.5
+SLIDES, SIDE_PX = 40, 4096
 EACH = {LabelKind.regions: 250, LabelKind.cells: 50_000}
 CLASS = {LabelKind.regions: "IDC", LabelKind.cells: "positive"}
 CORNERS = 40
@@ -68,18 +67,12 @@ def make(folder: Path, kind: LabelKind) -> Path:
     """A project whose every slide is labelled and accepted."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    pixels = np.random.default_rng(0).integers(120, 240, (SIDE_PX, SIDE_PX, 3), np.uint8)
-    write_pyramid(folder / "first.tif", [pixels], (SIDE_PX, SIDE_PX), MPP, tile_px=256)
-    rows = ["slide,patient,split,mpp"]
-    for number in range(SLIDES):
-        os.link(folder / "first.tif", folder / f"s{number}.tif")
-        rows.append(f"s{number}.tif,p{number},train,{MPP}")
-    (folder / "slides.csv").write_text("\n".join(rows) + "\n")
+    slides = write_slides(folder, SLIDES, SIDE_PX)
     database = databases.create(folder / "project", None)
     with database.session() as session:
         boss = make_project(session, "size", kind, "boss")
         boss.password_hash = hashed(PASSWORD)
-        add_slides(session, boss, folder / "slides.csv")
+        add_slides(session, boss, slides)
         ann = add_person(session, boss, "ann", Role.labeller, group="A")
         rev = add_person(session, boss, "rev", Role.reviewer)
         for person in (ann, rev):

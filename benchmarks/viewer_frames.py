@@ -16,14 +16,16 @@ import argparse
 import json
 import math
 import os
-import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import sync_playwright
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "server"))
+import made_case
+from browser import CHROMIUM, serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -78,9 +80,6 @@ def make(folder: Path, cells: int) -> None:
     """Make the case, if it is not there yet."""
     if (folder / "case" / "score.json").exists():
         return
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "server"))
-    import made_case
-
     made_case.MPP = MPP
     turned = made_case.turned(90, mirrored=True, bent_um=10, side_um=SIDE_UM)
     made_case.make_case(folder, count=cells, transform=turned, side_px=round(SIDE_UM / MPP))
@@ -146,15 +145,12 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     make(given.out, given.cells)
-    words = [sys.executable, "-m", "ki67", "serve", str(given.out), "--json", "--no-browser"]
-    server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    server, address = serve(given.out)
     result: dict[str, Any] = {"cells": given.cells, "cores": os.cpu_count(), "load": os.getloadavg()}
     try:
-        assert server.stdout is not None
-        base, _, token = json.loads(server.stdout.readline())["url"].partition("/?")
+        base, _, token = address.partition("/?")
         with sync_playwright() as playwright:
-            chromium = os.environ.get("KI67_CHROMIUM") or shutil.which("chromium")
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
             page = browser.new_page(viewport={"width": 1280, "height": 720})
             page.set_default_timeout(1000 * PATIENCE_S)
             page.goto(f"{base}/?{token}")

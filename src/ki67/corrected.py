@@ -27,7 +27,7 @@ from ki67.case.view import CellTable
 from ki67.correcting import CorrectedCase, FinishedCase, corrected
 from ki67.files import sha256_of
 from ki67.geometry import as_multipolygon
-from ki67.intensity import COLUMN, INTENSITY_CUTS_OD, NEEDS, with_classes
+from ki67.intensity import COLUMN, NEEDS, with_classes
 from ki67.vocabulary import EXCLUSION_KINDS
 
 CHANGED = ("label", "region_id", "in_region", "excluded")
@@ -100,9 +100,7 @@ class CorrectedView(CaseView):
     def open_cells(self) -> Iterator[CellTable]:
         """Open the cells as they are now, to read them a part at a time."""
         with super().open_cells() as table:
-            graded = self.score.intensity
-            cuts_od = INTENSITY_CUTS_OD if graded is None else graded.cuts_od
-            overlay = _Overlay(table, self._counted, cuts_od)
+            overlay = _Overlay(table, self._counted, self.intensity_cuts_od)
             yield CellTable(table.schema, len(self._counted.table), overlay.batches)
 
     @property

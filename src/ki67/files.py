@@ -69,11 +69,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, FileExistsError | NotADirectoryError | FileNotFoundError) and temporary is None:
             raise WriteError(target, f"has no folder ({error.strerror})", "Choose another folder.") from error
-        if error.errno in DISK_FULL:
-            raise disk_full(target) from error
-        if error.errno in _CANNOT_BE_WRITTEN:
-            raise WriteError(target, f"cannot be written ({error.strerror})", "Choose another folder.") from error
-        raise
+        known = _in_words(target, error)
+        if known is None:
+            raise
+        raise known from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -107,11 +106,19 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
                 raise
         fsync_folder(target.parent)
     except OSError as error:
-        if error.errno in DISK_FULL:
-            raise disk_full(target) from error
-        if error.errno in _CANNOT_BE_WRITTEN:
-            raise WriteError(target, f"cannot be written ({error.strerror})", "Choose another folder.") from error
-        raise
+        known = _in_words(target, error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _in_words(target: Path, error: OSError) -> WriteError | None:
+    """What keeps a file from being written in the program's words; None where it has none."""
+    if error.errno in DISK_FULL:
+        return disk_full(target)
+    if error.errno in _CANNOT_BE_WRITTEN:
+        return WriteError(target, f"cannot be written ({error.strerror})", "Choose another folder.")
+    return None
 
 
 def disk_full(path: str | Path) -> DiskFullError:

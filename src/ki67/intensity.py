@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -35,31 +35,27 @@ class IntensityCounts(BaseModel):
 
 
 def classes_of(
-    labels: Iterable[str | None], dab_od: NDArray[np.floating], cuts_od: tuple[float, float] = INTENSITY_CUTS_OD
-) -> NDArray[np.object_]:
-    """Intensity class of each nucleus, one of :data:`INTENSITIES`.
+    labels: pa.Array | pa.ChunkedArray, dab_od: NDArray[np.floating], cuts_od: tuple[float, float] = INTENSITY_CUTS_OD
+) -> pa.Array:
+    """Intensity class of each nucleus, one of :data:`INTENSITIES`, as text.
 
     Parameters
     ----------
     labels
-        What each nucleus is called, N.
+        What each nucleus is called, N words.
     dab_od
         Mean density of DAB of each, decadic, (N,); NaN where it is not known.
     cuts_od
         From which a positive nucleus is 2+ and 3+.
     """
-    named = np.array([*labels], dtype=object)
-    grade = np.searchsorted(cuts_od, np.asarray(dab_od, np.float64), side="right") + INTENSITIES.index("1+")
-    grade = np.where(np.isnan(dab_od), 0, grade)
-    grade = np.where(named == POSITIVE.label, grade, INTENSITIES.index("0"))
-    return np.array(INTENSITIES, dtype=object)[np.where(np.isin(named, TUMOUR_CLASSES), grade, 0)]
+    return pa.array(INTENSITIES).take(pa.array(_grades(labels, dab_od, cuts_od)))
 
 
 def count(table: pa.Table, cuts_od: tuple[float, float]) -> IntensityCounts:
     """Count the cells of the region; the table has ``in_region`` and :data:`NEEDS`."""
     inside = table.filter(table["in_region"])
-    found = classes_of(inside["label"].to_pylist(), _dab_od(inside), cuts_od).tolist()
-    return IntensityCounts(cuts_od=cuts_od, cells={name: found.count(name) for name in INTENSITIES[1:]})
+    found = np.bincount(_grades(inside["label"], _dab_od(inside), cuts_od), minlength=len(INTENSITIES)).tolist()
+    return IntensityCounts(cuts_od=cuts_od, cells=dict(zip(INTENSITIES[1:], found[1:], strict=True)))
 
 
 def with_classes(batch: pa.RecordBatch, cuts_od: tuple[float, float]) -> pa.RecordBatch:
@@ -67,8 +63,18 @@ def with_classes(batch: pa.RecordBatch, cuts_od: tuple[float, float]) -> pa.Reco
     if not {COLUMN, *NEEDS} <= set(batch.schema.names):
         return batch
     place = batch.schema.get_field_index(COLUMN)
-    found = classes_of(batch["label"].to_pylist(), _dab_od(batch), cuts_od)
-    return batch.set_column(place, batch.schema.field(place), pa.array(found, pa.string()))
+    return batch.set_column(place, batch.schema.field(place), classes_of(batch["label"], _dab_od(batch), cuts_od))
+
+
+def _grades(
+    labels: pa.Array | pa.ChunkedArray, dab_od: NDArray[np.floating], cuts_od: tuple[float, float]
+) -> NDArray[np.int64]:
+    """Index into :data:`INTENSITIES` of each nucleus."""
+    positive = pc.equal(labels, POSITIVE.label).to_numpy(zero_copy_only=False)
+    tumour = pc.is_in(labels, pa.array(TUMOUR_CLASSES)).to_numpy(zero_copy_only=False)
+    grade = np.searchsorted(cuts_od, np.asarray(dab_od, np.float64), side="right") + INTENSITIES.index("1+")
+    grade = np.where(np.isnan(dab_od), 0, grade)
+    return np.where(positive, grade, np.where(tumour, INTENSITIES.index("0"), 0))
 
 
 def _dab_od(rows: pa.Table | pa.RecordBatch) -> NDArray[np.float64]:

@@ -18,9 +18,9 @@ def table() -> pa.Table:
 
 
 def test_a_cut_belongs_to_the_class_above_it() -> None:
-    assert classes_of(LABELS, DAB_OD).tolist() == ["1+", "2+", "3+", "", "0", ""]
-    assert classes_of(LABELS, DAB_OD, (0.1, 0.2)).tolist() == ["3+", "3+", "3+", "", "0", ""]
-    assert classes_of([], np.empty(0)).tolist() == []
+    assert classes_of(pa.array(LABELS), DAB_OD).to_pylist() == ["1+", "2+", "3+", "", "0", ""]
+    assert classes_of(pa.array(LABELS), DAB_OD, (0.1, 0.2)).to_pylist() == ["3+", "3+", "3+", "", "0", ""]
+    assert classes_of(pa.array([], pa.string()), np.empty(0)).to_pylist() == []
 
 
 def test_only_cells_of_the_region_are_counted() -> None:

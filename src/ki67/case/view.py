@@ -36,6 +36,7 @@ from ki67.case.records import CaseRecord, SlideRecord, StageRecord, case_record
 from ki67.errors import CaseError, Ki67Error
 from ki67.files import read_json, sha256_of
 from ki67.html import page_of, table_of
+from ki67.intensity import INTENSITY_CUTS_OD
 from ki67.parquet import parquet_file
 from ki67.slides import PixelFrame, Slide, open_slide
 
@@ -189,6 +190,12 @@ class CaseView:
                 return pq.read_table(stream, columns=None if columns is None else [*columns], filters=filters)
         except pa.ArrowInvalid as error:
             raise CaseError(path, "is damaged", AGAIN) from error
+
+    @property
+    def intensity_cuts_od(self) -> tuple[float, float]:
+        """Cuts of intensity that the case was scored with; the usual ones where its score does not tell."""
+        graded = self.score.intensity
+        return INTENSITY_CUTS_OD if graded is None else graded.cuts_od
 
     @contextmanager
     def open_cells(self) -> Iterator[CellTable]:

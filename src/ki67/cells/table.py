@@ -85,20 +85,20 @@ def make_table(rows: CellRows, region_ids: Sequence[str]) -> pa.Table:
     """
     ids = np.array([*region_ids, ""], dtype=object)
     lengths = np.cumsum([0, *(outline.size for outline in rows.outlines_um)])
-    labels = np.array(CLASSES, dtype=object)[rows.label]
+    labels = pa.array(np.array(CLASSES, dtype=object)[rows.label], pa.string())
     points = np.concatenate([outline.ravel() for outline in rows.outlines_um] or [np.empty(0, np.float32)])
     columns: list[pa.Array] = [
         pa.array(cell_ids(rows.x_um, rows.y_um)),
         pa.array(rows.x_um),
         pa.array(rows.y_um),
-        pa.array(labels, pa.string()),
+        labels,
         pa.array(rows.probability, pa.float32(), from_pandas=True),
         pa.array(column(rows.measurements, "Area")),
         pa.array(column(rows.measurements, "Mean_DAB")),
         pa.array(ids[rows.region_index], pa.string()),
         pa.array((rows.region_index >= 0) & (rows.excluded == 0)),
         pa.array(np.array(EXCLUSIONS, dtype=object)[rows.excluded], pa.string()),
-        pa.array(intensity.classes_of(labels, column(rows.measurements, "Mean_DAB")), pa.string()),
+        intensity.classes_of(labels, column(rows.measurements, "Mean_DAB")),
         *(pa.array(np.ascontiguousarray(values)) for values in rows.measurements.T),
         pa.ListArray.from_arrays(pa.array(lengths, pa.int32()), pa.array(points, pa.float32())),
     ]

@@ -74,13 +74,13 @@ def cell_table(view: CaseView) -> Iterator[CellTable]:
         missing = [name for name in _COLUMNS if name not in table.schema.names]
         if missing:
             raise CaseError(view.cells_file(), f"has no column '{missing[0]}'", AGAIN)
-        graded = view.score.intensity
-        if graded is None or graded.cuts_od == INTENSITY_CUTS_OD:
+        cuts_od = view.intensity_cuts_od
+        if cuts_od == INTENSITY_CUTS_OD:
             yield table
             return
 
         def batches(rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-            return (with_classes(batch, graded.cuts_od) for batch in table.batches(rows, columns))
+            return (with_classes(batch, cuts_od) for batch in table.batches(rows, columns))
 
         yield CellTable(table.schema, table.num_rows, batches)
 

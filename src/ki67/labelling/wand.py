@@ -75,7 +75,7 @@ def magic_outline(slide: Slide, x_um: float, y_um: float, um_per_px: float, reac
     whole = max(parts.geoms, key=lambda part: part.area)
     moved = affinity.translate(whole, window.x_um, window.y_um)
     # Around a slide all is white as glass is, but nobody's to label.
-    on_slide = as_multipolygon(moved.intersection(_box(bounds)))
+    on_slide = as_multipolygon(moved.intersection(bounds.polygon))
     if on_slide.is_empty:
         raise RefusedError(_NOTHING)
     own = min(on_slide.geoms, key=Point(x_um, y_um).distance)
@@ -104,10 +104,6 @@ def _overlap(start_um: float, low_um: float, high_um: float, um_per_px: float) -
     """Pixels of a window's side that touch the slide."""
     first = max(0, math.floor((low_um - start_um) / um_per_px))
     return slice(first, max(first + 1, min(WINDOW_PX, math.ceil((high_um - start_um) / um_per_px))))
-
-
-def _box(rect: RectUm) -> Polygon:
-    return shapely.box(rect.x_um, rect.y_um, rect.x_um + rect.width_um, rect.y_um + rect.height_um)
 
 
 def like_the_middle(picture: RgbImage, reach: float) -> NDArray[np.bool_]:
