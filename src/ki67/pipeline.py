@@ -144,7 +144,7 @@ def run_report(
     view = read_case(folder, he=he, ki67=ki67)
     view.require_finished()
     automatic = view.score
-    with reopen_case(folder, FILES) as case, ExitStack() as opened:
+    with reopen_case(folder, "report", FILES) as case, ExitStack() as opened:
         slides = {role: opened.enter_context(view.open_slide(role)) for role in ROLES if role in view.record.inputs}
         stages.write_reports(case, slides.get("he"), slides["ki67"], options or Options())
         return {

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ki67.case import Case, Stage, open_case
+from ki67.case.log import LOG
 from ki67.case.manifest import MANIFEST
 from ki67.errors import CaseError, RegionError
 from ki67.files import write_text
@@ -397,7 +398,7 @@ def test_killed_at_any_moment_no_result_stands_beside_other_data(
         chain.run("b")
         assert chain.content() == ["b", "score of b", "report of score of b"]
         assert {path.name for path in chain.folder.iterdir()} <= {
-            *("data.txt", "score.json", "report.html", MANIFEST, ".lock")
+            *("data.txt", "score.json", "report.html", MANIFEST, LOG, ".lock")
         }
         event += 1
     assert event > 8

@@ -24,6 +24,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ki67.case.log import LOG, CaseLog
 from ki67.case.manifest import FORMAT, MANIFEST, library_versions, peak_memory_mib, read_manifest, written_by
 from ki67.case.records import case_record
 from ki67.case.view import CaseView
@@ -77,6 +78,10 @@ class Case:
     """Stages that this run went through, in order; the folder may hold others from earlier runs."""
     files: frozenset[str] = frozenset()
     """All that a run may write; empty for no limit."""
+    log: CaseLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log = CaseLog(self.folder)
 
     def path(self, relative: str) -> Path:
         """Absolute place of a file of the case."""
@@ -123,6 +128,7 @@ class Case:
         key = self._key(stage, parameters, reads)
         known = self._stages.get(stage.name)
         if known and self._is_current(known, key):
+            self.log.note("stage current", stage=stage.name)
             return dict(known["summary"])
         last_words = [] if stage.result else self._results()
         self._take_away([*last_words, stage.name, *self._made_from(stage.writes)])
@@ -140,6 +146,7 @@ class Case:
             "provider": provider,
         }
         self._record(stage.name, record)
+        self.log.note("stage begun", stage=stage.name, provider=provider)
         start = time.perf_counter()
         try:
             with span(stage.name):
@@ -164,6 +171,8 @@ class Case:
             "summary": summary,
         }
         self._record(stage.name, record | {"seal": _seal(record)})
+        cost = {name: record[name] for name in ("seconds", "peak_memory_mib")}
+        self.log.note("stage done", stage=stage.name, **cost, warnings=summary.get("warnings", []))
         return dict(summary)
 
     def take_away(self, name: str) -> None:
@@ -326,17 +335,31 @@ def open_case(
             "models": dict(models),
         }
         case.begin(head)
-        try:
-            yield case
-        except CancelledError:
-            raise
-        except Exception as error:
-            case.refuse(error)
-            raise
-        case.update(state="done")
+        with _logged(case, command):
+            try:
+                yield case
+            except CancelledError:
+                raise
+            except Exception as error:
+                case.refuse(error)
+                raise
+            case.update(state="done")
 
 
-def told(error: Exception) -> str:
+@contextmanager
+def _logged(case: Case, command: str) -> Iterator[None]:
+    """Note in the case's log that a run begins, and how it ends."""
+    case.log.begin(command)
+    try:
+        yield
+    except BaseException as error:
+        failed = isinstance(error, Exception) and not isinstance(error, CancelledError)
+        case.log.note("run failed" if failed else "run stopped", error=told(error))
+        raise
+    case.log.note("run done")
+
+
+def told(error: BaseException) -> str:
     """What the manifest says of an error."""
     return str(error) if isinstance(error, Ki67Error) else f"{type(error).__name__}: {error}"
 
@@ -353,10 +376,10 @@ def _made(folder: str | Path) -> Path:
 
 
 @contextmanager
-def reopen_case(folder: str | Path, files: Iterable[str] = ()) -> Iterator[Case]:
+def reopen_case(folder: str | Path, command: str, files: Iterable[str] = ()) -> Iterator[Case]:
     """Open a case that a run has made, to add to it; all its stages that ended count as gone through.
 
-    Unlike :func:`open_case` it takes nothing away where the work fails.
+    Unlike :func:`open_case` it takes nothing away where the work fails. ``command`` is what the log calls it.
 
     Raises
     ------
@@ -372,7 +395,8 @@ def reopen_case(folder: str | Path, files: Iterable[str] = ()) -> Iterator[Case]
         case = Case(root, read_manifest(root), files=frozenset(files))
         stages = case.manifest["stages"]
         case.used = [name for name, record in stages.items() if record["state"] == "done"]
-        yield case
+        with _logged(case, command):
+            yield case
 
 
 @contextmanager
@@ -421,8 +445,9 @@ def _refuse_others_files(case: Case, files: Iterable[str]) -> None:
     own = {name for record in case.manifest.get("stages", {}).values() for name in written_by(record)}
     # Records of older versions name what they wrote only once they are done.
     known = case.manifest and any("writes" not in record for record in case.manifest["stages"].values())
-    for name in files:
-        if not known and name not in own and os.path.lexists(case.path(name)):
+    unknown = [] if known else [name for name in files if name not in own]
+    for name in unknown if case.manifest else [*unknown, LOG]:
+        if os.path.lexists(case.path(name)):
             raise CaseError(
                 case.path(name), "was not written by this program, which would write over it", _OTHER_FOLDER
             )
