@@ -118,21 +118,42 @@ def gland_fields(
     Only glands within ``reach_um`` of the positions' bounding box are looked at; elsewhere the distance is
     ``FAR_UM``.
     """
-    fields = [np.full(np.shape(x_um), FAR_UM, np.float32) for _ in range(4)]
+    shape = np.shape(x_um)
+    fields = [np.full(np.size(x_um), FAR_UM, np.float32) for _ in range(4)]
     outer, lumen, necrosis, blood = fields
-    if np.size(x_um) == 0:
-        return GlandFields(*fields)
-    left, right, top, bottom = x_um.min(), x_um.max(), y_um.min(), y_um.max()
+    glands = _meeting(glands, x_um, y_um, reach_um)
+    # Of a large section each structure meets few of the positions: they are looked up, in order of x.
+    every_x, every_y = np.ravel(x_um), np.ravel(y_um)
+    order = np.argsort(every_x, kind="stable") if glands else np.empty(0, np.intp)
+    x_in_order, y_in_order = every_x[order], every_y[order]
     for gland in glands:
-        reach = gland.reach_um + reach_um
-        if not (left - reach < gland.x_um < right + reach and top - reach < gland.y_um < bottom + reach):
-            continue
-        radius, wave = gland.polar(x_um, y_um)
-        near = radius < reach * 1.2
-        np.minimum(outer, radius - wave * gland.radius_um, out=outer, where=near, casting="same_kind")
+        reach = 1.2 * (gland.reach_um + reach_um)
+        # No distance is longer than its stretched radius by more than this factor.
+        far = reach * np.sqrt(gland.aspect)
+        first, end = np.searchsorted(x_in_order, [gland.x_um - far, gland.x_um + far])
+        within = np.flatnonzero(np.abs(y_in_order[first:end] - gland.y_um) < far) + first
+        radius, wave = gland.polar(x_in_order[within], y_in_order[within])
+        near = radius < reach
+        places, radius, wave = order[within[near]], radius[near], wave[near]
+        outer[places] = np.minimum(outer[places], radius - wave * gland.radius_um)
         if gland.lumen_um > 0:
-            np.minimum(lumen, radius - wave * gland.lumen_um, out=lumen, where=near, casting="same_kind")
+            lumen[places] = np.minimum(lumen[places], radius - wave * gland.lumen_um)
         if gland.core_um > 0:
             core = blood if gland.kind == "vessel" else necrosis
-            np.minimum(core, radius - wave * gland.core_um, out=core, where=near, casting="same_kind")
-    return GlandFields(*fields)
+            core[places] = np.minimum(core[places], radius - wave * gland.core_um)
+    return GlandFields(*(field.reshape(shape) for field in fields))
+
+
+def _meeting(
+    glands: Sequence[Gland], x_um: NDArray[np.floating], y_um: NDArray[np.floating], reach_um: float
+) -> list[Gland]:
+    """Glands that lie near enough to the bounding box of the positions."""
+    if np.size(x_um) == 0:
+        return []
+    left, right, top, bottom = x_um.min(), x_um.max(), y_um.min(), y_um.max()
+    return [
+        gland
+        for gland in glands
+        if left - (reach := gland.reach_um + reach_um) < gland.x_um < right + reach
+        and top - reach < gland.y_um < bottom + reach
+    ]
