@@ -114,7 +114,7 @@ def predict(
     grid = make_grid(slide, model, stride_px)
     # The border patches start outside the slide on the left and above, so that edges are judged as often as the rest.
     share = tissue_share(tissue, grid)
-    wanted = _patch_sums(share, grid.cover) / grid.cover**2 >= MINIMUM_TISSUE
+    wanted = judged_patches(share, grid)
     if not wanted.any():
         raise TissueError(
             slide.path,
@@ -190,11 +190,14 @@ def _integrate(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArr
     return np.asarray(np.diff(at_edges, axis=0))
 
 
-def _patch_sums(share: NDArray[np.float32], cover: int) -> NDArray[np.float32]:
-    """Sum over the heat map pixels of each patch; patches start up to ``cover - 1`` pixels outside the slide."""
-    padded = np.pad(share, cover - 1)
-    windows = sliding_window_view(padded, (cover, cover))
-    return np.asarray(windows.sum(axis=(2, 3)), dtype=np.float32)
+def judged_patches(share: NDArray[np.float32], grid: Grid) -> NDArray[np.bool_]:
+    """Which patches hold enough tissue (``share``, of each pixel of the heat map) to be judged.
+
+    Patches start up to ``cover - 1`` pixels outside the slide: bool (rows + cover - 1, columns + cover - 1).
+    """
+    padded = np.pad(share, grid.cover - 1)
+    sums = sliding_window_view(padded, (grid.cover, grid.cover)).sum(axis=(2, 3), dtype=np.float32)
+    return np.asarray(sums / grid.cover**2 >= MINIMUM_TISSUE, np.bool_)
 
 
 def spread(scores: NDArray[np.float32], share: NDArray[np.float32], cover: int) -> NDArray[np.float32]:
