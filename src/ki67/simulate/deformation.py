@@ -39,7 +39,9 @@ class SectionMap:
         shift = np.zeros_like(points_um, dtype=np.float64)
         for wave in self.waves:
             phase = 2 * np.pi * (points_um @ np.asarray(wave.cycles_per_um)) + wave.phase
-            shift += np.sin(phase)[:, None] * np.asarray(wave.amplitude_um)
+            height = np.sin(phase)
+            for axis, amplitude_um in enumerate(wave.amplitude_um):
+                shift[:, axis] += height * amplitude_um
         return shift
 
     def map_points(self, points_um: Points) -> Points:

@@ -77,9 +77,10 @@ class DrawnSection:
 
     @cached_property
     def sensor(self) -> NDArray[np.float32]:
-        """Noise of the sensor, repeated over the slide."""
+        """Noise of the sensor, repeated over the slide; what a block across its end takes from its beginning follows."""
         rng = np.random.default_rng([self.seed, 40])
-        return rng.standard_normal((NOISE_SIDE_PX, NOISE_SIDE_PX, 3), dtype=np.float32) * np.float32(self.noise)
+        once = rng.standard_normal((NOISE_SIDE_PX, NOISE_SIDE_PX, 3), dtype=np.float32) * np.float32(self.noise)
+        return np.pad(once, ((0, BLOCK_PX), (0, BLOCK_PX), (0, 0)), mode="wrap")
 
 
 def read_section(section: DrawnSection, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -125,7 +126,7 @@ def bands(section: DrawnSection) -> Iterator[NDArray[np.uint8]]:
 
 
 def draw_block(section: DrawnSection, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
-    """Draw one rectangle of the slide from the scene."""
+    """Draw one rectangle of the slide, of ``BLOCK_PX`` a side at most, from the scene."""
     pitch = max(1, round(NODE_UM / section.mpp))
     reach_um = section.blur_um + SHARPENING_UM + max((a.sigma_um for a in section.artefacts), default=0.0)
     halo = int(np.ceil(BLUR_REACH * reach_um / section.mpp)) + 4
@@ -242,7 +243,7 @@ def _defocused(
 def _developed(section: DrawnSection, picture: Floats, left: int, top: int) -> NDArray[np.uint8]:
     """Add the sensor's noise and round to grey levels."""
     height, width = picture.shape[:2]
-    rows = np.arange(top, top + height) % NOISE_SIDE_PX
-    columns = np.arange(left, left + width) % NOISE_SIDE_PX
-    noisy = picture + section.sensor[rows[:, None], columns[None, :]]
-    return np.asarray(np.clip(noisy + 0.5, 0, 255), dtype=np.uint8)
+    y, x = top % NOISE_SIDE_PX, left % NOISE_SIDE_PX
+    noisy = picture + section.sensor[y : y + height, x : x + width]
+    noisy += 0.5
+    return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
