@@ -77,7 +77,7 @@ class DrawnSection:
 
     @cached_property
     def sensor(self) -> NDArray[np.float32]:
-        """Noise of the sensor, repeated over the slide; what a block across its end takes from its beginning follows."""
+        """Noise of the sensor, repeated over the slide; a block's width of its beginning follows its end."""
         rng = np.random.default_rng([self.seed, 40])
         once = rng.standard_normal((NOISE_SIDE_PX, NOISE_SIDE_PX, 3), dtype=np.float32) * np.float32(self.noise)
         return np.pad(once, ((0, BLOCK_PX), (0, BLOCK_PX), (0, 0)), mode="wrap")
