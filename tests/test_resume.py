@@ -49,11 +49,19 @@ def test_a_killed_run_ends_with_the_same_score(
     subprocess.run(command(pair, killed), check=True, stdout=subprocess.DEVNULL)
 
     assert all(hit)
-    assert (killed / "score.json").read_bytes() == (whole / "score.json").read_bytes()
+    for name in ("score.json", *registration_of(whole)):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
     assert json.loads((killed / "run.json").read_text())["stages"]["idc"] == done_before
     assert not list(killed.rglob(".part-*"))
     refuse_a_tiny_region(pair, killed)
     read_by_the_notebook(pair, whole, monkeypatch)
+
+
+def registration_of(case: Path) -> list[str]:
+    """Files of a case's registration, all of which two runs must write alike."""
+    names = [str(path.relative_to(case)) for path in sorted((case / "registration").iterdir())]
+    assert len(names) >= 3
+    return names
 
 
 def read_by_the_notebook(pair: Path, case: Path, monkeypatch: pytest.MonkeyPatch) -> None:

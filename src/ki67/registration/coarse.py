@@ -9,12 +9,15 @@ is matched structures: SIFT key points (Lowe, IJCV 60:91, 2004) and a similarity
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 from scipy import fft, optimize
 
+from ki67.jobs import Pool
 from ki67.registration.images import Image, Section, structure
 from ki67.registration.warp import Matrix, mutual_information, warp
 
@@ -112,10 +115,12 @@ def find_pose(fixed: Section, moving: Section) -> Coarse:
     fixed, moving
         Sections at any resolution; they are brought down to a common one.
     """
-    proposals = _search(fixed, moving) + _features(fixed, moving)
     mpp = _common_mpp(fixed, moving, REFINE_SIDE_PX)
     f, m = smoothed(fixed.at(mpp), 1.0), smoothed(moving.at(mpp), 1.0)
-    poses = [refine(f, m, pose) for pose in _distinct(proposals)]
+    with Pool("pose") as pool:
+        ways = [*_search(fixed, moving), partial(_features, fixed, moving)]
+        proposals = [pose for found in pool.map(_call, ways) for pose in found]
+        poses = list(pool.map(partial(refine, f, m), _distinct(proposals)))
     if not poses:
         poses = [Pose(_centred(fixed, moving), 0.0, "shape")]
     poses.sort(key=lambda pose: -pose.score)
@@ -187,12 +192,17 @@ def turned(angle_rad: float, *, mirrored: bool) -> Matrix:
 # --- way one: shape ---------------------------------------------------------------------------------------------
 
 
-def _search(fixed: Section, moving: Section) -> list[Pose]:
+def _search(fixed: Section, moving: Section) -> list[Callable[[], list[Pose]]]:
+    """The searches by shape and by structure, each still to be done."""
     mpp = _common_mpp(fixed, moving, SEARCH_SIDE_PX)
     f, m = smoothed(fixed.at(mpp), SEARCH_SMOOTH_PX), smoothed(moving.at(mpp), SEARCH_SMOOTH_PX)
     f_struct = _with_density(f, structure(f.density, _weight(f), STRUCTURE_SIGMA_PX, 0))
     m_struct = _with_density(m, structure(m.density, _weight(m), STRUCTURE_SIGMA_PX, 0))
-    return _rotations(f, m, "shape") + _rotations(f_struct, m_struct, "structure")
+    return [partial(_rotations, f, m, "shape"), partial(_rotations, f_struct, m_struct, "structure")]
+
+
+def _call(search: Callable[[], list[Pose]]) -> list[Pose]:
+    return search()
 
 
 def _weight(section: Section) -> Image:
@@ -240,27 +250,35 @@ class _Correlator:
         self.fixed_shape = (height, width)
         self.area = height * width
         self.spectra = [np.conj(fft.rfft2(part)) for part in (mask, image, image * image)]
+        self.all_around = self._overlap(np.ones(shape, np.float32))
+
+    def _back(self, spectrum: np.ndarray) -> np.ndarray:
+        return np.asarray(fft.irfft2(spectrum, s=self.shape))
+
+    def _overlap(self, mask: Image) -> tuple[np.ndarray, ...]:
+        """At every shift: pixels in common with a moving image's mask; the fixed image's sum and variance there."""
+        one = fft.rfft2(mask)
+        f_one, f, ff = self.spectra
+        count = np.maximum(self._back(f_one * one), 1.0)
+        sum_f = self._back(f * one)
+        return count, sum_f, np.maximum(self._back(ff * one) - sum_f**2 / count, 0)
 
     def best(self, density: Image, valid: np.ndarray | None) -> tuple[float, tuple[int, int]]:
         """Largest correlation and its shift (dx, dy) in pixels; ``valid`` None means bare glass all around."""
         height, width = density.shape
-        mask = np.ones(self.shape, np.float32) if valid is None else np.zeros(self.shape, np.float32)
-        if valid is not None:
-            mask[:height, :width] = valid
         image = np.zeros(self.shape, np.float32)
         image[:height, :width] = density if valid is None else density * valid
-        one, g, gg = (fft.rfft2(part) for part in (mask, image, image * image))
-        f_one, f, ff = self.spectra
-
-        def back(spectrum: np.ndarray) -> np.ndarray:
-            return np.asarray(fft.irfft2(spectrum, s=self.shape))
-
-        count = np.maximum(back(f_one * one), 1.0)
-        sum_f, sum_g = back(f * one), back(f_one * g)
-        covariance = back(f * g) - sum_f * sum_g / count
-        variance = np.maximum(back(ff * one) - sum_f**2 / count, 0) * np.maximum(
-            back(f_one * gg) - sum_g**2 / count, 0
-        )
+        if valid is None:
+            count, sum_f, variance_f = self.all_around
+        else:
+            mask = np.zeros(self.shape, np.float32)
+            mask[:height, :width] = valid
+            count, sum_f, variance_f = self._overlap(mask)
+        g, gg = (fft.rfft2(part) for part in (image, image * image))
+        f_one, f, _ = self.spectra
+        sum_g = self._back(f_one * g)
+        covariance = self._back(f * g) - sum_f * sum_g / count
+        variance = variance_f * np.maximum(self._back(f_one * gg) - sum_g**2 / count, 0)
         floor = 1e-6 * float(variance.max()) + 1e-12
         score = covariance / np.sqrt(np.maximum(variance, floor))
         # A correlation over few pixels is large by chance: its spread goes with one over the root of the count.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -70,7 +71,12 @@ class Section:
     colours: Image | None = None
     detail: Detail | None = field(default=None, compare=False, repr=False)
 
-    @property
+    @cached_property
+    def tissue_share(self) -> Image:
+        """The tissue as float32 (H, W), 0 or 1, to interpolate in."""
+        return self.tissue.astype(np.float32)
+
+    @cached_property
     def free(self) -> bool:
         """Whether the section lies free on the glass, so that all around the image is bare glass too."""
         rim = np.concatenate([self.tissue[0], self.tissue[-1], self.tissue[:, 0], self.tissue[:, -1]])

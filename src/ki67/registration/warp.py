@@ -51,7 +51,7 @@ def warp(fixed: Section, moving: Section, matrix: Matrix) -> Warped:
     size = (fixed.density.shape[1], fixed.density.shape[0])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     density = cv2.warpAffine(moving.density, to_px[:2], size, flags=flags)
-    tissue = cv2.warpAffine(moving.tissue.astype(np.float32), to_px[:2], size, flags=flags) >= 0.5
+    tissue = cv2.warpAffine(moving.tissue_share, to_px[:2], size, flags=flags) >= 0.5
     if moving.free:
         return Warped(density, tissue, np.ones(density.shape, bool))
     inside = cv2.warpAffine(np.ones(moving.density.shape, np.float32), to_px[:2], size, flags=flags)
@@ -69,7 +69,7 @@ def warp_by(fixed: Section, moving: Section, transform: Transform) -> Warped:
     map_x = place[:, 0].reshape(height, width).astype(np.float32)
     map_y = place[:, 1].reshape(height, width).astype(np.float32)
     density = cv2.remap(moving.density, map_x, map_y, cv2.INTER_LINEAR)
-    tissue = cv2.remap(moving.tissue.astype(np.float32), map_x, map_y, cv2.INTER_LINEAR) >= 0.5
+    tissue = cv2.remap(moving.tissue_share, map_x, map_y, cv2.INTER_LINEAR) >= 0.5
     if moving.free:
         return Warped(density, tissue, np.ones(density.shape, bool))
     inside = cv2.remap(np.ones(moving.density.shape, np.float32), map_x, map_y, cv2.INTER_LINEAR)
