@@ -51,6 +51,7 @@ SLOW_FILES = (
     "test_cohort_cli.py",
     "test_registration_divide.py",
     "test_registration_figure.py",
+    "test_slides_urls.py",
 )
 """Files that train, start servers and browsers, or go the whole way; left out by ``-m "not slow"``.
 

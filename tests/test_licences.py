@@ -7,7 +7,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 
 import pytest
 
-EXTRAS = ("", "serve", "cohort", "dicom", "figures", "notebook")
+EXTRAS = ("", "serve", "cohort", "dicom", "figures", "notebook", "url")
 GPL = re.compile(r"(?<!L)A?GPL|(?<!Lesser )General Public License", re.IGNORECASE)
 
 

@@ -29,6 +29,7 @@ from ki67.scoring import Score
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
 from ki67.slides import Slide, TissueMask
+from ki67.slides.addresses import slide_address
 from ki67.stages import CaseSlide
 from ki67.stages.opened import REGION_CHECKS
 from ki67.vocabulary import UNREGISTERED, Device, EngineName, RegistrationMode
@@ -65,7 +66,7 @@ def open_slide(path: str | Path, mpp: float | None = None, *, overrides_file: bo
     Parameters
     ----------
     path
-        The file, or the folder of a DICOM slide.
+        The file, the folder of a DICOM slide, or the URL of a TIFF (extra ``url``).
     mpp
         µm per pixel of level 0, where the file does not say.
     overrides_file
@@ -79,7 +80,7 @@ def open_slide(path: str | Path, mpp: float | None = None, *, overrides_file: bo
         Where its pixel size is not known, or not believable.
     """
     # Whole, so that a later change of the current folder does not lose it.
-    slide = slides.open_slide(Path(path).absolute(), mpp, overrides_file=overrides_file)
+    slide = slides.open_slide(slide_address(path).absolute(), mpp, overrides_file=overrides_file)
     try:
         refuse_tiny(slide)
     except Exception:
@@ -479,7 +480,7 @@ def run_score(
     Parameters
     ----------
     he, ki67
-        The slides' files.
+        The slides' files or URLs.
     out
         The case's folder.
     options

@@ -17,6 +17,7 @@ from ki67.domain import Check, checks_part, doubts
 from ki67.errors import Ki67Error, PixelSizeError, SlideError
 from ki67.geometry import area_mm2
 from ki67.slides import Slide, open_slide
+from ki67.slides.addresses import slide_address
 from ki67.slides.pixel_size import SMALLEST_MPP, size_text
 from ki67.stages import CaseSlide, judge_slides, refusal
 
@@ -117,9 +118,9 @@ def check_slides(
         Where a file cannot be opened as a slide at all.
     """
     with ExitStack() as stack:
-        seen = [_look(stack, Path(first), "he", first_mpp, overrides_file=overrides_file)]
+        seen = [_look(stack, slide_address(first), "he", first_mpp, overrides_file=overrides_file)]
         if ki67 is not None:
-            seen.append(_look(stack, Path(ki67), "ki67", ki67_mpp, overrides_file=overrides_file))
+            seen.append(_look(stack, slide_address(ki67), "ki67", ki67_mpp, overrides_file=overrides_file))
         for one in seen:
             _sample(one, alone=ki67 is None)
         checks = _judge(seen)

@@ -48,7 +48,7 @@ class FileError(Ki67Error):
     """
 
     def __init__(self, path: str | Path, found: str, way_out: str = "") -> None:
-        self.path = Path(path)
+        self.path = path if isinstance(path, Path) else Path(path)
         self.found = found
         self.way_out = way_out
         super().__init__(f"{self.path}: {found}" + (f". {way_out}" if way_out else ""))
@@ -56,6 +56,12 @@ class FileError(Ki67Error):
 
 class SlideError(FileError):
     """A slide that cannot be opened or read."""
+
+
+class SlideAwayError(SlideError):
+    """A slide at a URL whose server does not answer."""
+
+    exit_code = TEMPORARY
 
 
 class PixelSizeError(SlideError):

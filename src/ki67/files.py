@@ -23,6 +23,11 @@ _TEMPORARY_NAME = re.compile(r"\.part-[a-z0-9_]{8}-(.+)", re.DOTALL)
 _LONGEST_NAME_BYTES = 200
 """Of a target, that its temporary name stays within the 255 bytes that file systems allow."""
 
+HIDDEN = "***@"
+"""Stands in a URL that is shown or recorded where its user, password or query was left out."""
+
+_URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]+:/{1,2}[^\s'\"]+")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:@\s]*)(:\d*)?")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_IN_JSON = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -193,6 +198,22 @@ def printable(text: str) -> str:
     takes: such a byte is shown as ``\xfc``, any other lone surrogate as ``\ud800``.
     """
     return _SURROGATE.sub(_escaped, text)
+
+
+def bare_url(url: str) -> str:
+    """Return a URL without what may be secret; :data:`HIDDEN` stands before its host where something was left out."""
+    scheme, slashes, rest = re.split(r"(:/+)", url, maxsplit=1)
+    place = re.split(r"[?#]", rest, maxsplit=1)[0]
+    authority, slash, path = place.partition("/")
+    host = authority.rpartition("@")[2]
+    if not _HOST.fullmatch(host):  # a part of a password that should have been written in percent
+        host = slash = path = ""
+    return f"{scheme}{slashes}{HIDDEN if f'{host}{slash}{path}' != rest else ''}{host}{slash}{path}"
+
+
+def without_secrets(text: str) -> str:
+    """Return text with each URL in it as :func:`bare_url` gives it."""
+    return _URL.sub(lambda match: bare_url(match[0]), text)
 
 
 def _escaped(match: re.Match[str]) -> str:

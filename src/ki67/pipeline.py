@@ -29,6 +29,7 @@ from ki67.domain import domain_part, doubts
 from ki67.errors import CaseError
 from ki67.files import printable
 from ki67.options import Adjustment, Options
+from ki67.slides.addresses import slide_address
 from ki67.vocabulary import Device, RegistrationMode
 
 
@@ -215,7 +216,7 @@ def run_register(
         file's place; with others ``sections``: of each but the first ``slide``, ``through`` (slides between),
         ``accepted``, ``reasons``, ``estimated_error_um`` and ``transform``.
     """
-    paths = [he_path, ki67_path, *others]
+    paths = [slide_address(path) for path in (he_path, ki67_path, *others)]
     with ExitStack() as opened:
         slides = [
             opened.enter_context(section(path, mpp, overrides_file=mpp_overrides_file))

@@ -133,7 +133,7 @@ def test_a_stopped_command_says_that_it_can_be_continued(tmp_path: Path, name: s
     found, stderr = stopped(tmp_path, getattr(signal, name))
     assert found == code
     assert stderr == f"ki67: interrupted ({name}); the same command continues from the last finished stage\n"
-    assert {path.name for path in tmp_path.iterdir()} <= {"run.json", ".lock"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"run.json", "run.jsonl", ".lock"}
     assert json.loads((tmp_path / "run.json").read_text())["stages"]["count"]["state"] == "running"
 
 

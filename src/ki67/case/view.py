@@ -39,6 +39,7 @@ from ki67.html import page_of, table_of
 from ki67.intensity import INTENSITY_CUTS_OD
 from ki67.parquet import parquet_file
 from ki67.slides import PixelFrame, Slide, open_slide
+from ki67.slides.addresses import slide_address
 
 Role = Literal["he", "ki67"]
 ROLES: Final[tuple[Role, ...]] = ("he", "ki67")
@@ -98,6 +99,16 @@ class CaseView:
         """What the manifest tells of the Ki-67 slide."""
         return self.record.inputs.get("ki67")
 
+    def place(self, role: Role) -> Path:
+        """Where a slide of the case lies: as it was told since, or as it was recorded.
+
+        Raises
+        ------
+        CaseError
+            Where the case has no such slide.
+        """
+        return self.slide_paths.get(role) or slide_address(self._slide(role).path)
+
     def open_slide(self, role: Role) -> Slide:
         """Open a slide of the case again, by the path it had; close it, or use it in a ``with``.
 
@@ -109,7 +120,7 @@ class CaseView:
             Where it cannot be opened.
         """
         record = self._slide(role)
-        path = self.slide_paths.get(role, Path(record.path))
+        path = self.place(role)
         if not path.exists():
             raise CaseError(
                 self.folder,
@@ -406,7 +417,7 @@ def read_case(folder: str | Path, *, he: str | Path | None = None, ki67: str | P
     view = CaseView(root, case_record(root, manifest, AGAIN))
     moved: dict[Role, Path] = {}
     if he is not None:
-        moved["he"] = Path(he)
+        moved["he"] = slide_address(he)
     if ki67 is not None:
-        moved["ki67"] = Path(ki67)
+        moved["ki67"] = slide_address(ki67)
     return replace(view, slide_paths=moved)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ki67.cli.common import HeMpp, Json, Ki67Mpp, Mpp, MppOverridesFile, Quiet, begin, emit
+from ki67.cli.common import HeMpp, Json, Ki67Mpp, Mpp, MppOverridesFile, Quiet, begin, emit, slide_of
 
 _LABEL = 10
 _WIDEST = 120
@@ -18,8 +18,10 @@ _STAINS = {"he": "H&E", "ki67": "Ki-67"}
 
 
 def check(
-    he: Annotated[Path, typer.Argument(help="The H&E slide; alone it may be any slide or field.")],
-    ki67: Annotated[Path | None, typer.Argument(help="The Ki-67 slide.")] = None,
+    he: Annotated[
+        Path, typer.Argument(parser=slide_of, help="The H&E slide; alone it may be any slide or field. Or its URL.")
+    ],
+    ki67: Annotated[Path | None, typer.Argument(parser=slide_of, help="The Ki-67 slide, or its URL.")] = None,
     mpp: Mpp = None,
     he_mpp: HeMpp = None,
     ki67_mpp: Ki67Mpp = None,

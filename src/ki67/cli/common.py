@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     from ki67.case.details import CaseDetails
     from ki67.idc import OutlineOptions
 
+
+def slide_of(name: str) -> Path:
+    """What a slide is named by, for typer: as it was typed, which a :class:`pathlib.Path` of a URL is not."""
+    from ki67.slides.addresses import slide_address
+
+    return slide_address(name)
+
+
+HeSlide = Annotated[Path, typer.Argument(parser=slide_of, help="The H&E slide: a file, or the URL of a TIFF.")]
+Ki67Slide = Annotated[Path, typer.Argument(parser=slide_of, help="The Ki-67 slide: a file, or the URL of a TIFF.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no messages on stderr.")]
 Out = Annotated[Path, typer.Option("--out", help="The case's folder; a killed run continues in it.")]

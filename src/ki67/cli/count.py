@@ -35,13 +35,19 @@ from ki67.cli.common import (
     index_line,
     intensity_cuts_of,
     profiled,
+    slide_of,
     warning_lines,
 )
 from ki67.vocabulary import Device, EngineName, Language
 
 
 def count(
-    ki67: Annotated[Path, typer.Argument(help="The Ki-67 slide, or a plain PNG, JPEG or TIFF field.")],
+    ki67: Annotated[
+        Path,
+        typer.Argument(
+            parser=slide_of, help="The Ki-67 slide, or a plain PNG, JPEG or TIFF field; or the URL of a TIFF."
+        ),
+    ],
     out: Out,
     regions: Annotated[
         Path | None, typer.Option("--regions", help="GeoJSON with regions on this slide; default: all tissue.")

@@ -17,6 +17,7 @@ _EXTRAS = {
     "itk": ("itk",),
     "dicom": ("highdicom",),
     "cohort": ("distributed",),
+    "url": ("fsspec", "aiohttp"),
 }
 
 _MACHINE = {

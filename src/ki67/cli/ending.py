@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Final
 
 from ki67.errors import TEMPORARY, Ki67Error
-from ki67.files import DISK_FULL, printable, remove_unfinished
+from ki67.files import DISK_FULL, printable, remove_unfinished, without_secrets
 
 DEBUG: Final = "--debug"
 
@@ -102,7 +102,7 @@ def run(command: Callable[[list[str]], object], words: Sequence[str]) -> None:
         _end(told_of_signal(stop.number), 128 + stop.number)
     except Exception as error:  # noqa: BLE001  whatever it is, the user gets one line and not a traceback
         if debug:
-            traceback.print_exc()
+            sys.stderr.write(without_secrets(traceback.format_exc()))
         text, code = told(error)
         _end(f"error: {text}", code)
 
@@ -138,8 +138,8 @@ def _end(text: str, code: int) -> None:
 
 
 def one_line(text: str) -> str:
-    """Return text on one line, without what a terminal would obey (file names may hold anything)."""
-    words = " ".join(printable(text).split())
+    """Return text on one line, without secrets and what a terminal would obey (names may hold anything)."""
+    words = " ".join(printable(without_secrets(text)).split())
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in words)
 
 

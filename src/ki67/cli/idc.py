@@ -12,6 +12,7 @@ import typer
 from ki67.cli.common import (
     App,
     DeviceOption,
+    HeSlide,
     Json,
     Mpp,
     MppOverridesFile,
@@ -45,7 +46,7 @@ def _group() -> None:
 
 @app.command()
 def predict(
-    he: Annotated[Path, typer.Argument(help="The H&E slide.")],
+    he: HeSlide,
     out: Out,
     mpp: Mpp = None,
     mpp_overrides_file: MppOverridesFile = False,

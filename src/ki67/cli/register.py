@@ -7,18 +7,33 @@ from typing import Annotated, Any
 
 import typer
 
-from ki67.cli.common import HeMpp, Json, Ki67Mpp, MppOverridesFile, Out, Quiet, begin, emit, warning_lines
+from ki67.cli.common import (
+    HeMpp,
+    HeSlide,
+    Json,
+    Ki67Mpp,
+    Ki67Slide,
+    MppOverridesFile,
+    Out,
+    Quiet,
+    begin,
+    emit,
+    slide_of,
+    warning_lines,
+)
 from ki67.cli.score import AsGiven, Landmarks, ModeOption, Rotate, Shift, adjustment_of
 from ki67.vocabulary import RegistrationMode
 
 
 def register(
-    he: Annotated[Path, typer.Argument(help="The H&E slide.")],
-    ki67: Annotated[Path, typer.Argument(help="The Ki-67 slide.")],
+    he: HeSlide,
+    ki67: Ki67Slide,
     out: Out,
     others: Annotated[
         list[Path] | None,
-        typer.Argument(help="Further sections of the block (ER, PR, HER2, …), of the Ki-67 slide's pixel size."),
+        typer.Argument(
+            parser=slide_of, help="Further sections of the block (ER, PR, HER2, …), of the Ki-67 slide's pixel size."
+        ),
     ] = None,
     he_mpp: HeMpp = None,
     ki67_mpp: Ki67Mpp = None,

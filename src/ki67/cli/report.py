@@ -22,6 +22,7 @@ from ki67.cli.common import (
     details_of,
     emit,
     number,
+    slide_of,
 )
 from ki67.vocabulary import EngineName, Language
 
@@ -34,8 +35,14 @@ def report(
     stain: Stain = None,
     antibody: Antibody = None,
     scanner: Scanner = None,
-    he: Annotated[Path | None, typer.Option("--he", help="Where the H&E slide lies, if it was moved.")] = None,
-    ki67: Annotated[Path | None, typer.Option("--ki67", help="Where the Ki-67 slide lies, if it was moved.")] = None,
+    he: Annotated[
+        Path | None,
+        typer.Option("--he", parser=slide_of, metavar="SLIDE", help="Where the H&E slide lies, if it was moved."),
+    ] = None,
+    ki67: Annotated[
+        Path | None,
+        typer.Option("--ki67", parser=slide_of, metavar="SLIDE", help="Where the Ki-67 slide lies, if it was moved."),
+    ] = None,
     engine: EngineOption = EngineName.network,
     cell_model: CellModel = None,
     as_json: Json = False,

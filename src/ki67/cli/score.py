@@ -18,10 +18,12 @@ from ki67.cli.common import (
     DoubtfulRegion,
     EngineOption,
     HeMpp,
+    HeSlide,
     IntensityCuts,
     Json,
     KeepArtefacts,
     Ki67Mpp,
+    Ki67Slide,
     Label,
     LanguageOption,
     MppOverridesFile,
@@ -99,8 +101,8 @@ def adjustment_of(
 
 
 def score(
-    he: Annotated[Path, typer.Argument(help="The H&E slide.")],
-    ki67: Annotated[Path, typer.Argument(help="The Ki-67 slide.")],
+    he: HeSlide,
+    ki67: Ki67Slide,
     out: Out,
     regions: Annotated[
         Path | None, typer.Option("--regions", help="GeoJSON with the region on the H&E; default: find it.")

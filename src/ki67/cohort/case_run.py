@@ -43,6 +43,7 @@ _KINDS: Final[Mapping[str, str]] = {
     "RegionError": "region",
     "RegistrationError": "registration",
     "ScoreError": "no index",
+    "SlideAwayError": "server away",
     "SlideError": "slide cannot be read",
     "StainError": "stain",
     "TissueError": "no tissue",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from ki67.csv_rows import Row, read_rows
 from ki67.errors import DataSetError, UsageError
 from ki67.files import printable
+from ki67.slides.addresses import slide_address, whole_name
 from ki67.slides.pixel_size import LARGEST_MPP, SMALLEST_MPP
 
 CASES_LAYOUT: Final = (
@@ -29,7 +30,7 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class CohortCase:
-    """One case: its name, absolute paths of its slides and its region file, pixel sizes in µm where they are given.
+    """One case: its name, absolute paths (of slides URLs too) of its slides and its region file, pixel sizes in µm.
 
     Cases with the same ``patient`` are blocks of one patient.
     """
@@ -57,7 +58,7 @@ class CohortCase:
     @property
     def words(self) -> list[str]:
         """What ``ki67 score`` is told of it; paths are absolute, so none looks like an option."""
-        words = [str(self.he), str(self.ki67)]
+        words = [whole_name(self.he), whole_name(self.ki67)]
         for name, value in (("--regions", self.regions), ("--he-mpp", self.he_mpp), ("--ki67-mpp", self.ki67_mpp)):
             if value is not None:
                 words += [name, str(value)]
@@ -138,19 +139,19 @@ def read_cases(path: str | Path) -> list[CohortCase]:
 def _case(row: Row) -> CohortCase:
     folder = row.path.parent
 
-    def file(column: str, read: Callable[[str], str]) -> Path:
-        text = read(column)
+    def name_in(column: str) -> str:
+        text = row.text(column)
         if "\0" in text:
             raise row.error(f"has a zero byte in {column}")
-        return folder / text
+        return text
 
     regions = row.values.get("regions", "")
     return CohortCase(
         _name(row),
-        file("he", row.text),
-        file("ki67", row.text),
+        slide_address(name_in("he"), folder),
+        slide_address(name_in("ki67"), folder),
         row.values.get("patient", ""),
-        file("regions", row.text) if regions else None,
+        folder / name_in("regions") if regions else None,
         row.number_or_none("he_mpp", SMALLEST_MPP, LARGEST_MPP),
         row.number_or_none("ki67_mpp", SMALLEST_MPP, LARGEST_MPP),
     )

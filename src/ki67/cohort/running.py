@@ -17,8 +17,10 @@ from ki67.cohort.dask_workers import cluster_workers, local_workers
 from ki67.cohort.ledger import Entry, Ledger, now, open_ledger, read_entries
 from ki67.cohort.summary import COHORT, FORMAT, collect
 from ki67.cohort.workers import OneWorker, Workers
+from ki67.errors import SlideAwayError, SlideError
 from ki67.files import json_text, write_json
 from ki67.progress import message, track
+from ki67.slides.addresses import SlideUrl
 
 DEFAULT_ATTEMPTS: Final = 3
 PAUSE_S: Final = 5.0
@@ -148,11 +150,14 @@ def run_cohort(path: Path, out: Path, options: CohortOptions) -> dict[str, Any]:
         return result | (collect(out) if options.shard.whole else {"out": str(out)})
 
 
-def case_key(case: CohortCase, score_words: Sequence[str]) -> str:
-    """Say what a case is made from: its line of the table, its files' sizes and times, options, the version."""
+def case_key(case: CohortCase, score_words: Sequence[str], away: set[str] | None = None) -> str:
+    """Say what a case is made from: its line of the table, its files' sizes and times, options, the version.
+
+    ``away`` are hosts known not to answer, which are not asked again; it is added to.
+    """
     files = [case.he, case.ki67, *([case.regions] if case.regions else [])]
     files += [path for word in score_words if (path := Path(word)).is_file()]
-    facts = [case.to_dict(), [*score_words], [_file_facts(path) for path in files], __version__]
+    facts = [case.to_dict(), [*score_words], [_file_facts(path, away) for path in files], __version__]
     return hashlib.sha256(json_text(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -220,24 +225,38 @@ def _plan(cases: Sequence[CohortCase], out: Path, options: CohortOptions) -> Pla
     entries = read_entries(out)
     own = options.shard.of_cases(cases)
     limit_s = None if options.case_minutes is None else 60 * options.case_minutes
-    finished, tasks, missing = [], [], []
+    finished, tasks, missing, away = [], [], [], set[str]()
     for case in own:
-        key = case_key(case, options.score_words)
+        key = case_key(case, options.score_words, away)
         known = entries.get(case.name)
         folder = folder_of(out, case.name)
         if known is not None and known.state == "done" and known.key == key and (folder / "score.json").is_file():
             finished.append(case)
             continue
         files = [case.he, case.ki67, *([case.regions] if case.regions else [])]
-        missing += [str(file) for file in files if not file.exists()]
+        missing += [str(file) for file in files if _file_facts(file, away) is None]
         words = ("score", *case.words, "--out", str(folder), *options.score_words, "--json", "--quiet")
         tasks.append(CaseTask(case.name, key, words, str(Path.cwd()), limit_s))
     return Plan(own, finished, tasks, entries, missing)
 
 
-def _file_facts(path: Path) -> list[int] | None:
+def _file_facts(path: Path, away: set[str] | None) -> list[int] | list[str] | None:
+    if isinstance(path, SlideUrl):
+        return _server_facts(path, set() if away is None else away)
     try:
         facts = path.stat()
     except OSError:
         return None
     return [facts.st_size, facts.st_mtime_ns]
+
+
+def _server_facts(address: SlideUrl, away: set[str]) -> list[str] | None:
+    if address.host in away:
+        return None
+    try:
+        return address.content.state
+    except SlideAwayError:
+        away.add(address.host)
+    except SlideError:
+        pass
+    return None

@@ -64,7 +64,7 @@ def source_image(view: CaseView) -> Dataset:
     record = view.ki67
     if record is None:
         raise CaseError(view.folder, "was made without a Ki-67 slide", "Count one with 'ki67 count'.")
-    path = view.slide_paths.get("ki67", Path(record.path))
+    path = view.place("ki67")
     if path.suffix.lower() == ".dcm" or path.is_dir() or (path.is_file() and read_head(path) is not None):
         with view.open_slide("ki67") as slide:
             return _own_header(slide.path, record)

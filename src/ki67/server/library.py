@@ -26,6 +26,7 @@ from ki67.server.slide_pool import SlidePool
 from ki67.server.stamps import stamp_of
 from ki67.server.tiles import Grid, digest_of
 from ki67.slides import Slide
+from ki67.slides.addresses import SlideUrl
 
 T = TypeVar("T")
 
@@ -178,7 +179,10 @@ class OpenCase:
 
     def why_not(self, role: Role) -> str | None:
         """Why a slide cannot be shown; None where it can."""
-        path = Path(self.record(role).path)
+        self.record(role)
+        path = self.view.place(role)
+        if isinstance(path, SlideUrl):
+            return f"{path} is a URL; download the slide and run the command that made the case with the file"
         if not path.exists():
             return f"the slide lies no longer at {path}"
         if not self._places.may_read_slide(path):
@@ -199,7 +203,7 @@ class OpenCase:
         reason = self.why_not(role)
         if reason is not None:
             raise HTTPException(404, reason)
-        with self._pool.slide(Path(self.record(role).path), lambda: self.view.open_slide(role)) as slide:
+        with self._pool.slide(self.view.place(role), lambda: self.view.open_slide(role)) as slide:
             yield slide
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from ki67.errors import PixelSizeError, SlideError
+from ki67.slides.addresses import SlideUrl, slide_address
 from ki67.slides.dicom import check_dicom, dicom_slide_in
 from ki67.slides.frame import foreign_frame
 from ki67.slides.image_source import is_plain_image, open_image
@@ -19,7 +20,7 @@ from ki67.slides.openslide_source import detect_vendor, open_with_openslide
 from ki67.slides.pixel_size import WAY_OUT, chosen_size
 from ki67.slides.readers import open_with_plugin
 from ki67.slides.slide import Slide
-from ki67.slides.sources import REPAIR, Opened
+from ki67.slides.sources import DOWNLOAD, REPAIR, Opened
 from ki67.slides.stated_sizes import agreed
 from ki67.slides.tiff_opening import open_tiff
 from ki67.slides.tiff_structure import TIFF_MAGICS
@@ -50,7 +51,7 @@ def open_slide(path: str | Path, mpp: float | None = None, *, overrides_file: bo
     Parameters
     ----------
     path
-        A file, or a folder of DICOM files.
+        A file, a folder of DICOM files, or the URL of a TIFF (extra ``url``).
     mpp
         µm per pixel of level 0, where the file does not say. Most plain pictures need it: the resolution that a
         camera or a drawing program writes into them means print, not specimen.
@@ -61,11 +62,13 @@ def open_slide(path: str | Path, mpp: float | None = None, *, overrides_file: bo
     ------
     SlideError
         Missing, unknown, damaged or cut short.
+    SlideAwayError
+        At a URL whose server does not answer.
     PixelSizeError
         No believable pixel size (0.05 to 50 µm, square within 2 %), or ``mpp`` is not the file's own; names
         ``--mpp``.
     """
-    path = Path(path)
+    path = slide_address(path)
     if mpp is not None:
         chosen_size(path, mpp, None)  # before minutes are spent on a large file
     file, opened = _open_source(path)
@@ -120,6 +123,9 @@ def _open_source(path: Path) -> tuple[Path, Opened]:
     head = _head_of(path)
     if head.startswith(TIFF_MAGICS):
         return path, open_tiff(path)
+    if isinstance(path, SlideUrl):
+        found = "is no TIFF, and only TIFFs (SVS, OME-TIFF, tiled and plain ones) are read from a URL"
+        raise SlideError(path, found, DOWNLOAD)
     _refuse_pipes_of(path)
     vendor = detect_vendor(path)
     if vendor == "dicom":

@@ -18,6 +18,7 @@ from ki67.geometry import RectUm
 from ki67.html import image_of, page_of, table_of
 from ki67.jobs import Pool, current, span
 from ki67.light import WHITE, RgbImage
+from ki67.slides.addresses import SlideUrl
 from ki67.slides.frame import PixelFrame
 from ki67.slides.pixel_size import PixelSize
 from ki67.slides.resampling import Axis, resample
@@ -71,7 +72,7 @@ class Slide:
     Attributes
     ----------
     path
-        The file or folder.
+        The file or folder, or a URL (:class:`ki67.slides.addresses.SlideUrl`).
     reader
         What decodes the pixels (``"tifffile"``, ``"openslide:hamamatsu"``, ``"png"``, …).
     mpp
@@ -231,10 +232,8 @@ class Slide:
             digest.update(size.to_bytes(8, "little"))
             span = max(0, size - FINGERPRINT_SAMPLE_BYTES)
             offsets = sorted({span * i // (FINGERPRINT_SAMPLES - 1) for i in range(FINGERPRINT_SAMPLES)})
-            with file.open("rb") as stream:
-                for offset in offsets:
-                    stream.seek(offset)
-                    digest.update(stream.read(FINGERPRINT_SAMPLE_BYTES))
+            for sample in _samples(file, offsets):
+                digest.update(sample)
         return {"bytes": total, "sampled_sha256": digest.hexdigest()}
 
     def close(self) -> None:
@@ -305,6 +304,16 @@ def _files_of(path: Path) -> list[Path]:
     companion = path.with_suffix("")  # MIRAX keeps its pixels in a folder of the same name
     beside = sorted(file for file in companion.rglob("*") if file.is_file()) if companion.is_dir() else []
     return [path, *beside] if path.suffix.lower() == ".mrxs" else [path]
+
+
+def _samples(file: Path, offsets: Sequence[int]) -> Iterator[bytes]:
+    if isinstance(file, SlideUrl):
+        yield from file.content.samples(offsets, FINGERPRINT_SAMPLE_BYTES)
+        return
+    with file.open("rb") as stream:
+        for offset in offsets:
+            stream.seek(offset)
+            yield stream.read(FINGERPRINT_SAMPLE_BYTES)
 
 
 def read_ahead(slide: Slide, rects: Sequence[RectUm], mpp: float) -> Iterator[tuple[RectUm, RgbImage]]:

@@ -21,6 +21,7 @@ RGB_BYTES: Final = 3
 # A side of a plain picture: at 0.1 µm per pixel longer than the glass of a slide (76 mm). Beyond, decoders fail.
 LONGEST_FIELD_PX: Final = 1_000_000
 REPAIR: Final = "The file is damaged or incomplete: copy it again from the scanner"
+DOWNLOAD: Final = "Download it and name the file"
 CONVERT: Final = "Save it as a tiled pyramidal TIFF (for example with 'vips tiffsave --tile --pyramid')"
 
 

@@ -8,16 +8,18 @@ padded (Hamamatsu, Leica, Philips, Trestle, Ventana) goes through OpenSlide, and
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from typing import Final
 
 import tifffile
 
 from ki67.errors import SlideError
+from ki67.slides.addresses import SlideUrl
 from ki67.slides.image_source import turned_warning
 from ki67.slides.levels import shows_the_same
 from ki67.slides.openslide_source import detect_vendor, one_line, open_with_openslide
-from ki67.slides.sources import CONVERT, REPAIR, Opened, Source
+from ki67.slides.sources import CONVERT, DOWNLOAD, REPAIR, Opened, Source
 from ki67.slides.stated_sizes import sizes_in_tiff
 from ki67.slides.tiff_colour import colour_problem
 from ki67.slides.tiff_layout import Layout, layout_of, size_px
@@ -37,6 +39,15 @@ DIRECT_VENDORS: Final = {"aperio", "generic-tiff"}
 NO_SPECIAL_CASES: Final = dict.fromkeys(("is_ndpi", "is_lsm", "is_scanimage"), False)
 UPRIGHT: Final = 1
 TO_RGB: Final = "Convert it to 8-bit RGB"
+VENDOR_MARKS: Final = {
+    270: r"(<\?xml[^>]*>\s*)?<scn\b",
+    271: "Huron",
+    305: "Philips|MedScan",
+    700: ".*<iScan",
+    65000: ".*<Argos",
+}
+"""By how these tags begin OpenSlide knows TIFFs of Leica, Huron, Philips, Trestle, Ventana and Argos."""
+VENDORS_OWN: Final = "is a TIFF of a vendor's own kind, which is not read from a URL"
 
 
 def open_tiff(path: Path) -> Opened:
@@ -47,13 +58,17 @@ def open_tiff(path: Path) -> Opened:
     SlideError
         Damaged, cut short, or holding what cannot be shown as one RGB picture.
     """
-    check_structure(path)
-    vendor = detect_vendor(path)
+    if check_structure(path) and isinstance(path, SlideUrl):
+        raise SlideError(path, VENDORS_OWN, DOWNLOAD)
+    vendor = None if isinstance(path, SlideUrl) else detect_vendor(path)
     if vendor is not None and vendor not in DIRECT_VENDORS:
         return open_with_openslide(path)
     with contextlib.ExitStack() as stack:
         try:
-            tiff = stack.enter_context(tifffile.TiffFile(path, **NO_SPECIAL_CASES))
+            file = path.open() if isinstance(path, SlideUrl) else path
+            tiff = stack.enter_context(tifffile.TiffFile(file, **NO_SPECIAL_CASES))
+            if isinstance(path, SlideUrl) and _is_marked(tiff):
+                raise SlideError(path, VENDORS_OWN, DOWNLOAD)
             check_complete(path, tiff)
             layout = layout_of(path, tiff)
             stated = sizes_in_tiff(layout)
@@ -68,6 +83,12 @@ def open_tiff(path: Path) -> Opened:
     if source is None:
         source = _through_openslide(path, layout, vendor, str(reason))
     return Opened(source, stated, layout.warnings, layout.doubt)
+
+
+def _is_marked(tiff: tifffile.TiffFile) -> bool:
+    """Whether OpenSlide, which cannot be asked at a URL, would take it for a vendor's own."""
+    values = ((mark, page.tags.valueof(code)) for page in tiff.pages for code, mark in VENDOR_MARKS.items())
+    return any(re.match(mark, str(value), re.DOTALL) for mark, value in values)
 
 
 def _not_here(path: Path, layout: Layout, vendor: str | None) -> str | None:
@@ -92,9 +113,10 @@ def _not_here(path: Path, layout: Layout, vendor: str | None) -> str | None:
     for pages in layout.levels:
         for page in pages:
             check_segments(path, page)
-    # Aperio leaves out tiles by mistake now and then; OpenSlide fills those in from another level.
+    # Aperio leaves out tiles by mistake now and then; OpenSlide fills those in from another level. Of other files it
+    # tells where QuPath counts from, and is not asked at a URL.
     counts = (count for pages in layout.levels for page in pages for count in page.databytecounts)
-    return "tiles are missing" if vendor == "aperio" and not all(counts) else None
+    return "tiles are missing" if (vendor == "aperio" or isinstance(path, SlideUrl)) and not all(counts) else None
 
 
 def _decoded_here(path: Path, tiff: tifffile.TiffFile, layout: Layout, stack: contextlib.ExitStack) -> Source:
@@ -130,6 +152,8 @@ def _drop_strangers(source: TiffSource) -> list[str]:
 
 def _through_openslide(path: Path, layout: Layout, vendor: str | None, reason: str) -> Source:
     """Let OpenSlide read what is not decoded here, where it reads the same picture."""
+    if isinstance(path, SlideUrl):
+        raise SlideError(path, f"is a TIFF that cannot be read from a URL: {reason}", DOWNLOAD)
     refusal = SlideError(path, f"is a TIFF that cannot be read: {reason}", CONVERT)
     if vendor is None or len(layout.levels[0]) > 1:
         raise refusal

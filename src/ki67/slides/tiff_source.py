@@ -15,6 +15,7 @@ import tifffile
 from ki67.errors import SlideError
 from ki67.jobs import current
 from ki67.light import WHITE, RgbImage
+from ki67.slides.addresses import SlideUrl
 from ki67.slides.codestream import JPEG2000_CODES, JPEG_CODES, READABLE_CODES, jpeg_head, stream_size_px
 from ki67.slides.openslide_source import one_line
 from ki67.slides.sources import CONVERT, REPAIR, ArraySource, check_field_size
@@ -41,7 +42,9 @@ class ByteSource:
     def read(self, offset: int, count: int) -> bytes:
         """Read exactly ``count`` bytes, or raise SlideError."""
         try:
-            if hasattr(os, "pread"):
+            if isinstance(self._path, SlideUrl):
+                data = self._path.content.read(offset, count)
+            elif hasattr(os, "pread"):
                 data = os.pread(self._file.fileno(), count, offset)
             else:
                 with self._lock:
@@ -56,6 +59,8 @@ class ByteSource:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        if isinstance(self._path, SlideUrl):
+            self._path.release()
 
 
 def check_complete(path: Path, tiff: tifffile.TiffFile) -> None:

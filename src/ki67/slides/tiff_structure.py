@@ -67,8 +67,8 @@ class _Form:
         return 8 if self.entry.endswith("8s") else 4
 
 
-def check_structure(path: Path) -> None:
-    """Follow every directory of a TIFF once.
+def check_structure(path: Path) -> bool:
+    """Follow every directory of a TIFF once; tell whether it is Hamamatsu's own kind (NDPI).
 
     Raises
     ------
@@ -80,8 +80,8 @@ def check_structure(path: Path) -> None:
     with path.open("rb") as stream:
         head = stream.read(16)
         form = _Form.of(head)
-        if _is_hamamatsu(stream, form, size):
-            form = _Form.of(head, hamamatsu=True)
+        hamamatsu = _is_hamamatsu(stream, form, size)
+        form = _Form.of(head, hamamatsu=hamamatsu)
         stream.seek(8 if form.inline_bytes == 8 else 4)
         offset = _number(path, stream, form.offset, size)
         main: set[int] = set()
@@ -101,6 +101,7 @@ def check_structure(path: Path) -> None:
                 raise SlideError(path, f"holds more than {MOST_DIRECTORIES} directories, expected a slide", REPAIR)
     if main & below:
         raise _ring(path, min(main & below))
+    return hamamatsu
 
 
 def _ring(path: Path, offset: int) -> SlideError:
