@@ -1,14 +1,15 @@
-"""Make the cell network that ships: ``python recipes/cells_network.py OUT.onnx [unet | lite | START.onnx]``.
+"""Make the cell network that ships: ``python recipes/cells_network.py OUT.onnx [unet | START.onnx]``.
 
-Two parts and a measurement, one after the other; what was cut short goes on where it was. First ``OUT.base.onnx``
-from scratch on BCData, SHIDC and simulated sections: two hours on one core, minutes on a graphics card. Then on from
-there with crops as other laboratories would make them, half of them wroclaw's, DeepLIIF's tiles and the glioma fields
-besides, an hour on one core. What is written has the mean of both networks' weights, which keeps what the first knew
-(Wortsman et al., CVPR 2022). No validation field has a say in the weights; they choose thresholds and curves. Last
-``cells_network_deviation.py`` counts what it has not seen and tells the card.
+Three parts and a measurement, one after the other; what was cut short goes on where it was. First ``OUT.base.onnx``
+from scratch on BCData, SHIDC and simulated sections: two hours on one core, minutes on a graphics card. Then
+``OUT.unet.onnx`` on from there with crops as other laboratories would make them, half of them wroclaw's, DeepLIIF's
+tiles and the glioma fields besides, an hour on one core; it has the mean of both networks' weights, which keeps what
+the first knew (Wortsman et al., CVPR 2022). Then a network whose encoder knows ImageNet, on the same fields, an hour
+and a half. What is written has both networks in it, and their mean map (``ki67.learning.cells.pair``). No validation
+field has a say in the weights; they choose thresholds and curves. Last ``cells_network_deviation.py`` counts what it
+has not seen and tells the card.
 
-``unet`` is the first part alone, the name of a network the second from there. ``lite`` was tried instead (decision
-018): an encoder that knows ImageNet, with all fields at once.
+``unet`` is the first part alone, the name of a U-Net the rest from there.
 
 Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0-12 and the SHIDC fields p1_0299*,
 p1_0300*, p1_0317* (which overlap, and stay together), 19 of the 24 wroclaw cases where their labelling is complete,
@@ -21,6 +22,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -31,14 +33,14 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime import InferenceSession
 
-from ki67.cells.card import CARD_SCHEMA
-from ki67.cells.channels import WORKING_MPP
 from ki67.cells.network import INPUT_NAME, load_network, maps_of
 from ki67.cells.peaks import find_peaks
 from ki67.files import atomic_path, sha256_of, write_json
+from ki67.learning.cells.crops import NetworkField
 from ki67.learning.cells.network_export import export_network
 from ki67.learning.cells.network_start import start_from
 from ki67.learning.cells.network_training import NetworkOptions, crops_of, train_network
+from ki67.learning.cells.pair import PairNetwork
 from ki67.learning.cells.recipe import (
     NETWORK_STEPS,
     FieldSet,
@@ -49,12 +51,12 @@ from ki67.learning.cells.recipe import (
     read_pixels,
     refining,
     train_cells,
+    train_in_two_steps,
 )
 from ki67.learning.cells.thresholds import choose_thresholds
 from ki67.progress import configure, message
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
-from ki67.vocabulary import CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIDC_TRAIN = ("p1_0299", "p1_0300", "p1_0317")
@@ -82,16 +84,14 @@ CARD = {
     },
     "limits": "Pixel sizes of the training fields are estimates (0.25 µm). SHIDC labels no stroma.",
 }
-ARCHITECTURES = {
-    "unet": {
-        "architecture": "U-Net of 0.4 M parameters at 0.5 µm/px, proximity maps of three classes at 1 µm/px",
-        "command": "python recipes/cells_network.py OUT.onnx unet",
-    },
-    "lite": {
-        "architecture": "U-Net of 0.5 M parameters on nine blocks of EfficientNet-Lite0 (ImageNet, Apache-2.0) at "
-        "0.5 µm/px, proximity maps of three classes at 1 µm/px",
-        "command": "python recipes/cells_network.py OUT.onnx lite",
-    },
+UNET = {
+    "architecture": "U-Net of 0.4 M parameters at 0.5 µm/px, proximity maps of three classes at 1 µm/px",
+    "command": "python recipes/cells_network.py OUT.onnx unet",
+}
+PAIR = {
+    "architecture": "Mean map of a U-Net of 0.4 M parameters and one of 0.5 M on nine blocks of EfficientNet-Lite0 "
+    "(ImageNet, Apache-2.0) at 0.5 µm/px, proximity maps of three classes at 1 µm/px",
+    "command": "python recipes/cells_network.py OUT.onnx",
 }
 # Half of a step is of the set with most patients; of the others what they have to tell.
 SHARES = (("bcdata", 1.5), ("deepliif", 0.25), ("glioma", 0.25), ("points", 4.0), ("shidc", 1.5), ("simulated", 1.0))
@@ -100,10 +100,9 @@ ONWARD_STEPS, ONWARD_RATE, ONWARD_DECAY, ONWARD_SHARE = 1800, 1.5e-3, 0.99, 0.5
 ONWARD_DATA = {
     "deepliif": "DeepLIIF's Ki-67 tiles and glioma fields of other organs: nuclei of any kind, for the positive map"
 }
-ONWARD_COMMAND = "python recipes/cells_network.py OUT.onnx"
-# Of the training that ships, and of those that only tell how the recipe does on what it has not seen.
-FULL_STEPS, FOLD_STEPS, SHORT_STEPS = 2000, 400, 300
-FROM_SCRATCH_FOLD_STEPS = 2000
+# Of the network whose encoder knows ImageNet, of shorter trainings that tell how a recipe does on what it has not
+# seen, and of the first part's in its cross-validation.
+FULL_STEPS, SHORT_STEPS, FROM_SCRATCH_FOLD_STEPS = 2000, 300, 2000
 
 
 def draw_sections(folder: Path) -> None:
@@ -149,11 +148,6 @@ def training_sets(sections: Path) -> list[FieldSet]:
     ]
 
 
-def all_sets(sections: Path) -> list[FieldSet]:
-    """Every labelled set, validation fields too: figures then come from cross-validation alone."""
-    return [*training_sets(sections), *validation_sets(), *teaching_sets()]
-
-
 def validation_sets() -> list[FieldSet]:
     """BCData 13–17, SHIDC without the overlapping training fields, and five cases of the wroclaw set."""
     root = data_root()
@@ -176,7 +170,7 @@ def teaching_sets() -> list[FieldSet]:
 
 
 def travelling(steps: int) -> NetworkOptions:
-    """The recipe on the pre-trained encoder, at a length."""
+    """How the network whose encoder knows ImageNet is trained, at a length."""
     return NetworkOptions(
         architecture="lite",
         steps=steps,
@@ -191,13 +185,17 @@ def travelling(steps: int) -> NetworkOptions:
     )
 
 
-def go_on(start: Path, out: Path, sections: Path) -> dict[str, Any]:
-    """Go on from a network and write the mean of both; returns the card."""
-    origin = load_network(start).card
-    fields = read_pixels(read_labels([*training_sets(sections), *teaching_sets()], patient))
-    options = replace(
+def onward_options() -> NetworkOptions:
+    """How the second part is trained."""
+    return replace(
         travelling(ONWARD_STEPS), architecture="unet", learning_rate=ONWARD_RATE, average_decay=ONWARD_DECAY
     )
+
+
+def go_on(start: Path, out: Path, fields: Sequence[NetworkField]) -> None:
+    """Go on from a U-Net on some fields and write the mean of both."""
+    origin = load_network(start).card
+    options = onward_options()
     crops = crops_of(fields, options)
     begun = start_from(start, crops, options)
     folder = out.with_suffix(".training")
@@ -205,10 +203,45 @@ def go_on(start: Path, out: Path, sections: Path) -> dict[str, Any]:
     network = train_network(crops, folder / "refined", refining(options), first, origin.sha256)
     with tempfile.TemporaryDirectory() as scratch:
         trained = Path(scratch) / "trained.onnx"
-        export_network(network, trained, {})
+        card = export_network(network, trained, {})
         mean = mean_of_weights(start, trained, ONWARD_SHARE)
     with atomic_path(out) as temporary:
         onnx.save(mean, str(temporary))
+    described = {
+        **UNET,
+        "options": asdict(options),
+        "start": {"sha256": origin.sha256, "share": 1 - ONWARD_SHARE, "options": origin.details["options"]},
+    }
+    write_judged(out, card | described, [*origin.details["fields"], *names_in(fields)])
+
+
+def pair_with_lite(unet: Path, out: Path, fields: Sequence[NetworkField]) -> None:
+    """Train the network whose encoder knows ImageNet, and write both with their mean map."""
+    options = travelling(FULL_STEPS)
+    crops = crops_of(fields, options)
+    network = PairNetwork(onward_options().widths)
+    network.lite.load_state_dict(train_in_two_steps(crops, out.with_suffix(".training"), options).state_dict())
+    network.unet.load_state_dict(start_from(unet, crops, onward_options()).state_dict())
+    half = load_network(unet).card
+    card = export_network(network, out, {})
+    described = {
+        **PAIR,
+        "options": asdict(replace(onward_options(), architecture="pair")),
+        "parts": {
+            "unet": {"sha256": half.sha256, **{name: half.details.get(name) for name in ("options", "start")}},
+            "lite": {"options": asdict(options), "refining": asdict(refining(options))},
+        },
+    }
+    write_judged(out, card | described, [*half.details["fields"], *names_in(fields)])
+
+
+def names_in(fields: Sequence[NetworkField]) -> list[str]:
+    """Names of fields as cards give them."""
+    return [f"{field.group}/{field.field.name}" for field in fields]
+
+
+def write_judged(out: Path, card: dict[str, Any], learnt: Sequence[str]) -> None:
+    """Write a network's card with thresholds and curves of the validation fields."""
     session = InferenceSession(str(out), providers=["CPUExecutionProvider"])
 
     def run(light: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -219,28 +252,16 @@ def go_on(start: Path, out: Path, sections: Path) -> dict[str, Any]:
     thresholds, figures = choose_thresholds(
         lambda label, threshold: network_counts(judged, peaks, label, threshold), NETWORK_STEPS
     )
-    seen = [*origin.details["fields"], *(f"{field.group}/{field.field.name}" for field in fields)]
-    card = CARD | ARCHITECTURES["unet"] | {
-        "schema": CARD_SCHEMA,
-        "engine": "network",
-        "mpp": WORKING_MPP,
-        "classes": list(CLASSES),
-        "input": origin.details["input"],
-        "output": origin.details["output"],
+    told = {
+        "data": CARD["data"] | ONWARD_DATA,
         "positive_threshold": thresholds[0],
         "negative_threshold": thresholds[1],
         "calibration": calibrate(judged, peaks),
-        "data": CARD["data"] | ONWARD_DATA,
-        "command": ONWARD_COMMAND,
-        "options": asdict(options),
-        "refining": asdict(refining(options)),
-        "start": {"sha256": origin.sha256, "share": 1 - ONWARD_SHARE, "options": origin.details["options"]},
         "thresholds_on_validation_fields": figures,
-        "fields": list(dict.fromkeys(seen)),
+        "fields": list(dict.fromkeys(learnt)),
         "sha256": sha256_of(out),
-    }  # fmt: skip
-    write_json(out.with_suffix(".json"), card)
-    return card
+    }
+    write_json(out.with_suffix(".json"), CARD | card | told)
 
 
 def mean_of_weights(start: Path, trained: Path, share: float) -> onnx.ModelProto:
@@ -258,31 +279,32 @@ def mean_of_weights(start: Path, trained: Path, share: float) -> onnx.ModelProto
     return second
 
 
-def begin(out: Path, architecture: str, sections: Path) -> dict[str, Any]:
-    """Train a network from scratch; returns the card."""
-    sets, options, fold_steps = training_sets(sections), NetworkOptions(), FROM_SCRATCH_FOLD_STEPS
-    if architecture == "lite":
-        sets, options, fold_steps = all_sets(sections), travelling(FULL_STEPS), FOLD_STEPS
-    described = CARD | ARCHITECTURES[architecture]
-    return train_cells(sets, out, "network", described, patient=patient, network=options, fold_steps=fold_steps)
-
-
 def main(out: Path, way: str | None = None) -> None:
     """Draw, train, write graph and card; without a word all that makes the shipped network."""
     configure(quiet=False)
     sections = out.with_suffix(".sections")
     draw_sections(sections)
-    if way in ARCHITECTURES:
-        begin(out, way, sections)
+    base = out if way == "unet" else out.with_suffix(".base.onnx")
+    if way == "unet" or (way is None and not base.exists()):
+        train_cells(
+            training_sets(sections),
+            base,
+            "network",
+            CARD | UNET,
+            patient=patient,
+            network=NetworkOptions(),
+            fold_steps=FROM_SCRATCH_FOLD_STEPS,
+        )
+    if way == "unet":
         return
-    start = out.with_suffix(".base.onnx") if way is None else Path(way)
-    if way is None and not start.exists():
-        begin(start, "unet", sections)
-    go_on(start, out, sections)
-    if way is None:
-        import cells_network_deviation
+    fields = read_pixels(read_labels([*training_sets(sections), *teaching_sets()], patient))
+    unet = out.with_suffix(".unet.onnx")
+    if not unet.exists():
+        go_on(base if way is None else Path(way), unet, fields)
+    pair_with_lite(unet, out, fields)
+    import cells_network_deviation
 
-        cells_network_deviation.main(out, write=True)
+    cells_network_deviation.main(out, write=True)
 
 
 if __name__ == "__main__":

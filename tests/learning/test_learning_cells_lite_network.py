@@ -25,20 +25,21 @@ GRID_PX = 16
 
 def networks():
     from ki67.learning.cells.lite_unet import LiteNetwork
+    from ki67.learning.cells.pair import PairNetwork
     from ki67.learning.cells.unet import CellNetwork
 
-    return {"unet": CellNetwork, "lite": LiteNetwork}
+    return {"unet": CellNetwork, "lite": LiteNetwork, "pair": PairNetwork}
 
 
-def test_the_exported_graph_computes_what_the_network_does(tmp_path):
-    from ki67.learning.cells.lite_unet import LiteNetwork
+@pytest.mark.parametrize("architecture", ["lite", "pair"])
+def test_the_exported_graph_computes_what_the_network_does(tmp_path, architecture):
     from ki67.learning.cells.network_export import export_network
 
     torch.manual_seed(1)
-    network = LiteNetwork().eval()
-    torch.nn.init.constant_(network.head.bias, 0.0)
-    export_network(network, tmp_path / "lite.onnx", CARD)
-    model = load_network(tmp_path / "lite.onnx")
+    network = networks()[architecture]().eval()
+    torch.nn.init.constant_((network.lite if architecture == "pair" else network).head.bias, 0.0)
+    export_network(network, tmp_path / "own.onnx", CARD)
+    model = load_network(tmp_path / "own.onnx")
     light = np.random.default_rng(1).uniform(0.3, 1.0, (100, 140, 3)).astype(np.float32)
 
     def run(inputs):
@@ -48,10 +49,10 @@ def test_the_exported_graph_computes_what_the_network_does(tmp_path):
     found = maps_of(light, model.run)
     assert found.shape == (3, 50, 70)
     np.testing.assert_allclose(found, maps_of(light, run), atol=1e-4)
-    assert model.seen_px == LiteNetwork.seen_px
+    assert model.seen_px == network.seen_px
 
 
-@pytest.mark.parametrize("architecture", ["unet", "lite"])
+@pytest.mark.parametrize("architecture", ["unet", "lite", "pair"])
 def test_a_map_depends_on_nothing_farther_across_a_cut_than_its_card_says(architecture):
     network = networks()[architecture]().eval()
     for module in network.modules():
@@ -77,6 +78,30 @@ def test_a_card_that_says_nonsense_of_what_the_network_sees_is_refused(tmp_path)
     (tmp_path / "n.json").write_text(json.dumps(card))
     with pytest.raises(ModelError, match=r"n\.json: says of what the network sees '\[78\]'"):
         load_network(tmp_path / "n.onnx")
+
+
+def test_the_map_of_a_pair_is_the_mean_of_both():
+    torch.manual_seed(2)
+    pair = networks()["pair"]().eval()
+    light = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        both = (torch.sigmoid(pair.unet(light)) + torch.sigmoid(pair.lite(light))) / 2
+        torch.testing.assert_close(torch.sigmoid(pair(light)), both)
+
+
+@pytest.mark.parametrize("options", ["unet", {"architecture": "oak"}, {"widths": [8]}, {"widths": [8, 8, 8, 8, 1e9]}])
+def test_a_card_of_no_known_network_cannot_be_gone_on_from(tmp_path, options):
+    from ki67.learning.cells.network_start import options_like
+    from ki67.learning.cells.network_training import NetworkOptions
+
+    shutil.copy(SHIPPED_NETWORK, tmp_path / "n.onnx")
+    card = json.loads(SHIPPED_NETWORK.with_suffix(".json").read_text())
+    (tmp_path / "n.json").write_text(json.dumps(card | {"options": options}))
+    if options == "unet":
+        assert options_like(tmp_path / "n.onnx", NetworkOptions()) == NetworkOptions()
+        return
+    with pytest.raises(ModelError, match=r"n\.json: tells of no network that can be gone on from"):
+        options_like(tmp_path / "n.onnx", NetworkOptions())
 
 
 def test_an_encoder_that_is_not_installed_is_asked_for(monkeypatch):

@@ -33,7 +33,7 @@ def test_the_network_is_made_measured_and_told_by_one_command(
     changes = {
         "NetworkOptions": partial(small, steps=10, widths=(8, 16, 24, 32, 48), warmup_steps=5),
         "travelling": lambda steps: small(
-            steps=steps, widths=(8, 16, 24, 32, 48), shares=(("points", 2.0),), wide=True
+            architecture="lite", steps=steps, widths=(8, 16, 24, 32, 48), shares=(("points", 2.0),), wide=True
         ),
         "draw_sections": lambda folder: None,
         "training_sets": lambda sections: learnt,
@@ -41,6 +41,7 @@ def test_the_network_is_made_measured_and_told_by_one_command(
         "teaching_sets": list,
         "FROM_SCRATCH_FOLD_STEPS": 10,
         "ONWARD_STEPS": 10,
+        "FULL_STEPS": 10,
     }
     for name, value in changes.items():
         monkeypatch.setattr(cells_network, name, value)
@@ -50,8 +51,11 @@ def test_the_network_is_made_measured_and_told_by_one_command(
     cells_network.main(tmp_path / "made.onnx")
 
     card = json.loads((tmp_path / "made.json").read_text())
-    base = json.loads((tmp_path / "made.base.json").read_text())
-    assert card["start"]["sha256"] == base["sha256"] != card["sha256"]
+    base, unet = (json.loads((tmp_path / f"made.{part}.json").read_text()) for part in ("base", "unet"))
+    assert unet["start"]["sha256"] == base["sha256"] != unet["sha256"]
+    assert card["parts"]["unet"]["sha256"] == unet["sha256"] != card["sha256"]
+    assert card["parts"]["lite"]["options"]["architecture"] == "lite"
+    assert card["options"]["architecture"] == "pair"
     assert card["command"] == "python recipes/cells_network.py OUT.onnx"
     assert card["fields"] == ["points/p1_1", "points/p2_1"]
     assert card["unseen"]["as_counted"]["points"]["patients"] == 1

@@ -15,6 +15,7 @@ from ki67.cells.channels import WORKING_MPP
 from ki67.cells.network import INPUT_NAME, OUTPUT_NAME, SEEN
 from ki67.cells.tiling import GRID_PX
 from ki67.files import atomic_path, sha256_of, write_json
+from ki67.learning.cells.pair import PairNetwork
 from ki67.vocabulary import CLASSES
 
 OPSET = 17
@@ -27,6 +28,8 @@ class _Proximity(nn.Module):
         self.network = network
 
     def forward(self, light: Tensor) -> Tensor:
+        if isinstance(self.network, PairNetwork):
+            return self.network.proximity(light)
         return torch.sigmoid(self.network(light))
 
 

@@ -8,6 +8,7 @@ does.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -18,10 +19,35 @@ from torch import Tensor, nn
 from ki67.cells.network import load_network
 from ki67.errors import ModelError
 from ki67.learning.cells.crops import Crops
-from ki67.learning.cells.network_training import NetworkOptions, build_network, draw_batch
+from ki67.learning.cells.network_training import ARCHITECTURES, NetworkOptions, build_network, draw_batch
+from ki67.learning.cells.unet import WIDTHS
 from ki67.model_files import taking_apart
 
 _STATISTICS_BATCHES = 6
+MOST_CHANNELS = 1024
+"""Of a layer; more is no card of ours."""
+
+
+def options_like(path: str | Path, options: NetworkOptions) -> NetworkOptions:
+    """Options for going on from a graph: its architecture and widths, as its card tells them, and all else as given.
+
+    Raises
+    ------
+    ModelError
+        Where graph or card are damaged, or the card tells no such architecture.
+    """
+    model = load_network(path)
+    options_then = model.card.details.get("options")
+    told = options_then if isinstance(options_then, dict) else {}
+    architecture, widths = told.get("architecture", "unet"), told.get("widths", WIDTHS)
+    known = architecture in ARCHITECTURES and isinstance(widths, list | tuple) and len(widths) == len(WIDTHS)
+    if not known or not all(type(one) is int and 0 < one <= MOST_CHANNELS for one in widths):
+        raise ModelError(
+            model.path.with_suffix(".json"),
+            f"tells of no network that can be gone on from (architecture {architecture}, widths {widths})",
+            "Train from scratch, or start from another model.",
+        )
+    return replace(options, architecture=architecture, widths=tuple(widths))
 
 
 def start_from(path: str | Path | None, crops: Crops, options: NetworkOptions) -> nn.Module:

@@ -32,6 +32,7 @@ from ki67.files import make_folder, write_json
 from ki67.learning.averaging import update_average
 from ki67.learning.cells.crops import CROPS_VERSION, LABORATORIES, SCANNERS, Crops, NetworkField
 from ki67.learning.cells.lite_unet import LiteNetwork
+from ki67.learning.cells.pair import PairNetwork
 from ki67.learning.cells.unet import WIDTHS, CellNetwork
 from ki67.learning.checkpoints import (
     digest,
@@ -48,18 +49,22 @@ CHECKPOINT, LOG, OPTIONS = "checkpoint.pt", "log.csv", "options.json"
 
 _WHOLE_FIELD_PX = 1 << 20
 
+ARCHITECTURES = ("unet", "lite", "pair")
+"""What :func:`build_network` builds."""
+
 
 @dataclass(frozen=True)
 class NetworkOptions:
     """How the network is trained.
 
     Equal options and fields give the same weights on the same processor with as many threads.
-    ``architecture`` is ``lite`` (:mod:`ki67.learning.cells.lite_unet`) or ``unet``
-    (:mod:`ki67.learning.cells.unet`, of ``widths``); ``crop_px`` is the edge of a training crop at the working
-    resolution, ``crops_per_group`` how many crops of a data set make one step, ``shares`` pairs of a data set and how
-    many times as many it gives (:meth:`ki67.learning.cells.crops.Crops.draw`); ``wide`` draws other laboratories, not
-    only other scanners; ``other_weight`` how much a nucleus that is labelled as no tumour cell weighs (they are few,
-    and look most like tumour); ``average_decay`` that of the exponential average of the weights, which is kept;
+    ``architecture`` is ``unet`` (:mod:`ki67.learning.cells.unet`, of ``widths``), ``lite``
+    (:mod:`ki67.learning.cells.lite_unet`) or ``pair`` of both (:mod:`ki67.learning.cells.pair`); ``crop_px`` is the
+    edge of a training crop at the working resolution, ``crops_per_group`` how many crops of a data set make one step,
+    ``shares`` pairs of a data set and how many times as many it gives (:meth:`ki67.learning.cells.crops.Crops.draw`);
+    ``wide`` draws other laboratories, not only other scanners; ``other_weight`` how much a nucleus that is labelled
+    as no tumour cell weighs (they are few, and look most like tumour); ``average_decay`` that of the exponential
+    average of the weights, which is kept;
     ``precision`` that of a graphics card (a processor computes in float32).
     """
 
@@ -151,7 +156,9 @@ def train_network(
 
 def build_network(options: NetworkOptions) -> nn.Module:
     """A network of the architecture, with random weights."""
-    return LiteNetwork() if options.architecture == "lite" else CellNetwork(options.widths)
+    if options.architecture == "lite":
+        return LiteNetwork()
+    return PairNetwork(options.widths) if options.architecture == "pair" else CellNetwork(options.widths)
 
 
 def crops_of(fields: Sequence[NetworkField], options: NetworkOptions) -> Crops:

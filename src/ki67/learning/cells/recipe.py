@@ -36,7 +36,7 @@ from ki67.learning.cells.cross_validation import (
 )
 from ki67.learning.cells.forest_training import TrainingOptions, measure_field, train
 from ki67.learning.cells.network_export import export_network
-from ki67.learning.cells.network_start import start_from
+from ki67.learning.cells.network_start import options_like, start_from
 from ki67.learning.cells.network_training import NetworkOptions, crops_of, read_network_field, train_network
 from ki67.learning.cells.thresholds import Counts, choose_thresholds
 from ki67.learning.cells.unseen import count_unseen, describe_unseen
@@ -104,7 +104,7 @@ def train_cells(
     folds
         Parts of the cross-validation.
     network
-        How a network is trained.
+        How a network is trained; its architecture and widths are those of ``start``, where there is one.
     fold_steps
         Steps of each network of the cross-validation.
     start
@@ -133,7 +133,10 @@ def train_cells(
     fields = read_labels(sets, patient)
     _check_enough(fields, target)
     if engine == EngineName.network:
-        return _train_network(fields, target, card, folds, network or NetworkOptions(), fold_steps, start)
+        options = network or NetworkOptions()
+        if start is not None:
+            options = options_like(start, options)
+        return _train_network(fields, target, card, folds, options, fold_steps, start)
     measured = [
         measure_field(one.field, one.group, one.patient) for one in track(fields, "Measuring fields", len(fields))
     ]
