@@ -2,11 +2,12 @@
 
     python benchmarks/cohort_faults.py OUT [--cases 40] [--bad 5] [--kills 6]
 
-Makes simulated cases of the smallest size there is (0.8 x 0.8 mm, their region given, registered rigidly), runs the
-cohort in each of the three ways, and compares every ``score.json`` byte by byte. Then BAD cases are made unusable,
-each in another way, and the cohort runs on the scheduler while worker processes and cases are killed at random
-moments and workers started again: the sound cases must give the same bytes, the bad ones a reason each. Ends with 1
-where anything is not so. Before that, a plan of 10,000 rows and as many entries of a ledger.
+Makes simulated cases of the smallest size there is (0.8 x 0.8 mm, their region given, registered rigidly and scored
+whatever the registration is worth: one in eight is not accepted), runs the cohort in each of the three ways, and
+compares every ``score.json`` byte by byte. Then BAD cases are made unusable, each in another way, and the cohort
+runs on the scheduler while worker processes and cases are killed at random moments and workers started again: the
+sound cases must give the same bytes, the bad ones a reason each. Ends with 1 where anything is not so. Before that,
+a plan of 10,000 rows and as many entries of a ledger.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any
 
 SIDE_MM = "0.8"
 MPP = "0.5"
-WORDS = ("--", "--allow-few-cells", "--mode", "rigid")
+WORDS = ("--", "--allow-few-cells", "--use-unaccepted-registration", "--mode", "rigid")
 DASK = "from distributed.cli.dask_{part} import main; main()"
 
 
