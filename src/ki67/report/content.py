@@ -119,7 +119,7 @@ def content_of(data: ReportData, now: datetime | None = None) -> Content:
         banners=_banners(data, words),
         number=_number(data, words),
         corrections=None if data.corrected is None else shown_corrections(data.corrected, words),
-        warnings=_warnings(data),
+        warnings=[words.recorded(line) for line in _warnings(data)],
         slides=slide_figures(data, words),
         legend=region_legend(data, words),
         checks=facts.check_rows(_checks(data), words),
@@ -198,7 +198,7 @@ def _region_row(region: Mapping[str, Any], words: Words) -> tuple[str, ...]:
 def _banners(data: ReportData, words: Words) -> list[str]:
     """What must be seen before the number is used."""
     banners = [
-        words("banner.insisted" if check.insisted else "banner.no_index", text=check.text)
+        words("banner.insisted" if check.insisted else "banner.no_index", text=words.recorded(check.text))
         for check in _checks(data)
         if check.verdict is Verdict.unusable
     ]
@@ -213,7 +213,7 @@ def _banners(data: ReportData, words: Words) -> list[str]:
         if entry.get("mpp_contradicts_file")
     ]
     if data.quality is not None and not data.quality.get("accepted", True):
-        reasons = "; ".join(str(reason) for reason in data.quality.get("reasons", ()))
+        reasons = "; ".join(words.recorded(str(reason)) for reason in data.quality.get("reasons", ()))
         banners.append(words("banner.registration", reasons=reasons))
     if data.score is not None and data.score["cells"] == 0:
         banners.append(words("banner.no_cell"))
@@ -249,7 +249,7 @@ def _registration(data: ReportData, words: Words) -> RegistrationShown | None:
         # The rest of the report is worth having; why this figure is missing is said in its place.
         fault = words("registration.fault", error=error)
     quality = data.quality or {}
-    reasons = [str(reason) for reason in quality.get("reasons", ())]
+    reasons = [words.recorded(str(reason)) for reason in quality.get("reasons", ())]
     return RegistrationShown(figures, fault, quality.get("accepted"), reasons, facts.quality_rows(quality, words))
 
 

@@ -91,7 +91,9 @@ def _check_row(check: Check, words: Words) -> CheckRow:
     verdict = words(f"verdict.{check.verdict.value}")
     told = words("verdict.insisted", verdict=verdict) if check.insisted else verdict
     name = words.names("check").get(check.name, check.name.replace("_", " ").capitalize())
-    return CheckRow(name, value, _range(check.usual, unit, words), check.verdict.value, told, check.text)
+    return CheckRow(
+        name, value, _range(check.usual, unit, words), check.verdict.value, told, words.recorded(check.text)
+    )
 
 
 def _range(usual: tuple[float | None, float | None] | None, unit: str, words: Words) -> str:
