@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import cv2
@@ -70,7 +69,7 @@ def magic_outline(slide: Slide, x_um: float, y_um: float, um_per_px: float, reac
     ):
         raise RefusedError("this place lies beside the slide")
     window = RectUm(x_um - half, y_um - half, 2 * half, 2 * half)
-    mask = like_the_middle(_read(slide, window, um_per_px), reach)
+    mask = like_the_middle(slide.read(window, um_per_px), reach)
     parts: MultiPolygon = outline_um(mask, um_per_px)
     whole = max(parts.geoms, key=lambda part: part.area)
     moved = affinity.translate(whole, window.x_um, window.y_um)
@@ -82,28 +81,6 @@ def magic_outline(slide: Slide, x_um: float, y_um: float, um_per_px: float, reac
     own = fill_holes(own, _HOLE_SHARE * own.area)
     smooth = shapely.simplify(own, _SMOOTH_PX * um_per_px)
     return smooth if isinstance(smooth, Polygon) else own
-
-
-def _read(slide: Slide, window: RectUm, um_per_px: float) -> RgbImage:
-    """Read a window, white beyond the slide; only what lies on it is read, however far the view is zoomed out."""
-    picture = np.full((WINDOW_PX, WINDOW_PX, 3), 255, np.uint8)
-    bounds = slide.bounds_um
-    columns = _overlap(window.x_um, bounds.x_um, bounds.x_um + bounds.width_um, um_per_px)
-    rows = _overlap(window.y_um, bounds.y_um, bounds.y_um + bounds.height_um, um_per_px)
-    inside = RectUm(
-        window.x_um + columns.start * um_per_px,
-        window.y_um + rows.start * um_per_px,
-        (columns.stop - columns.start) * um_per_px,
-        (rows.stop - rows.start) * um_per_px,
-    )
-    picture[rows, columns] = slide.read(inside, um_per_px)
-    return picture
-
-
-def _overlap(start_um: float, low_um: float, high_um: float, um_per_px: float) -> slice:
-    """Pixels of a window's side that touch the slide."""
-    first = max(0, math.floor((low_um - start_um) / um_per_px))
-    return slice(first, max(first + 1, min(WINDOW_PX, math.ceil((high_um - start_um) / um_per_px))))
 
 
 def like_the_middle(picture: RgbImage, reach: float) -> NDArray[np.bool_]:

@@ -245,7 +245,10 @@ class Slide:
         return max(fine_enough, key=lambda i: self.levels[i].mpp) if fine_enough else 0
 
     def _fill(self, out: RgbImage, level: int, rows: Axis, columns: Axis) -> None:
-        if _in_one_block(rows, columns):
+        width, height = self.levels[level].size_px
+        if _beside(rows, height) or _beside(columns, width):
+            out[:] = WHITE
+        elif _in_one_block(rows, columns):
             out[:] = self._averaged(level, rows, columns)
         elif rows.count >= columns.count:
             half = rows.count // 2
@@ -290,6 +293,12 @@ def _open_again(path: Path, mpp: float | None, overrides_file: bool) -> Slide:
     from ki67.slides.opening import open_slide
 
     return open_slide(path, mpp, overrides_file=overrides_file)
+
+
+def _beside(axis: Axis, length: int) -> bool:
+    """Whether nothing of an axis lies on a level of this length."""
+    first, end = axis.source_range
+    return end <= 0 or first >= length
 
 
 def _in_one_block(rows: Axis, columns: Axis) -> bool:
