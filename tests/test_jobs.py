@@ -200,3 +200,26 @@ def test_jobs_side_by_side_do_not_mix() -> None:
 def test_what_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"0|nan|gpu"):
         ki67.job(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_work_of_who_gives_up_is_stopped() -> None:
+    begun, handed_in = threading.Event(), []
+
+    def work() -> None:
+        begun.set()
+        while True:
+            current().stop_if_cancelled()
+            time.sleep(0.001)
+
+    def give_up() -> None:
+        with Pool("work", 1) as pool:
+            handed_in.extend(pool.submit(work) for _ in range(2))
+            begun.wait()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        give_up()
+
+    running, waiting = handed_in
+    assert isinstance(running.exception(), CancelledError)
+    assert waiting.cancelled()

@@ -239,7 +239,7 @@ def job(
 
 
 class Pool(ThreadPoolExecutor):
-    """Threads whose work belongs to the job of whoever hands it in.
+    """Threads whose work belongs to the job of whoever hands it in, and is stopped where that one gives up.
 
     Parameters
     ----------
@@ -251,13 +251,21 @@ class Pool(ThreadPoolExecutor):
 
     def __init__(self, name: str, workers: int | None = None) -> None:
         super().__init__(workers or current().workers, thread_name_prefix=name)
+        self._given_up = threading.Event()
+
+    def __exit__(self, kind: object, value: object, traceback: object) -> None:
+        """Wait for the work; after an error only for what cannot be stopped."""
+        if kind is not None:
+            self._given_up.set()
+        self.shutdown(wait=True, cancel_futures=kind is not None)
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Hand in work."""
         context = copy_context()
 
         def traced() -> T:
-            with span(getattr(work, "__name__", "work").lstrip("_")):
+            own = replace(current(), stops=(*current().stops, self._given_up.is_set))
+            with entered(own), span(getattr(work, "__name__", "work").lstrip("_")):
                 return work(*args, **kwargs)
 
         return super().submit(lambda: context.run(traced))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,35 @@ def test_a_file_of_that_name_that_is_no_log_is_not_added_to(tmp_path: Path) -> N
         run(tmp_path)
 
     assert (tmp_path / LOG).read_text() == "of another program"
+
+
+def test_a_log_whose_manifest_was_deleted_is_gone_on_with(tmp_path: Path) -> None:
+    with pytest.raises(RegionError):
+        run(tmp_path, RegionError("no carcinoma"))
+    (tmp_path / MANIFEST).unlink()
+
+    run(tmp_path)
+
+    assert lines(tmp_path)[-1]["event"] == "run done"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX files")
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe"])
+def test_nothing_is_written_through_a_link_and_no_pipe_is_waited_for(tmp_path: Path, kind: str) -> None:
+    case, elsewhere = tmp_path / "case", tmp_path / "elsewhere.txt"
+    run(case)
+    (case / LOG).unlink()
+    if kind == "pipe":
+        os.mkfifo(case / LOG)
+    else:
+        (case / LOG).symlink_to(elsewhere)
+    if kind == "link":
+        elsewhere.write_text("of another program")
+
+    run(case)
+
+    assert json.loads((case / MANIFEST).read_text())["state"] == "done"
+    assert not elsewhere.exists() if kind != "link" else elsewhere.read_text() == "of another program"
 
 
 def test_text_that_is_no_unicode_is_shown(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ki67.case.log import LOG, CaseLog
+from ki67.case.log import LOG, CaseLog, is_log
 from ki67.case.manifest import FORMAT, MANIFEST, library_versions, peak_memory_mib, read_manifest, written_by
 from ki67.case.records import case_record
 from ki67.case.view import CaseView
@@ -446,7 +446,7 @@ def _refuse_others_files(case: Case, files: Iterable[str]) -> None:
     # Records of older versions name what they wrote only once they are done.
     known = case.manifest and any("writes" not in record for record in case.manifest["stages"].values())
     unknown = [] if known else [name for name in files if name not in own]
-    for name in unknown if case.manifest else [*unknown, LOG]:
+    for name in unknown if case.manifest or is_log(case.path(LOG)) else [*unknown, LOG]:
         if os.path.lexists(case.path(name)):
             raise CaseError(
                 case.path(name), "was not written by this program, which would write over it", _OTHER_FOLDER

@@ -9,17 +9,23 @@ nothing.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from ki67 import __version__
 from ki67.files import json_text
 from ki67.jobs import current
 
 LOG: Final = "run.jsonl"
+_LONGEST_FIRST: Final = 4096
 
 
 class CaseLog:
@@ -33,7 +39,7 @@ class CaseLog:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LOG
-        self._run = f"{datetime.now(tz=UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+        self._run = f"{datetime.now(tz=UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
     def begin(self, command: str) -> None:
         """Note that a run opened the folder, and where it runs."""
@@ -44,14 +50,37 @@ class CaseLog:
         """Add a line: what happened, and what belongs to it (JSON values)."""
         time = datetime.now(tz=UTC).isoformat(timespec="milliseconds")
         line = json_text({"time": time, "run": self._run, "event": event, **facts}) + "\n"
-        with contextlib.suppress(OSError), self._path.open("ab") as stream:
+        with contextlib.suppress(OSError), _opened(self._path) as stream:
             # A run that was killed may have left half a line.
-            if stream.tell() and not _ends_a_line(self._path):
+            if not _ends_a_line(stream):
                 line = "\n" + line
             stream.write(line.encode())
 
 
-def _ends_a_line(path: Path) -> bool:
-    with path.open("rb") as stream:
-        stream.seek(-1, os.SEEK_END)
-        return stream.read(1) == b"\n"
+def is_log(path: Path) -> bool:
+    """Whether a file begins as a log does."""
+    try:
+        with path.open("rb") as stream:
+            first = json.loads(stream.readline(_LONGEST_FIRST))
+    except (OSError, ValueError):
+        return False
+    return isinstance(first, dict) and {"time", "run", "event"} <= first.keys()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to add to, and never one elsewhere that a link leads to, nor a pipe that waits for a reader."""
+    wanted = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | sum(getattr(os, name, 0) for name in wanted)
+    handle = os.open(path, flags, 0o666)
+    with os.fdopen(handle, "r+b", buffering=0) as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError
+        yield stream
+
+
+def _ends_a_line(stream: BinaryIO) -> bool:
+    if stream.seek(0, os.SEEK_END) == 0:
+        return True
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1) == b"\n"

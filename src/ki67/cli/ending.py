@@ -67,6 +67,9 @@ class Stopped(BaseException):
         super().__init__(number)
         self.number = number
 
+    def __str__(self) -> str:
+        return signal.Signals(self.number).name
+
 
 def run(command: Callable[[list[str]], object], words: Sequence[str]) -> None:
     """Run a command with its words and leave the process as the command ends.

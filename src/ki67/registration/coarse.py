@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from scipy import fft, optimize
 
-from ki67.jobs import Pool
+from ki67.jobs import Pool, current
 from ki67.registration.images import Image, Section, structure
 from ki67.registration.warp import Matrix, mutual_information, warp
 
@@ -226,6 +226,7 @@ def _rotations(fixed: Section, moving: Section, way: str) -> list[Pose]:
     poses = []
     for mirrored in (False, True):
         for angle_deg in np.arange(0.0, 360.0, ROTATION_STEP_DEG):
+            current().stop_if_cancelled()
             linear = turned(math.radians(angle_deg), mirrored=mirrored)
             matrix = about(middle, linear, centre)
             warped = warp(canvas, moving, matrix)
@@ -374,6 +375,7 @@ def refine(fixed: Section, moving: Section, pose: Pose) -> Pose:
         return np.asarray(pose.matrix @ about(centre, linear, shift))
 
     def cost(values: np.ndarray) -> float:
+        current().stop_if_cancelled()
         return -agreement(fixed, moving, matrix_of(values))
 
     start = np.zeros((5, 4))
