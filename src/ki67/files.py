@@ -26,8 +26,13 @@ _LONGEST_NAME_BYTES = 200
 HIDDEN = "***@"
 """Stands in a URL that is shown or recorded where its user, password or query was left out."""
 
-_URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]+:/{1,2}[^\s'\"]+")
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:@\s]*)(:\d*)?")
+_URL = re.compile(
+    r"\b[A-Za-z][A-Za-z0-9+.-]+:/{1,2}[^\s'\"]*[^\s'\":;]"
+    # and up to a query or a user on the same line, as names of files may hold spaces and quotes
+    rf"(?:(?:(?!:/|{re.escape(HIDDEN)})[^\n])*(?:\?(?=[^\s'\")])|@)(?:[^\s'\"]*[^\s'\":;])?)?"
+)
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:@;\s]*)(:\d*)?")
+_ADDRESS = re.compile(r"([^/?#]*@)?\[[0-9A-Fa-f:.%]+\]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_IN_JSON = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -200,14 +205,25 @@ def printable(text: str) -> str:
     return _SURROGATE.sub(_escaped, text)
 
 
+def is_chained(url: str) -> bool:
+    """Whether a URL names others within it, as fsspec's ``zip://a.tif::https://host/a.zip``; IPv6 hosts do not."""
+    scheme, _, rest = url.partition("://")
+    return "::" in scheme or "::" in _ADDRESS.sub("", rest, count=1)
+
+
 def bare_url(url: str) -> str:
     """Return a URL without what may be secret; :data:`HIDDEN` stands before its host where something was left out."""
+    if is_chained(url):
+        return f"{url.partition(':')[0]}://{HIDDEN}"
     scheme, slashes, rest = re.split(r"(:/+)", url, maxsplit=1)
     place = re.split(r"[?#]", rest, maxsplit=1)[0]
     authority, slash, path = place.partition("/")
     host = authority.rpartition("@")[2]
-    if not _HOST.fullmatch(host):  # a part of a password that should have been written in percent
+    sound = _HOST.fullmatch(host)
+    # else a part of a password that should have been written in percent
+    if sound is None or "@" in path or (sound[2] and "@" in rest[len(place) :]):
         host = slash = path = ""
+    path = path.partition(";")[0]
     return f"{scheme}{slashes}{HIDDEN if f'{host}{slash}{path}' != rest else ''}{host}{slash}{path}"
 
 

@@ -7,10 +7,13 @@ import pickle
 import re
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
+from time import sleep
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,17 +24,24 @@ import synthetic
 from framed_slides import write_scn, write_sparse_tiff
 from ki67 import job
 from ki67.case import read_case
-from ki67.cohort.cases import read_cases
+from ki67.cohort import CohortOptions, plan_cohort, running
+from ki67.cohort.case_run import CaseEnd, CaseTask
+from ki67.cohort.cases import CohortCase, read_cases
+from ki67.cohort.ledger import open_ledger
 from ki67.cohort.running import case_key
 from ki67.errors import CaseError, Ki67Error, MissingExtraError, SlideAwayError, SlideError
 from ki67.files import without_secrets
 from ki67.geometry import RectUm
 from ki67.options import Options
 from ki67.pipeline import run_count, run_report
+from ki67.progress import configure
 from ki67.slides import open_slide, read_ahead, url_bytes, write_pyramid
 from ki67.slides.addresses import SlideUrl, slide_address
+from ki67.slides.sources import DOWNLOAD
+from ki67.slides.url_bytes import UrlBytes
 
-pytest.importorskip("fsspec")
+fsspec = pytest.importorskip("fsspec")
+MemoryFileSystem = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
 pytest.importorskip("aiohttp")
 
 SECRET = "X-Amz-Signature=TOPSECRET"
@@ -116,6 +126,14 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(server: Server) -> Path:
     path = server.folder / "small.tif"
     write_pyramid(path, [synthetic.field((800, 800))[0]], (800, 800), 0.25, tile_px=256)
+    return path
+
+
+@pytest.fixture
+def wide(server: Server) -> Path:
+    """Enough tissue for 64 patches."""
+    path = server.folder / "wide.tif"
+    write_pyramid(path, [np.tile(synthetic.field((800, 800))[0], (4, 4, 1))], (3200, 3200), 0.5, tile_px=256)
     return path
 
 
@@ -211,6 +229,71 @@ def test_a_server_or_a_kind_of_address_that_is_not_there(server: Server) -> None
     assert "no host of that name" in refusal("http://nowhere.invalid/a.tif")
     assert "unknown kind" in refusal("gopher://host/a.tif")
     assert "memory://none.tif: is not there" in refusal("memory://none.tif")
+    assert "server is away" in refusal("ftp://me:SECRET@127.0.0.1:9/a.tif", SlideAwayError)
+
+
+@pytest.mark.parametrize("url", ["reference://x", "dir://x", "zip://x", "tar://x", "jupyter://x"])
+def test_kinds_of_address_that_lack_something_are_refused(server: Server, url: str) -> None:
+    assert url in refusal(url)
+
+
+CHAINS = [
+    "zip://d/small.tif::http://me:PWSECRET@127.0.0.1:1/a.zip?sig=QSECRET",
+    "simplecache::http://me:PWSECRET@127.0.0.1:1/a.tif?sig=QSECRET",
+    "reference://a.tif::http://127.0.0.1:1/SECRET.json",
+    "http://me:PW::SECRET@127.0.0.1:1/a.tif",
+]
+
+
+@pytest.mark.parametrize("url", CHAINS)
+def test_chains_of_addresses_are_refused_and_hidden(server: Server, url: str) -> None:
+    assert f"://***@: is a chain of addresses (::), which is not taken. {DOWNLOAD}" in refusal(url)
+    assert "SECRET" not in without_secrets(f"{url}: no") + str(slide_address(url, "/folder"))
+    case = CohortCase("A", slide_address(url, "/folder"), slide_address(url, "/folder"))
+    assert "SECRET" not in f"{case} {case.to_dict()}"
+
+
+def test_a_record_that_names_a_chain_is_refused(server: Server, small: Path) -> None:
+    case = server.folder / "case"
+    run_count(f"{server.url}/small.tif", case, Options())
+    manifest = case / "run.json"
+    text = manifest.read_text()
+    assert f"{server.url}/small.tif" in text
+    manifest.write_text(text.replace(f"{server.url}/", f"reference://small.tif::{server.url}/"))
+    with pytest.raises(SlideError, match="chain of addresses"):
+        read_case(case).open_slide("ki67")
+
+
+def test_a_file_system_of_one_connection_is_asked_by_one_thread_at_a_time(server: Server, small: Path) -> None:
+    class OneConnection(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+        """As ``ftp:`` is: who asks while another is answered gets what is not theirs."""
+
+        protocol = "oneconnection"
+        store: ClassVar[dict[str, Any]] = {}
+        busy = Lock()
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            text: str = super()._strip_protocol(path.replace("oneconnection://", "/"))
+            return text
+
+        def cat_file(self, *args: Any, **more: Any) -> bytes:
+            assert self.busy.acquire(blocking=False)
+            try:
+                sleep(0.01)
+                data: bytes = super().cat_file(*args, **more)
+            finally:
+                self.busy.release()
+            return data
+
+    fsspec.register_implementation("oneconnection", OneConnection, clobber=True)
+    for name in ("a", "b"):
+        fsspec.filesystem("oneconnection").pipe_file(f"/{name}.tif", small.read_bytes())
+    shown = Path("a.tif")
+    both = [UrlBytes(shown, f"oneconnection://{name}.tif") for name in ("a", "b")]
+    with ThreadPoolExecutor(8) as pool:
+        pieces = list(pool.map(lambda at: both[at % 2].read(1000 * at, 300_000), range(16)))
+    assert pieces == [small.read_bytes()[1000 * at : 1000 * at + 300_000] for at in range(16)]
 
 
 def test_only_tiffs_that_need_no_openslide_are_read(server: Server) -> None:
@@ -284,6 +367,9 @@ def test_a_cohorts_table_names_urls(server: Server, small: Path) -> None:
 
     before = key(SECRET)
     assert key("X-Amz-Signature=NEWSECRET") == before
+    server.mood = "503"
+    assert before.startswith(key(SECRET))
+    server.mood = ""
     small.touch()
     assert key(SECRET) != before
 
@@ -303,6 +389,69 @@ def test_commands_take_urls_and_print_no_secret(ki67: Callable[..., object], ser
     for code, outcome in outcomes:
         assert outcome.code == code  # type: ignore[attr-defined]
         assert "TOPSECRET" not in outcome.stderr + outcome.stdout  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("mood", ["503", "403"])
+def test_a_finished_case_stays_in_its_cohort_while_its_server_is_away(
+    server: Server, small: Path, mood: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, out = server.folder / "cases.csv", server.folder / "out"
+    url = f"{server.url}/small.tif?{SECRET}"
+    table.write_text(f"case,he,ki67\nA,{url},small.tif\nB,{url},small.tif\n")
+    (case, _) = read_cases(table)
+    done = CaseEnd(code=0, seconds=1.0)
+    task = CaseTask("A", case_key(case, []), tuple(case.words), "")
+    assert "SECRET" not in repr(task)
+    with open_ledger(out, CohortOptions().shard) as ledger:
+        ledger.append(running._entry(task, done, 1))
+    (out / "cases" / "A").mkdir(parents=True)
+    (out / "cases" / "A" / "score.json").write_text("{}")
+
+    assert plan_cohort(table, out, CohortOptions())["finished"] == 1
+    assert "stay as they are" not in capsys.readouterr().err
+    server.mood = mood
+    configure(quiet=False)
+    plan = plan_cohort(table, out, CohortOptions())
+    assert (plan["finished"], plan["to_run"]) == (1, 1)
+    said = capsys.readouterr().err
+    assert "1 finished cases stay as they are" in said
+    assert said.count("\n") == 1
+    assert plan_cohort(table, out, CohortOptions(score_words=("--allow-few-cells",)))["finished"] == 0
+
+
+def test_every_slide_of_a_command_may_be_a_url_and_no_secret_is_recorded(
+    ki67: Callable[..., Any], server: Server, small: Path, wide: Path
+) -> None:
+    url = f"{server.url}/small.tif?{SECRET}"
+    missing = f"{server.url}/no such o'slide.tif?{SECRET}"
+    out = server.folder / "out"
+    landmarks = server.folder / "landmarks.csv"
+    landmarks.write_text(",X,Y\n0,1,1\n1,2,2\n2,9,5\n")
+    outcomes = [
+        ki67("cells", "suggest", url, "--out", out / "suggested", "--fields", 1),
+        ki67("idc", "adapt", "shipped", url.replace("small", "wide"), "--out", out / "m.onnx", "--patches", 80),
+        ki67("annotations", "convert", out / "a.geojson", out / "a.xml", "--slide", url, "--to", "asap"),
+        ki67("evaluate", "idc-region", missing, out / "a.geojson", out / "b.geojson"),
+        ki67("evaluate", "registration", missing, missing, landmarks, landmarks),
+        ki67("export", missing, out / "a.csv"),
+        ki67("export", url, out / "a.csv", "--debug"),
+    ]
+    for outcome in outcomes:
+        assert "TOPSECRET" not in outcome.stderr + outcome.stdout
+        assert "Give the whole URL again" not in outcome.stderr
+    assert [outcome.code for outcome in outcomes] == [0, 0, 1, 1, 1, 1, 1]
+    assert "wide.tif" in (out / "m.json").read_text()
+    assert not [file for file in out.rglob("*") if file.is_file() and b"TOPSECRET" in file.read_bytes()]
+
+
+def test_an_adapted_models_card_names_the_slide_only(server: Server, wide: Path) -> None:
+    pytest.importorskip("torch")
+    from ki67.idc import load_model
+    from ki67.learning.idc.adaptation import AdaptOptions, draw_slides
+
+    url = Path(f"{server.url}/{wide.name}?{SECRET}")
+    _, seen, _ = draw_slides([url], load_model().card, AdaptOptions(patches=80))
+    assert [one["slide"] for one in seen] == ["wide.tif"]
 
 
 def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,6 +478,35 @@ def test_urls_stay_whole_and_are_shown_bare() -> None:
         without_secrets("'https://h/a?b' and ftp://u:p@[::1]:2/c: no")
         == "'https://***@h/a' and ftp://***@[::1]:2/c: no"
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://me:1/SECRET@host/x", "http://***@"),
+        ("http://me:1?SECRET@host/x", "http://***@"),
+        ("http://me;SECRET@host/x", "http://***@host/x"),
+        ("https://h/a.svs;token=SECRET", "https://***@h/a.svs"),
+        ("azure://box/a.svs;AccountKey=SECRET/x", "azure://***@box/a.svs"),
+        ("azure://box;AccountKey=SECRET", "azure://***@"),
+        ("http://H/my slide.tif?sig=SECRET", "http://***@H/my slide.tif"),
+        ("http://H/o'neil's slide.tif?SECRET", "http://***@H/o'neil's slide.tif"),
+        ("http://me:my SECRET@host/x", "http://***@host/x"),
+    ],
+)
+def test_what_may_be_secret_is_left_out_wherever_it_stands(url: str, shown: str) -> None:
+    assert str(slide_address(url)) == shown
+    assert without_secrets(f"{url}: is not there") == f"{shown}: is not there"
+    assert without_secrets(f"{shown}: no; {shown}: no; mend it") == f"{shown}: no; {shown}: no; mend it"
+
+
+def test_paths_derived_from_a_url_have_a_text_and_are_not_read() -> None:
+    address = slide_address("https://me:SECRET@host/a/he.svs?sig=SECRET")
+    for derived in (address.parent, address / "x", address.with_suffix(".xml"), address.with_name("y")):
+        assert str(derived).startswith("https:/***@host/a")
+        assert "SECRET" not in f"{derived} {derived!r} {pickle.loads(pickle.dumps(derived))}"
+        with pytest.raises(SlideError):
+            open_slide(derived)
 
 
 def whole(path: Path) -> str:

@@ -22,6 +22,7 @@ from ki67.cli.common import (
     emit,
     field_names,
     require_training,
+    slide_of,
     warning_lines,
 )
 from ki67.vocabulary import EngineName, Layout
@@ -142,7 +143,7 @@ def train(
 
 @app.command()
 def suggest(
-    slide: Annotated[Path, typer.Argument(help="A Ki-67 slide, or the folder of a finished case.")],
+    slide: Annotated[Path, typer.Argument(parser=slide_of, help="A Ki-67 slide, or the folder of a finished case.")],
     out: Annotated[
         Path, typer.Option("--out", help="Folder for pictures, and for the count where a slide is given.")
     ],
@@ -176,16 +177,16 @@ def suggest(
 
     begin(quiet=quiet)
     require_fresh(out)
-    case = slide
+    case, moved = slide, None
     if not (slide / MANIFEST).is_file():
-        case = out / "case"
+        case, moved = out / "case", slide
         options = Options(regions=regions, cell_model=cell_model)
         run_count(slide, case, options, mpp=mpp, mpp_overrides_file=mpp_overrides_file)
     else:
         for name, given in (("--regions", regions), ("--mpp", mpp), ("--mpp-overrides-file", mpp_overrides_file)):
             if given:
                 raise typer.BadParameter("is for a slide; a case is taken as it was counted", param_hint=name)
-    view = read_corrected(case)
+    view = read_corrected(case, ki67=moved)
     view.require_finished()
     score = view.score
     if score.index_percent is None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ki67.cli.common import App, Json, Mpp, Quiet, begin, emit
+from ki67.cli.common import App, Json, Mpp, Quiet, begin, emit, slide_of
 from ki67.vocabulary import RegionFormat
 
 app = App(help="Region files of other programs.", no_args_is_help=True)
@@ -35,7 +35,13 @@ def convert(
         ),
     ],
     slide: Annotated[
-        Path | None, typer.Option("--slide", help="The slide that was annotated; NDPA cannot be read without.")
+        Path | None,
+        typer.Option(
+            "--slide",
+            parser=slide_of,
+            metavar="SLIDE",
+            help="The slide that was annotated; NDPA cannot be read without.",
+        ),
     ] = None,
     form: Annotated[
         RegionFormat | None, typer.Option("--to", help="Format to write, where its name leaves a choice (.xml).")

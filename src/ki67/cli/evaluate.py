@@ -21,6 +21,7 @@ from ki67.cli.common import (
     emit,
     field_names,
     number,
+    slide_of,
     warning_lines,
 )
 from ki67.cli.score import ModeOption
@@ -65,7 +66,7 @@ def idc(
 
 @app.command()
 def idc_region(
-    he: Annotated[Path, typer.Argument(help="The H&E slide.")],
+    he: Annotated[Path, typer.Argument(parser=slide_of, help="The H&E slide.")],
     regions: Annotated[
         Path,
         typer.Argument(
@@ -156,8 +157,8 @@ def cells(
 
 @app.command()
 def registration(
-    fixed: Annotated[Path, typer.Argument(help="The fixed image (H&E).")],
-    moving: Annotated[Path, typer.Argument(help="The moving image.")],
+    fixed: Annotated[Path, typer.Argument(parser=slide_of, help="The fixed image (H&E).")],
+    moving: Annotated[Path, typer.Argument(parser=slide_of, help="The moving image.")],
     fixed_landmarks: Annotated[Path, typer.Argument(help="CSV ',X,Y', pixels from the fixed image's corner.")],
     moving_landmarks: Annotated[Path, typer.Argument(help="CSV ',X,Y', pixels from the moving image's corner.")],
     fixed_mpp: Annotated[
@@ -171,7 +172,10 @@ def registration(
     others: Annotated[
         list[Path] | None,
         typer.Option(
-            "--with", help="A further section of the block, through which the way may lead; may be repeated."
+            "--with",
+            parser=slide_of,
+            metavar="SLIDE",
+            help="A further section of the block, through which the way may lead; may be repeated.",
         ),
     ] = None,
     figures: Annotated[

@@ -26,6 +26,7 @@ from ki67.cli.common import (
     emit,
     outline_of,
     require_training,
+    slide_of,
     warning_lines,
 )
 from ki67.vocabulary import AdaptMethod, Device, IdcArchitecture
@@ -266,7 +267,9 @@ def train(
 @app.command()
 def adapt(
     model: Annotated[Path, typer.Argument(help="Model to adapt (.onnx), or 'shipped'.")],
-    slides: Annotated[list[Path], typer.Argument(help="Unlabelled H&E slides of the other laboratory.")],
+    slides: Annotated[
+        list[Path], typer.Argument(parser=slide_of, help="Unlabelled H&E slides of the other laboratory.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The adapted model (.onnx); its card goes beside it.")],
     method: Annotated[AdaptMethod, typer.Option("--method", help="How to adapt.")] = AdaptMethod.adabn,
     source: Annotated[

@@ -73,7 +73,7 @@ class CaseTask:
 
     name: str
     key: str
-    words: tuple[str, ...]
+    words: tuple[str, ...] = field(repr=False)  # whole URLs
     start_in: str
     limit_s: float | None = None
 

@@ -25,6 +25,8 @@ from ki67.slides.addresses import SlideUrl
 DEFAULT_ATTEMPTS: Final = 3
 PAUSE_S: Final = 5.0
 """Before another attempt at what did not fail for memory (a full disk, a folder in use): it may pass."""
+_UNASKED: Final = "-"
+_TOLD: Final = 5
 
 
 @dataclass(frozen=True)
@@ -153,11 +155,20 @@ def run_cohort(path: Path, out: Path, options: CohortOptions) -> dict[str, Any]:
 def case_key(case: CohortCase, score_words: Sequence[str], away: set[str] | None = None) -> str:
     """Say what a case is made from: its line of the table, its files' sizes and times, options, the version.
 
-    ``away`` are hosts known not to answer, which are not asked again; it is added to.
+    ``away`` are hosts known not to answer, which are not asked again; it is added to. What servers say stands behind
+    a hyphen, with nothing there where one does not.
     """
     files = [case.he, case.ki67, *([case.regions] if case.regions else [])]
     files += [path for word in score_words if (path := Path(word)).is_file()]
-    facts = [case.to_dict(), [*score_words], [_file_facts(path, away) for path in files], __version__]
+    facts = [None if isinstance(path, SlideUrl) else _file_facts(path, away) for path in files]
+    key = _digest([case.to_dict(), [*score_words], facts, __version__])
+    served = [_file_facts(path, away) for path in files if isinstance(path, SlideUrl)]
+    if not served:
+        return key
+    return key + _UNASKED if None in served else f"{key}{_UNASKED}{_digest(served)}"
+
+
+def _digest(facts: list[Any]) -> str:
     return hashlib.sha256(json_text(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -225,18 +236,27 @@ def _plan(cases: Sequence[CohortCase], out: Path, options: CohortOptions) -> Pla
     entries = read_entries(out)
     own = options.shard.of_cases(cases)
     limit_s = None if options.case_minutes is None else 60 * options.case_minutes
-    finished, tasks, missing, away = [], [], [], set[str]()
+    finished, tasks, missing, kept, away = [], [], [], list[str](), set[str]()
     for case in own:
         key = case_key(case, options.score_words, away)
         known = entries.get(case.name)
         folder = folder_of(out, case.name)
-        if known is not None and known.state == "done" and known.key == key and (folder / "score.json").is_file():
-            finished.append(case)
-            continue
+        if known is not None and known.state == "done" and (folder / "score.json").is_file():
+            unasked = key.endswith(_UNASKED) and known.key.startswith(key)
+            if unasked:
+                kept.append(case.name)
+            if unasked or known.key == key:
+                finished.append(case)
+                continue
         files = [case.he, case.ki67, *([case.regions] if case.regions else [])]
         missing += [str(file) for file in files if _file_facts(file, away) is None]
         words = ("score", *case.words, "--out", str(folder), *options.score_words, "--json", "--quiet")
         tasks.append(CaseTask(case.name, key, words, str(Path.cwd()), limit_s))
+    if kept:
+        names = ", ".join(kept[:_TOLD]) + (" and others" if len(kept) > _TOLD else "")
+        message(
+            f"{len(kept)} finished cases stay as they are, as their servers do not say what is there now: {names}"
+        )
     return Plan(own, finished, tasks, entries, missing)
 
 
@@ -251,12 +271,13 @@ def _file_facts(path: Path, away: set[str] | None) -> list[int] | list[str] | No
 
 
 def _server_facts(address: SlideUrl, away: set[str]) -> list[str] | None:
-    if address.host in away:
+    host = address.host or address.url
+    if host in away:
         return None
     try:
         return address.content.state
     except SlideAwayError:
-        away.add(address.host)
+        away.add(host)
     except SlideError:
         pass
     return None

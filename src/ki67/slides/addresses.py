@@ -15,11 +15,13 @@ from typing import Any, Final
 from urllib.request import url2pathname
 
 from ki67.errors import SlideError
-from ki67.files import HIDDEN, bare_url
+from ki67.files import HIDDEN, bare_url, is_chained
+from ki67.slides.sources import DOWNLOAD
 from ki67.slides.url_bytes import UrlBytes, UrlStream
 
 AGAIN: Final = "Give the whole URL again, to the command that made the case or as --he and --ki67 to 'ki67 report'"
 _IN_TEXT: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # of one letter it is a drive of Windows
+_CHAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+::.*:/")
 _IN_PATH: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
@@ -47,7 +49,9 @@ class SlideUrl(type(Path())):  # type: ignore[misc]  # the system's kind of path
         MissingExtraError
             Where the extra ``url`` is not installed.
         """
-        if f"://{HIDDEN}" in self.url:
+        if is_chained(self.url):
+            raise SlideError(self, "is a chain of addresses (::), which is not taken", DOWNLOAD)
+        if not self.url or f"://{HIDDEN}" in self.url:
             raise SlideError(self, "was given with a password or a query, which is not kept", AGAIN)
         return UrlBytes(self, self.url)
 
@@ -89,10 +93,10 @@ class SlideUrl(type(Path())):  # type: ignore[misc]  # the system's kind of path
         return self
 
     def __str__(self) -> str:
-        return bare_url(self.url)
+        return bare_url(self.url) if self.url else super().__str__()  # none has what is derived from it
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return slide_address, (self.url,)
+        return (slide_address, (self.url,)) if self.url else (Path, (str(self),))
 
 
 def slide_address(name: str | Path, folder: str | Path = "") -> Path:
@@ -114,12 +118,15 @@ def slide_address(name: str | Path, folder: str | Path = "") -> Path:
         return name
     text = name.as_posix() if isinstance(name, Path) else name
     match = (_IN_PATH if isinstance(name, Path) and not os.path.lexists(name) else _IN_TEXT).match(text)
-    if match is None:
+    if _CHAIN.match(text):
+        url = text
+    elif match is None:
         return Path(folder, name)
-    scheme, rest = match[1].lower(), text[match.end() :]
-    if scheme == "file":
-        return Path(url2pathname("/" + rest.removeprefix("localhost/").lstrip("/")))
-    url = f"{scheme}://{rest}"
+    else:
+        scheme, rest = match[1].lower(), text[match.end() :]
+        if scheme == "file":
+            return Path(url2pathname("/" + rest.removeprefix("localhost/").lstrip("/")))
+        url = f"{scheme}://{rest}"
     address = SlideUrl(bare_url(url))
     address.url = url
     return address

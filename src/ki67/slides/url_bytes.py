@@ -12,12 +12,15 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ki67.errors import MissingExtraError, SlideAwayError, SlideError
+from ki67.errors import Ki67Error, MissingExtraError, SlideAwayError, SlideError
 from ki67.jobs import Pool, current
 from ki67.slides.sources import DOWNLOAD
 from ki67.slides.tile_cache import TileCache
@@ -42,6 +45,10 @@ _VERSION: Final = {"size", "etag", "lastmodified", "mtime", "md5", "updated"}
 """What file systems call the facts by which a version of a file is told from another, without hyphens."""
 
 
+_turns: WeakKeyDictionary[Any, Lock] = WeakKeyDictionary()
+"""Of file systems that have one connection each (``ftp:``), which threads would answer one another by."""
+
+
 class UrlBytes:
     """A file at a URL; its bytes may be read from several threads.
 
@@ -60,7 +67,10 @@ class UrlBytes:
 
     def __init__(self, shown: Path, url: str) -> None:
         self._shown = shown
-        self._files, self._place = _file_system(shown, url)
+        self._turn: AbstractContextManager[Any] = nullcontext()
+        self._files, self._place = self._asked(lambda: _file_system(shown, url))
+        if not getattr(self._files, "async_impl", False):
+            self._turn = _turns.setdefault(self._files, Lock())
         self._blocks = current().tiles.cache(TileCache)
         self.size = self._asked(self._measured)
 
@@ -129,7 +139,8 @@ class UrlBytes:
             if attempt:
                 time.sleep(PAUSE_S * attempt)
             try:
-                return ask()
+                with self._turn:
+                    return ask()
             except Exception as error:  # noqa: BLE001  whatever it is; its text may hold the whole URL
                 fault = _in_words(self._shown, error)
                 if not isinstance(fault, SlideAwayError):
@@ -188,10 +199,10 @@ def _file_system(shown: Path, url: str) -> tuple[Any, str]:
 
 def _in_words(shown: Path, error: BaseException) -> Exception:
     """What an error of fsspec, or of the library behind it, means."""
+    if isinstance(error, Ki67Error):
+        return error
     import aiohttp
 
-    if isinstance(error, SlideError):
-        return error
     causes = [error]
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
@@ -216,7 +227,9 @@ def _in_words(shown: Path, error: BaseException) -> Exception:
         return SlideError(shown, "cannot be read: no host of that name is known", _CHECK)
     if is_a(TimeoutError):
         return SlideAwayError(shown, f"cannot be read now, its server does not answer within {SILENT_S:g} s", _LATER)
-    if status in _GONE or (is_a(FileNotFoundError) and not is_a(aiohttp.ClientError)):
+    if status in _GONE or (
+        is_a(FileNotFoundError, IsADirectoryError, NotADirectoryError) and not is_a(aiohttp.ClientError)
+    ):
         return SlideError(shown, f"is not there{answer}", _CHECK)
     if status:
         return SlideError(shown, f"cannot be read{answer}", _CHECK)

@@ -198,7 +198,7 @@ def draw_slides(
         with open_slide(path, mpp, overrides_file=overrides_file) as slide:
             warnings += slide.named_warnings
             drawn.append(draw_patches(slide, tissue_mask(slide), card, options.patches, generator))
-        seen.append({"slide": Path(path).name, "patches": len(drawn[-1])})
+        seen.append({"slide": slide.path.name, "patches": len(drawn[-1])})
     pixels = np.concatenate(drawn)
     if len(pixels) < LEAST_PATCHES:
         raise DataSetError(
