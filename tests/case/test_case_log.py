@@ -125,6 +125,14 @@ def test_nothing_is_written_through_a_link_and_no_pipe_is_waited_for(tmp_path: P
     assert not elsewhere.exists() if kind != "link" else elsewhere.read_text() == "of another program"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX files")
+def test_a_pipe_in_a_new_folder_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LOG)
+
+    with pytest.raises(CaseError, match="not written by this program"):
+        run(tmp_path)
+
+
 def test_text_that_is_no_unicode_is_shown(tmp_path: Path) -> None:
     CaseLog(tmp_path).note("run failed", error="Pr\udcfcfung.svs")
 

@@ -50,7 +50,7 @@ class CaseLog:
         """Add a line: what happened, and what belongs to it (JSON values)."""
         time = datetime.now(tz=UTC).isoformat(timespec="milliseconds")
         line = json_text({"time": time, "run": self._run, "event": event, **facts}) + "\n"
-        with contextlib.suppress(OSError), _opened(self._path) as stream:
+        with contextlib.suppress(OSError), _opened(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as stream:
             # A run that was killed may have left half a line.
             if not _ends_a_line(stream):
                 line = "\n" + line
@@ -60,7 +60,7 @@ class CaseLog:
 def is_log(path: Path) -> bool:
     """Whether a file begins as a log does."""
     try:
-        with path.open("rb") as stream:
+        with _opened(path, os.O_RDONLY) as stream:
             first = json.loads(stream.readline(_LONGEST_FIRST))
     except (OSError, ValueError):
         return False
@@ -68,12 +68,11 @@ def is_log(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A file to add to, and never one elsewhere that a link leads to, nor a pipe that waits for a reader."""
+def _opened(path: Path, flags: int) -> Iterator[BinaryIO]:
+    """Open a file, and never one elsewhere that a link leads to, nor a pipe that waits for its other end."""
     wanted = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | sum(getattr(os, name, 0) for name in wanted)
-    handle = os.open(path, flags, 0o666)
-    with os.fdopen(handle, "r+b", buffering=0) as stream:
+    handle = os.open(path, flags | sum(getattr(os, name, 0) for name in wanted), 0o666)
+    with os.fdopen(handle, "r+b" if flags & os.O_RDWR else "rb", buffering=0) as stream:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError
         yield stream
