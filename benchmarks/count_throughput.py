@@ -28,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import imagecodecs
 import numpy as np
@@ -120,27 +120,40 @@ class Bare:
         side_by_side(lambda light: self._session.run([OUTPUT_NAME], {INPUT_NAME: light}), self._inputs, workers)
 
 
-def count(slide: Path, folder: Path) -> tuple[Taken, float, dict[str, Any]]:
-    """Run the command as a user would; what it took, its peak memory in MB, what it found."""
-    case = folder / "case"
-    shutil.rmtree(case, ignore_errors=True)
-    command = [sys.executable, "-c", "from ki67.cli import main; main()", "count", str(slide), "--out", str(case)]
+def run_measured(
+    *words: str, out: IO[str] | None = None, processors: Iterable[int] | None = None
+) -> tuple[Taken, float]:
+    """Run ``ki67`` as a user would, perhaps on some processors only; what it took, and its peak memory in MB."""
+    keep_to = None if processors is None else partial(os.sched_setaffinity, 0, set(processors))
     start = time.perf_counter()
-    with (folder / "found.json").open("w") as out:
-        child = subprocess.Popen([*command, "--json", "--quiet"], stdout=out)
-        _, status, usage = os.wait4(child.pid, 0)
+    child = subprocess.Popen([sys.executable, "-m", "ki67", *words], stdout=out, preexec_fn=keep_to)
+    _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     taken = Taken(time.perf_counter() - start, usage.ru_utime + usage.ru_stime)
     if child.returncode:
-        raise SystemExit(f"ki67 count ended with {child.returncode}")
-    return taken, usage.ru_maxrss / 1024, json.loads((folder / "found.json").read_text())
+        raise SystemExit(f"ki67 {words[0]} ended with {child.returncode}")
+    return taken, usage.ru_maxrss / 1024
+
+
+def count(slide: Path, folder: Path) -> tuple[Taken, float, dict[str, Any]]:
+    """Count a slide; what it took, its peak memory in MB, what it found."""
+    case = folder / "case"
+    shutil.rmtree(case, ignore_errors=True)
+    with (folder / "found.json").open("w") as out:
+        taken, peak_mb = run_measured("count", str(slide), "--out", str(case), "--json", "--quiet", out=out)
+    return taken, peak_mb, json.loads((folder / "found.json").read_text())
+
+
+def level_page(tiff: tifffile.TiffFile, mpp: float) -> tifffile.TiffPage:
+    """The page that is read at a resolution: the coarsest that is fine enough."""
+    pages = [page for page in tiff.pages if MPP * tiff.pages[0].imagewidth / page.imagewidth <= mpp]
+    return min(pages, key=lambda page: page.imagewidth)
 
 
 def compressed(path: Path, mpp: float) -> list[bytes]:
     """The tiles of the level that is read at a resolution."""
     with tifffile.TiffFile(path) as tiff:
-        pages = [page for page in tiff.pages if MPP * tiff.pages[0].imagewidth / page.imagewidth <= mpp]
-        page = min(pages, key=lambda page: page.imagewidth)
+        page = level_page(tiff, mpp)
         return [data for data, _ in page.parent.filehandle.read_segments(page.dataoffsets, page.databytecounts)]
 
 

@@ -19,9 +19,6 @@ import math
 import os
 import resource
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -32,7 +29,7 @@ import numpy as np
 import tifffile
 from shapely import STRtree, box
 
-from count_throughput import Bare, Taken, best, side_by_side, timed
+from count_throughput import Bare, Taken, best, level_page, run_measured, side_by_side, timed
 from idc_throughput import READY
 from idc_throughput import bare as bare_idc
 from ki67.case import read_case
@@ -74,27 +71,16 @@ def make_pair(folder: Path, area_mm2: float) -> Path:
 
 
 def score(pair: Path, case: Path, threads: int) -> tuple[Taken, float]:
-    """Run the command as a user would; what it took, and its peak memory in MB."""
+    """Score a pair on so many processors; what it took, and its peak memory in MB."""
     shutil.rmtree(case, ignore_errors=True)
-    words = ["score", str(pair / "he.tif"), str(pair / "ki67.tif"), "--out", str(case), "--quiet"]
-    own = sorted(os.sched_getaffinity(0))[:threads]
-    start = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-m", "ki67", *words], preexec_fn=lambda: os.sched_setaffinity(0, own))
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    taken = Taken(time.perf_counter() - start, usage.ru_utime + usage.ru_stime)
-    if child.returncode:
-        raise SystemExit(f"ki67 score ended with {child.returncode} on {pair}")
-    return taken, usage.ru_maxrss / 1024
+    words = ("score", str(pair / "he.tif"), str(pair / "ki67.tif"), "--out", str(case), "--quiet")
+    return run_measured(*words, processors=sorted(os.sched_getaffinity(0))[:threads])
 
 
-def compressed(path: Path, mpp: float, rects: Sequence[RectUm]) -> list[bytes]:
+def compressed_in(path: Path, mpp: float, rects: Sequence[RectUm]) -> list[bytes]:
     """The compressed tiles that some rectangles need of the level that is read at a resolution."""
     with tifffile.TiffFile(path) as tiff:
-        width = tiff.pages[0].imagewidth
-        page = min(
-            (page for page in tiff.pages if MPP * width / page.imagewidth <= mpp), key=lambda page: page.imagewidth
-        )
+        width, page = tiff.pages[0].imagewidth, level_page(tiff, mpp)
         side_um = MPP * width / page.imagewidth * page.tilewidth
         across = math.ceil(page.imagewidth / page.tilewidth)
         grid = [
@@ -129,8 +115,8 @@ class Floor:
         edge = self._idc.card.patch_px
         self._ready = np.random.default_rng(0).integers(0, 256, (READY, edge, edge, 3), dtype=np.uint8)
         self._data = [
-            *compressed(pair / "he.tif", self._idc.card.mpp, of_he),
-            *compressed(pair / "ki67.tif", WORKING_MPP, [tile.rect for tile in tiles]),
+            *compressed_in(pair / "he.tif", self._idc.card.mpp, of_he),
+            *compressed_in(pair / "ki67.tif", WORKING_MPP, [tile.rect for tile in tiles]),
         ]
 
     def __call__(self) -> dict[str, Taken]:
