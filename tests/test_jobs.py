@@ -18,7 +18,7 @@ from ki67.case.artefacts import COUNTED
 from ki67.errors import CancelledError, Ki67Error
 from ki67.geometry import RectUm
 from ki67.jobs import Pool, current, entered, job, span
-from ki67.progress import counted, message, track
+from ki67.progress import beside, counted, message, track
 from ki67.trace import Trace
 from ki67.vocabulary import Device
 
@@ -223,3 +223,76 @@ def test_the_work_of_who_gives_up_is_stopped() -> None:
     running, waiting = handed_in
     assert isinstance(running.exception(), CancelledError)
     assert waiting.cancelled()
+
+
+def test_work_beside_other_work_is_shown_when_it_is_waited_for() -> None:
+    seen: Seen = []
+    half, whole = threading.Event(), threading.Event()
+
+    def work() -> int:
+        message("not said")
+        with counted("Beside", 2) as one_more:
+            one_more()
+            half.set()
+            whole.wait(10)
+            one_more()
+        return 7
+
+    def show(*told: object) -> None:
+        seen.append(told)  # type: ignore[arg-type]
+        if told == ("Beside", 1, 2):
+            whole.set()
+
+    with job(progress=show, threads=2), beside("working", work) as wait_for_it:
+        half.wait(10)
+        list(track("a", "Going"))
+        assert seen == [("Going", 0, 1), ("Going", 1, 1)]
+        assert wait_for_it() == 7
+    assert seen[2] == ("Beside", 1, 2)
+    assert seen[-1] == ("Beside", 2, 2)
+
+
+def test_work_beside_other_work_ends_with_it() -> None:
+    begun, ended = threading.Event(), []
+
+    def work() -> None:
+        begun.set()
+        try:
+            while True:
+                current().stop_if_cancelled()
+                time.sleep(0.001)
+        except CancelledError:
+            ended.append("stopped")
+            raise
+
+    def fail_beside() -> None:
+        with beside("working", work):
+            begun.wait(10)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_beside()
+    assert ended == ["stopped"]
+
+
+def test_what_work_beside_other_work_raises_is_raised_where_it_is_waited_for() -> None:
+    def work() -> None:
+        raise ZeroDivisionError
+
+    with beside("working", work) as wait_for_it:
+        time.sleep(0.01)
+        with pytest.raises(ZeroDivisionError):
+            wait_for_it()
+
+
+def test_who_waits_for_work_beside_may_be_cancelled() -> None:
+    stopped = threading.Event()
+
+    def work() -> None:
+        stopped.set()
+        while True:
+            current().stop_if_cancelled()
+            time.sleep(0.001)
+
+    with job(cancelled=stopped), pytest.raises(CancelledError), beside("working", work) as wait_for_it:
+        wait_for_it()

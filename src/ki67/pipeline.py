@@ -68,9 +68,10 @@ def run_score(
                 stages.take_regions(case, he, options, REGIONS_HE)
             stages.judge(case, ki67, he)
             stages.require_usable(case, ki67, options)
-            if options.regions is None:
-                stages.find_region(case, he, options)
-            stages.register(case, he, ki67, options.mode, options.adjustment)
+            with stages.registering(case, he, ki67, options.mode, options.adjustment) as end_registration:
+                if options.regions is None:
+                    stages.find_region(case, he, options)
+                end_registration()
             stages.require_believable(case, options)
             stages.map_region(case, he, ki67, options)
             stages.count(case, ki67, REGIONS_KI67, options)

@@ -12,7 +12,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from rich.console import Console
@@ -25,7 +27,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ki67.jobs import Display, Nowhere, current, show_on
+from ki67.jobs import Display, Nowhere, Pool, current, entered, show_on
 
 T = TypeVar("T")
 
@@ -92,6 +94,62 @@ def counted(description: str, total: int | None) -> Iterator[Callable[[], None]]
             tell(done)
 
         yield one_more
+
+
+@contextmanager
+def beside(description: str, work: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Do work in a thread of its own beside what is done within; what it yields waits for it, and returns its result.
+
+    How far it has come is shown only while it is waited for, since what goes on beside it shows its own. Where what
+    is done within fails, the work is stopped.
+
+    Raises
+    ------
+    CancelledError
+        Where the job was cancelled, while it is waited for; and whatever the work raises.
+    """
+    aside = _Aside(description)
+    with Pool(description, 1) as pool:
+        with entered(replace(current(), display=aside)):
+            at_work = pool.submit(work)
+
+        def waited_for() -> T:
+            while not at_work.done():
+                aside.show(at_work)
+            return at_work.result()
+
+        yield waited_for
+
+
+class _Aside:
+    """Keeps how far work has come until somebody asks."""
+
+    def __init__(self, description: str) -> None:
+        self._at: tuple[str, int, int | None] = description, 0, None
+
+    def message(self, text: str) -> None:
+        """Say nothing: the work is not what is shown."""
+
+    @contextmanager
+    def stage(self, text: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """Keep every step."""
+
+        def tell(done: int) -> None:
+            self._at = text, done, total
+
+        yield tell
+
+    def show(self, work: Future[T]) -> None:
+        """Show the stage that the work is in until it or the work ends."""
+        at_work = current()
+        stage, _, total = self._at
+        with at_work.display.stage(stage, total) as tell:
+            while self._at[0] == stage:
+                tell(self._at[1])
+                at_work.stop_if_cancelled()
+                if wait([work], LINE_EVERY_S).done:
+                    tell(self._at[1])
+                    return
 
 
 def _on_stderr() -> Display:

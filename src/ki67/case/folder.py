@@ -126,10 +126,9 @@ class Case:
         current().stop_if_cancelled()
         self.used.append(stage.name)
         key = self._key(stage, parameters, reads)
-        known = self._stages.get(stage.name)
-        if known and self._is_current(known, key):
+        if self._has(stage.name, key):
             self.log.note("stage current", stage=stage.name)
-            return dict(known["summary"])
+            return self.summary(stage.name)
         last_words = [] if stage.result else self._results()
         self._take_away([*last_words, stage.name, *self._made_from(stage.writes)])
         self._remove(stage.writes)
@@ -174,6 +173,10 @@ class Case:
         cost = {name: record[name] for name in ("seconds", "peak_memory_mib")}
         self.log.note("stage done", stage=stage.name, **cost, warnings=summary.get("warnings", []))
         return dict(summary)
+
+    def is_current(self, stage: Stage, parameters: Mapping[str, Any], reads: Sequence[str]) -> bool:
+        """Whether :meth:`run_stage` would return what the stage said, and not run it."""
+        return self._has(stage.name, self._key(stage, parameters, reads))
 
     def take_away(self, name: str) -> None:
         """Take away what a stage wrote, where it ran, and all that was made from it."""
@@ -256,8 +259,9 @@ class Case:
         facts = [stage.name, stage.version, dict(parameters), content, list(stage.outputs)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def _is_current(self, known: Mapping[str, Any], key: str) -> bool:
-        if known["state"] != "done" or known.get("key") != key or known.get("seal") != _seal(known):
+    def _has(self, name: str, key: str) -> bool:
+        known = self._stages.get(name)
+        if known is None or known["state"] != "done" or known.get("key") != key or known.get("seal") != _seal(known):
             return False
         return all(
             self.path(name).is_file() and sha256_of(self.path(name)) == sha for name, sha in known["outputs"].items()

@@ -12,7 +12,7 @@ from ki67.stages.region import (
     require_carcinoma,
     take_regions,
 )
-from ki67.stages.registering import block_files, register, register_block, require_believable
+from ki67.stages.registering import block_files, register, register_block, registering, require_believable
 from ki67.stages.reporting import report_case, write_reports
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "refusal",
     "register",
     "register_block",
+    "registering",
     "report_case",
     "require_believable",
     "require_carcinoma",

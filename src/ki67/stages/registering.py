@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from ki67.case import Case, Stage, Summary
 from ki67.case.artefacts import DISPLACEMENTS, QUALITY, TRANSFORM
 from ki67.errors import RegistrationError
 from ki67.files import write_json
+from ki67.jobs import current
 from ki67.options import Adjustment, Options
-from ki67.progress import message
+from ki67.progress import beside, message
 from ki67.stages.opened import CaseSlide
 from ki67.vocabulary import RegistrationMode
 
@@ -22,10 +25,31 @@ def register(
     case: Case, he: CaseSlide, ki67: CaseSlide, mode: RegistrationMode, adjustment: Adjustment | None
 ) -> Summary:
     """Write the transform and its quality, believable or not."""
+    with registering(case, he, ki67, mode, adjustment) as end:
+        return end()
+
+
+@contextmanager
+def registering(
+    case: Case, he: CaseSlide, ki67: CaseSlide, mode: RegistrationMode, adjustment: Adjustment | None
+) -> Iterator[Callable[[], Summary]]:
+    """Register two sections beside what is done within; what it yields writes what :func:`register` writes.
+
+    Registration asks for no region, and for long keeps one processor busy only. On one thread, or where it has been
+    done, nothing is begun before its time.
+    """
     by_hand = adjustment.read(he.slide, ki67.slide) if adjustment else None
-    stage = Stage("registration", 7, (TRANSFORM, QUALITY), DISPLACEMENTS)
-    parameters = {"adjustment": adjustment.identity} if adjustment else {}
-    return _register_pair(case, stage, (he, ki67), mode, by_hand, parameters, "registering the two sections")
+    stage = Stage("registration", 8, (TRANSFORM, QUALITY), DISPLACEMENTS)
+    parameters = _parameters(he, ki67, mode) | ({"adjustment": adjustment.identity} if adjustment else {})
+    told = "registering the two sections"
+    find = _finding((he, ki67), mode, by_hand)
+    if current().threads == 1 or case.is_current(stage, parameters, ()):
+        yield partial(_write_found, case, stage, parameters, find, told)
+        return
+    # Found here, since both stages ask for it.
+    _ = he.tissue, ki67.tissue
+    with beside(told, find) as found:
+        yield partial(_write_found, case, stage, parameters, found, told)
 
 
 def register_block(case: Case, slides: Sequence[CaseSlide], mode: RegistrationMode) -> Summary:
@@ -40,9 +64,10 @@ def register_block(case: Case, slides: Sequence[CaseSlide], mode: RegistrationMo
     pairs = list(combinations(range(len(slides)), 2))
     for number, (a, b) in enumerate(pairs, start=1):
         files = pair_files(a, b)
-        stage = Stage(f"registration of {a + 1} and {b + 1}", 6, files[:2], files[2:])
+        stage = Stage(f"registration of {a + 1} and {b + 1}", 7, files[:2], files[2:])
         told = f"registering sections {a + 1} and {b + 1} (pair {number} of {len(pairs)})"
-        _register_pair(case, stage, (slides[a], slides[b]), mode, None, {}, told, tell=False)
+        pair = slides[a], slides[b]
+        _write_found(case, stage, _parameters(*pair, mode), _finding(pair, mode, None), told, tell=False)
 
     def work() -> Summary:
         message("looking for the best way to each section")
@@ -68,7 +93,7 @@ def register_block(case: Case, slides: Sequence[CaseSlide], mode: RegistrationMo
     fields = tuple(name for files in written for name in files[2:])
     reads = [name for pair in pairs for name in pair_files(*pair)[:2]]
     parameters = {"slides": [one.identity for one in slides], "mode": mode}
-    return case.run_stage(Stage("registration", 7, outputs, fields), parameters, reads, work)
+    return case.run_stage(Stage("registration", 8, outputs, fields), parameters, reads, work)
 
 
 def block_files(sections: int) -> tuple[str, ...]:
@@ -91,30 +116,41 @@ def _files(folder: str) -> tuple[str, ...]:
     return tuple(f"{folder}/{Path(name).name}" for name in (TRANSFORM, QUALITY, *DISPLACEMENTS))
 
 
-def _register_pair(
+def _parameters(fixed: CaseSlide, moving: CaseSlide, mode: RegistrationMode) -> dict[str, Any]:
+    return {"he": fixed.identity, "ki67": moving.identity, "mode": mode}
+
+
+def _finding(
+    pair: tuple[CaseSlide, CaseSlide], mode: RegistrationMode, by_hand: registration.ByHand | None
+) -> Callable[[], registration.Registered]:
+    fixed, moving = pair
+
+    def register_them() -> registration.Registered:
+        return registration.register(
+            fixed.slide, moving.slide, fixed.tissue, moving.tissue, mode=mode, by_hand=by_hand
+        )
+
+    return register_them
+
+
+def _write_found(
     case: Case,
     stage: Stage,
-    pair: tuple[CaseSlide, CaseSlide],
-    mode: RegistrationMode,
-    by_hand: registration.ByHand | None,
-    more: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    find: Callable[[], registration.Registered],
     told: str,
     *,
     tell: bool = True,
 ) -> Summary:
-    """Register two sections; ``tell`` False keeps what is said of the pair to its quality."""
-    fixed, moving = pair
+    """Write what is found of two sections; ``tell`` False keeps what is said of the pair to its quality."""
 
     def work() -> Summary:
         message(told)
-        transform, quality = registration.register(
-            fixed.slide, moving.slide, fixed.tissue, moving.tissue, mode=mode, by_hand=by_hand
-        )
+        transform, quality = find()
         _write(case, stage.outputs, transform, quality)
         warnings = list(quality.warnings) if tell else []
         return {"accepted": quality.accepted, "ncc": quality.ncc, "warnings": warnings}
 
-    parameters = {"he": fixed.identity, "ki67": moving.identity, "mode": mode, **more}
     return case.run_stage(stage, parameters, (), work)
 
 
