@@ -141,11 +141,16 @@ def judged(fields: list[NetworkField], peaks: list[Peaks], thresholds: list[Thre
         ):
             own = (values >= low) & (values <= high)
             result["strata"][f"{name} {low:.2f}-{high:.2f}"] = _figures(table[own], patients[own])
-    result["fields"] = {
-        field.field.name: {"counts": rows.tolist(), "size_um": float(size), "strength_od": float(strength)}
+    result["by_field"] = {
+        field.field.name: {"counts": rows.tolist(), "size_um": _known(size), "strength_od": _known(strength)}
         for field, rows, (size, strength) in zip(fields, table, looks, strict=True)
     }
     return result
+
+
+def _known(value: float) -> float | None:
+    """A figure for JSON: a field without labelled cells has no size."""
+    return None if np.isnan(value) else float(value)
 
 
 def _figures(table: NDArray[np.int64], patients: NDArray[np.str_]) -> dict[str, Any]:
@@ -202,7 +207,7 @@ def appearance(field: NetworkField) -> tuple[float, float]:
 def report(result: dict[str, Any], out: Path, options: NetworkOptions | None) -> None:
     """Print and write."""
     for group, row in result.items():
-        print(LABORATORIES[group], {name: value for name, value in row.items() if name not in ("strata", "fields")})
+        print(LABORATORIES[group], {name: value for name, value in row.items() if name not in ("strata", "by_field")})
         for name, part in row["strata"].items():
             print("   ", name, part)
     top = {name: round(float(np.mean([row[name][0] for row in result.values()])), 3) for name in TUMOUR_CLASSES}
