@@ -25,6 +25,8 @@ _BLOCK_UM = 128.0
 _BLOCKS = 64
 # A block at the edge of the tissue still helps (it shows the background); mostly glass it does not.
 _MINIMUM_TISSUE = 0.5
+# Middle of a field that is looked at pixel by pixel.
+_FIELD_BLOCK_UM = 512.0
 
 
 _BLANK_RANGE = 20.0
@@ -74,12 +76,35 @@ def sample_slide(
         if grey_range(pixels) < _BLANK_RANGE:
             raise TissueError(slide.path, "shows no tissue, only an even background", _CHECK)
         return Sample((pixels,))
+    return Sample(tuple(slide.read(rect, mpp) for rect in _chosen_blocks(slide, tissue, most_blocks)))
+
+
+def _chosen_blocks(slide: Slide, tissue: TissueMask, most_blocks: int) -> list[RectUm]:
     rects, fractions = _blocks(slide.bounds_um, tissue)
     found = np.flatnonzero(fractions >= min(_MINIMUM_TISSUE, fractions.max()))
     if fractions.max() <= 0:
         raise TissueError(slide.path, "shows no tissue", _CHECK)
     chosen = found[np.unique(np.linspace(0, len(found) - 1, min(most_blocks, len(found))).astype(int))]
-    return Sample(tuple(slide.read(rects(index), mpp) for index in chosen.tolist()))
+    return [rects(index) for index in chosen.tolist()]
+
+
+def own_pixels(
+    slide: Slide, tissue: TissueMask | None, most_blocks: int, multiple_px: int
+) -> tuple[NDArray[np.uint8], ...]:
+    """Blocks (H, W, 3) of the slide's own pixels, each from columns and rows on that are multiples of a number.
+
+    Chosen as by :func:`sample_slide`, with its errors; of a field one block, at most 512 µm wide, in its middle.
+    """
+    bounds = slide.bounds_um
+    if tissue is None:
+        sides = [min(side, _FIELD_BLOCK_UM) for side in (bounds.width_um, bounds.height_um)]
+        middle = bounds.x_um + bounds.width_um / 2, bounds.y_um + bounds.height_um / 2
+        chosen = [RectUm(middle[0] - sides[0] / 2, middle[1] - sides[1] / 2, *sides)]
+    else:
+        chosen = _chosen_blocks(slide, tissue, most_blocks)
+    unit = multiple_px * slide.mpp
+    corners = [(round(rect.x_um / unit) * unit, round(rect.y_um / unit) * unit, rect) for rect in chosen]
+    return tuple(slide.read(RectUm(x, y, rect.width_um, rect.height_um), slide.mpp) for x, y, rect in corners)
 
 
 def _blocks(bounds: RectUm, tissue: TissueMask) -> tuple[Callable[[int], RectUm], NDArray[np.float64]]:

@@ -153,7 +153,8 @@ def tissue_mask(slide: Slide, mpp: float = DEFAULT_MPP) -> TissueMask:
     tissue = _find(pixels, mpp, _structure_of_filled(slide, pixels.shape[:2]))
     if not tissue.mask.any():
         found = "has no tissue on it" + (f" ({'; '.join(tissue.warnings)})" if tissue.warnings else "")
-        raise NoTissueError(slide.path, found, "Check that it is the right slide and that it is in focus")
+        look = "Check that it is the right slide, in focus, and not a JPEG so coarse that it lost its colours"
+        raise NoTissueError(slide.path, found, look)
     return tissue
 
 

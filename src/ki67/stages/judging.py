@@ -20,7 +20,7 @@ def judge(case: Case, ki67: CaseSlide | None, he: CaseSlide | None = None) -> No
 
     drawn = [sha256_of(section.drawn) if section and section.drawn else None for section in (he, ki67)]
     parameters = {"he": he.identity if he else None, "ki67": ki67.identity if ki67 else None, "drawn": drawn}
-    case.run_stage(Stage(JUDGED, 5, ()), parameters, (), work)
+    case.run_stage(Stage(JUDGED, 6, ()), parameters, (), work)
 
 
 def require_usable(case: Case, ki67: CaseSlide, options: Options) -> None:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from ki67.cells.channels import DENSITY_SCALE, WORKING_MPP, TilePixels
 from ki67.cells.checks.colours import Colours, fault_of_he, fault_of_ki67, fault_of_light, oddity_of_ki67
+from ki67.cells.checks.compression import SIDE, judge_compression
 from ki67.cells.checks.nuclear_size import FINEST_MPP, HE_RADIUS_UM, KI67_RADIUS_UM, judge_nuclear_size
-from ki67.cells.sampling import Sample, is_field, sample_slide
+from ki67.cells.sampling import Sample, is_field, own_pixels, sample_slide
 from ki67.cells.stains import Stains, StainStrength, estimate_stains, stain_strength
 from ki67.domain import Check, Verdict, worst
 from ki67.slides import Slide, TissueMask
@@ -30,7 +31,7 @@ _BROWN_GROUND = 0.125
 _LEAST_HEMATOXYLIN, _LEAST_DAB = 0.08, 0.15
 # Share of the pale pixels that are blue where haematoxylin is too pale for its colour to be measured.
 _PALE_BLUE_SHARE = 0.3
-# Blocks in which nuclei are sieved: a thousand nuclei and more.
+# Blocks in which nuclei are sieved and compression is looked for: a thousand nuclei and more.
 _SIEVED_BLOCKS = 24
 # Of a sampled block whole cells of the coarse grid are judged.
 _GRID = 4
@@ -52,6 +53,9 @@ def judge_ki67(slide: Slide, tissue: TissueMask | None) -> tuple[Check, ...]:
         Where it shows no tissue.
     """
     checks = judge_ki67_sample(sample_slide(slide, None if is_field(slide) else tissue))
+    if worst(checks) is not Verdict.unusable:
+        blocks = own_pixels(slide, None if is_field(slide) else tissue, _SIEVED_BLOCKS, SIDE)
+        checks = (*checks, judge_compression(blocks, slide.mpp))
     return _with_nuclear_size(checks, "nuclear_size", KI67_RADIUS_UM, slide, tissue)
 
 
