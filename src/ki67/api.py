@@ -343,6 +343,7 @@ def count(
     cell_model: str | Path | None = None,
     device: Device | str | None = None,
     dab_threshold: float | None = None,
+    validation: str | Path | None = None,
     keep_artefacts: bool = False,
     use_doubtful_region: bool = False,
 ) -> CountedCells:
@@ -362,6 +363,9 @@ def count(
         Where the network runs: ``cpu``, ``auto`` or ``cuda``; None leaves that to the job.
     dab_threshold
         Mean DAB density (OD) of a tumour nucleus from which it is positive; None leaves that to the engine.
+    validation
+        ``laboratory.json`` of the laboratory's own validation, for the interval of the index; None takes what the
+        model's card says.
     keep_artefacts
         Count what lies under pen, in folds and out of focus like everything else.
     use_doubtful_region
@@ -425,7 +429,7 @@ def count(
         found.stains,
         tuple(checks),
         tuple(dict.fromkeys([*notes, *found.warnings])),
-        stages.model_deviation(known, dab_threshold, checks),
+        stages.model_deviation(known, dab_threshold, checks, None if validation is None else Path(validation)),
         mapped,
     )
 

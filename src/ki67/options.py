@@ -85,6 +85,9 @@ class Options:
         Another model of the carcinoma (``ki67 idc train``, ``idc adapt``); None takes the shipped one.
     outline
         How the carcinoma is outlined on the heat map.
+    validation
+        What the laboratory's own validation found (``ki67 validate``), for the interval of the index; None takes what
+        the model's card says.
     intensity_cuts_od
         Mean DAB density from which a positive cell is 2+ and 3+.
     keep_artefacts
@@ -106,6 +109,7 @@ class Options:
     cell_model: Path | None = None
     device: Device | None = None
     dab_threshold: float | None = None
+    validation: Path | None = None
     intensity_cuts_od: tuple[float, float] = INTENSITY_CUTS_OD
     keep_artefacts: bool = False
     use_unusable_stain: bool = False

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ki67 import cells, idc, registration, stages
+from ki67 import cells, idc, registration, scoring, stages
 from ki67.case import Case, Summary, open_case, read_case, reopen_case
 from ki67.case.artefacts import (
     FILES,
@@ -270,7 +270,11 @@ def _case(
 
 def _model_hashes(options: Options, *, with_idc: bool = False) -> dict[str, str]:
     hashes = {"idc": idc.load_model(options.idc_model).sha256} if with_idc else {}
-    return hashes | {"cells": cells.load_engine(options.engine, options.cell_model).card.sha256}
+    counting = cells.load_engine(options.engine, options.cell_model).card.sha256
+    if options.validation is not None:
+        # Read again where it is needed; what is wrong with it is told before hours of work.
+        scoring.read_laboratory(options.validation, counting)
+    return hashes | {"cells": counting}
 
 
 def _result(case: Case) -> Summary:

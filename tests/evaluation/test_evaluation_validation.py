@@ -2,20 +2,27 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 
+import ki67
+from ki67.case import read_case
+from ki67.cells import load_engine
 from ki67.errors import CaseError, DataSetError
 from ki67.evaluation.rules import ValidationLimits
-from ki67.evaluation.validation import validate
+from ki67.evaluation.validation import laboratory_deviation, validate
+from ki67.evaluation.validation_cases import ValidationCase
 from ki67.files import sha256_of
 from ki67.options import Options
 from ki67.pipeline import run_count
 from ki67.report.validation_page import render_validation, write_validation
 from ki67.scoring.cut_offs import own_cut_off
+from ki67.slides import open_slide
 
 AT_20 = (own_cut_off(20),)
 
@@ -214,3 +221,103 @@ def test_the_command_ends_with_0_for_pass_and_fail_and_1_for_bad_input(tmp_path,
     assert (failed.code, "NOT PASSED" in failed.stdout) == (0, True)
     assert (absent.code, absent.stderr.count("\n")) == (1, 1)
     assert ki67("validate", good / "cases.csv", "--cut-off", "high").code == 2
+
+
+def in_one_laboratory(
+    number: int = 40, bias: float = 0.3, between: float = 0.25, **same: object
+) -> list[ValidationCase]:
+    """Cases whose index is off on the logit, each counted on 5,000 cells."""
+    rng = np.random.default_rng(8)
+    true = rng.uniform(0.03, 0.6, number)
+    found = expit(logit(true) + bias + rng.normal(0, between, number))
+    facts = {"cells_model": "ab" * 32, "cells": 5000} | same
+    by_hand = rng.binomial(500, true) / 5
+    return [
+        ValidationCase(f"c{n}", float(hand), float(100 * own), **facts)
+        for n, (hand, own) in enumerate(zip(by_hand, found, strict=True))
+    ]
+
+
+def test_how_far_the_index_is_off_in_a_laboratory_is_found_again():
+    own = laboratory_deviation(in_one_laboratory())
+
+    assert own is not None
+    assert (own.cells_model, own.cases) == ("ab" * 32, 40)
+    assert own.bias == pytest.approx(0.3, abs=0.12)
+    assert 0.15 < own.between < 0.4
+
+
+@pytest.mark.parametrize("less", ["few", "two models", "no folder"])
+def test_nothing_is_claimed_of_a_laboratory_by_few_cases_or_other_models(less):
+    given = {
+        "few": in_one_laboratory(29),
+        "two models": [*in_one_laboratory(20), *in_one_laboratory(20, cells_model="cd" * 32)],
+        "no folder": in_one_laboratory(cells_model="", cells=None),
+    }
+    assert laboratory_deviation(given[less]) is None
+
+
+def written(folder: Path, **changes: object) -> Path:
+    own = {"format": 1, "laboratory": "Ours", "cells_model": load_engine().card.sha256, "cases": 40}
+    own |= {"bias": 0.3, "between": 0.1, "per_cell": 0.0} | changes
+    (folder / "laboratory.json").write_text(json.dumps(own))
+    return folder / "laboratory.json"
+
+
+def test_the_interval_of_a_case_rests_on_the_laboratorys_own_validation(tmp_path, counted):
+    field = counted.parent / "field.png"
+    options = Options(allow_few_cells=True)
+    run_count(field, tmp_path / "card", options, mpp=0.25)
+    run_count(field, tmp_path / "own", replace(options, validation=written(tmp_path)), mpp=0.25)
+    card, own = (read_case(tmp_path / name).score for name in ("card", "own"))
+
+    assert card.own_validation is None
+    assert own.own_validation is not None
+    assert (own.own_validation.laboratory, own.own_validation.cases) == ("Ours", 40)
+    assert own.index_percent == card.index_percent
+    assert own.index_corrected_percent < card.index_corrected_percent
+    page = (tmp_path / "own" / "report.html").read_text()
+    assert "40 cases of Ours" in page
+    assert "40 cases of Ours" not in (tmp_path / "card" / "report.html").read_text()
+    with open_slide(field, 0.25) as slide:
+        again = ki67.score(ki67.count(slide, validation=tmp_path / "laboratory.json"), allow_few_cells=True)
+    assert again.intervals == own.intervals
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"cells_model": "cd" * 32}, "counted by another model"),
+        ({"bias": "high"}, "no validation of a laboratory"),
+        ({"between": -1.0}, "no validation of a laboratory"),
+        ({"format": 2}, "no validation of a laboratory"),
+        ({"surplus": 1}, "no validation of a laboratory"),
+        ({"bias": float("nan")}, "NaN"),
+    ],
+)
+def test_a_validation_that_does_not_fit_is_refused_before_anything_is_counted(tmp_path, counted, changes, said, ki67):
+    path = written(tmp_path, **changes)
+    told = ki67(
+        "count", counted.parent / "field.png", "--mpp", 0.25, "--out", tmp_path / "case", "--validation", path
+    )
+    assert (told.code, told.stderr.count("\n")) == (1, 1)
+    assert said in told.stderr
+    assert not (tmp_path / "case").exists()
+
+
+def test_a_threshold_that_overrules_the_model_and_a_validation_of_it_do_not_go_together(tmp_path, counted, ki67):
+    words = ("--mpp", 0.25, "--out", tmp_path / "case", "--validation", written(tmp_path), "--dab-threshold", 0.2)
+    assert ki67("count", counted.parent / "field.png", *words).code == 2
+
+
+def test_the_page_and_the_file_tell_what_an_index_means_in_the_laboratory(tmp_path):
+    result = validate(cases(tmp_path)) | {"deviation": laboratory_deviation(in_one_laboratory()).model_dump()}
+
+    files = write_validation(tmp_path / "out", result, "Ours")
+
+    assert "What an index means in this laboratory" in Path(files["report"]).read_text()
+    own = json.loads(Path(files["laboratory"]).read_text())
+    assert (own["laboratory"], own["cases"]) == ("Ours", 40)
+    again = write_validation(tmp_path / "out", result | {"deviation": None})
+    assert "laboratory" not in again
+    assert not Path(files["laboratory"]).exists()

@@ -112,6 +112,24 @@ CellModel = Annotated[
 ]
 
 
+Validation = Annotated[
+    Path | None,
+    typer.Option(
+        "--validation",
+        help="laboratory.json of your own validation (`ki67 validate CASES.csv --out DIR`): the interval then tells "
+        "how far the index was off in your laboratory, not where the model was made.",
+    ),
+]
+
+
+def validation_of(path: Path | None, dab_threshold: float | None) -> Path | None:
+    """The validation's file, unless a threshold overrules the model that it speaks of."""
+    if path is not None and dab_threshold is not None:
+        told = "it tells of the model's own calls, which --dab-threshold overrules: leave one of the two out"
+        raise typer.BadParameter(told, param_hint="--validation")
+    return path
+
+
 DabThreshold = Annotated[
     float | None,
     typer.Option(

@@ -29,6 +29,7 @@ from ki67.cli.common import (
     Scanner,
     Stain,
     UnusableStain,
+    Validation,
     begin,
     details_of,
     emit,
@@ -36,6 +37,7 @@ from ki67.cli.common import (
     intensity_cuts_of,
     profiled,
     slide_of,
+    validation_of,
     warning_lines,
 )
 from ki67.vocabulary import Device, EngineName, Language
@@ -65,6 +67,7 @@ def count(
     cell_model: CellModel = None,
     device: DeviceOption = Device.cpu,
     dab_threshold: DabThreshold = None,
+    validation: Validation = None,
     intensity_cuts: IntensityCuts = None,
     keep_artefacts: KeepArtefacts = False,
     use_unusable_stain: UnusableStain = False,
@@ -94,6 +97,7 @@ def count(
         cell_model=cell_model,
         device=device,
         dab_threshold=dab_threshold,
+        validation=validation_of(validation, dab_threshold),
         intensity_cuts_od=intensity_cuts_of(intensity_cuts),
         keep_artefacts=keep_artefacts,
         use_unusable_stain=use_unusable_stain,

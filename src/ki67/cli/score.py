@@ -37,6 +37,7 @@ from ki67.cli.common import (
     Scanner,
     Stain,
     UnusableStain,
+    Validation,
     begin,
     details_of,
     emit,
@@ -44,6 +45,7 @@ from ki67.cli.common import (
     intensity_cuts_of,
     outline_of,
     profiled,
+    validation_of,
     warning_lines,
 )
 from ki67.vocabulary import MINIMUM_CELLS, Device, EngineName, Language, RegistrationMode
@@ -122,6 +124,7 @@ def score(
     cell_model: CellModel = None,
     device: DeviceOption = Device.cpu,
     dab_threshold: DabThreshold = None,
+    validation: Validation = None,
     intensity_cuts: IntensityCuts = None,
     keep_artefacts: KeepArtefacts = False,
     use_unusable_stain: UnusableStain = False,
@@ -164,6 +167,7 @@ def score(
         cell_model=cell_model,
         device=device,
         dab_threshold=dab_threshold,
+        validation=validation_of(validation, dab_threshold),
         intensity_cuts_od=intensity_cuts_of(intensity_cuts),
         keep_artefacts=keep_artefacts,
         use_unusable_stain=use_unusable_stain,

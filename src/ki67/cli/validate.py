@@ -126,5 +126,19 @@ def _lines(result: Mapping[str, Any]) -> list[str]:
             for row in result[f"by_{kind}"]
         ]
     lines += [f"no index for {row['case']}: {row['reason']}" for row in result["without_index"]]
+    lines += _interval_lines(result)
     outcome = "PASSED" if result["passed"] else "NOT PASSED" if result["enough"] else "NOT ENOUGH CASES"
     return [*lines, "", outcome, *([f"report: {result['report']}"] if "report" in result else [])]
+
+
+def _interval_lines(result: Mapping[str, Any]) -> list[str]:
+    if result["deviation"] is None:
+        return []
+    own = result["deviation"]
+    told = f"on the logit the index is off by {own['bias']:+.2f}, and by {own['between']:.2f} from case to case"
+    use = (
+        f": intervals of your own with `ki67 score … --validation {result['laboratory']}`"
+        if "laboratory" in result
+        else ""
+    )
+    return [told + use]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from ki67.cells.index_deviation import PatientIndex, fit_index_deviation
 from ki67.errors import DataSetError
 from ki67.evaluation.agreement import UPPER, icc_a1_over_cases
 from ki67.evaluation.index import MINIMUM_CASES, compare_indices
@@ -19,9 +20,13 @@ from ki67.evaluation.rules import ICC_SOURCE, OURS, ValidationLimits
 from ki67.evaluation.validation_cases import CASES_LAYOUT, ValidationCase, programs_of, read_validation_cases
 from ki67.scoring import wilson_interval
 from ki67.scoring.cut_offs import CUT_OFFS, CutOff
+from ki67.scoring.own_laboratory import OwnLaboratory
 
 LEAST_CASES: Final = 30
 """Cases with both indices below which nothing is passed; our own choice, as are the limits marked so."""
+
+HAND_CELLS: Final = 500
+"""Cells that an index by hand is taken to rest on: the least that the International Ki67 Working Group counts."""
 
 LEAST_GROUP: Final = 5
 """Cases of one scanner or antibody clone below which its bias is told but not judged; our own choice."""
@@ -57,7 +62,9 @@ def validate(
         (:func:`ki67.evaluation.agreement.icc_a1_over_cases`), and ``bias_ci95_points`` (Student's t);
         ``discordance``: list by cut-off of ``cut_off``, ``values_percent``, ``source``, ``discordant``, ``percent``,
         ``ci95_percent`` (Wilson), ``kappa``; ``by_scanner`` and ``by_antibody``: lists of ``group``, ``cases``,
-        ``bias_points``, ``ci95_points``, ``judged``; ``programs`` (versions and models), ``per_case``, ``warnings``.
+        ``bias_points``, ``ci95_points``, ``judged``; ``deviation``: how far the index is off in this laboratory, a
+        :class:`ki67.scoring.own_laboratory.OwnLaboratory` as a dict (None with fewer than :data:`LEAST_CASES` cases,
+        or where one model did not count them all); ``programs`` (versions and models), ``per_case``, ``warnings``.
 
     Raises
     ------
@@ -84,6 +91,7 @@ def validate(
         kind: _by_group([getattr(case, kind) for case in compared], found - manual)
         for kind in ("scanner", "antibody")
     }
+    deviation = laboratory_deviation(compared)
     without = [{"case": case.name, "reason": case.withheld} for case in cases if case.index_percent is None]
     criteria = [
         _criterion(
@@ -133,10 +141,46 @@ def validate(
         "agreement": agreement,
         "discordance": discordance,
         **{f"by_{kind}": rows for kind, rows in groups.items()},
+        "deviation": None if deviation is None else deviation.model_dump(),
         "programs": programs_of(cases),
         "per_case": _per_case(compared, manual, found, cut_offs),
         "warnings": _warnings(cases, compared, groups, len(cut_offs)),
     }
+
+
+def laboratory_deviation(cases: Sequence[ValidationCase]) -> OwnLaboratory | None:
+    """How far the index is off in the laboratory that the cases are of, on the scale of the logit.
+
+    An index by hand counts as one of :data:`HAND_CELLS` cells. Cut-offs, limits and what passes have no say in it.
+
+    Returns
+    -------
+    OwnLaboratory or None
+        None with fewer than :data:`LEAST_CASES` cases that one model counted, or where others counted some.
+    """
+    models = {case.cells_model for case in cases}
+    if len(cases) < LEAST_CASES or len(models) != 1 or "" in models:
+        return None
+    patients = [
+        PatientIndex("", case.name, _counts(case.index_percent, case.cells), _counts(case.manual_percent, HAND_CELLS))
+        for case in cases
+        if case.index_percent is not None and case.cells is not None
+    ]
+    found = fit_index_deviation(patients)
+    if found is None:
+        return None
+    return OwnLaboratory(
+        cells_model=models.pop(),
+        cases=found.patients,
+        bias=round(found.bias, 4),
+        between=round(found.between, 4),
+        per_cell=round(found.per_cell, 4),
+    )
+
+
+def _counts(percent: float, cells: int) -> tuple[int, int]:
+    positive = round(percent / 100 * cells)
+    return positive, cells - positive
 
 
 def _bias(agreement: dict[str, Any]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,8 @@ class ValidationCase:
     """One case: indices in percent, by hand and by the program.
 
     ``index_percent`` is None where the program gave none, for the reason in ``withheld``. ``program`` names its
-    version and models where they are known.
+    version and models, ``cells_model`` is the SHA-256 of that of the cells, and ``cells`` how many tumour cells were
+    counted, where they are known.
     """
 
     name: str
@@ -34,6 +35,8 @@ class ValidationCase:
     scanner: str = ""
     antibody: str = ""
     program: str = ""
+    cells_model: str = ""
+    cells: int | None = None
 
 
 def read_validation_cases(path: Path) -> list[ValidationCase]:
@@ -62,28 +65,29 @@ def _case(row: Row, name: str) -> ValidationCase:
     told, folder = row.values.get("index_percent", ""), row.values.get("folder", "")
     if bool(told) == bool(folder):
         raise row.error(f"has {'both' if told else 'neither'} an index_percent {'and' if told else 'nor'} a folder")
-    index, withheld, program = None, "", ""
-    if folder:
-        index, withheld, program = _of_folder(row.path.parent / folder)
-    elif told.lower() == NONE:
-        withheld = "none given in the table"
-    else:
-        index = row.number("index_percent", 0, 100)
     scanner, antibody = (row.values.get(column, "") for column in ("scanner", "antibody"))
-    return ValidationCase(name, manual, index, withheld, scanner, antibody, program)
+    plain = ValidationCase(name, manual, None, "none given in the table", scanner, antibody)
+    if folder:
+        return _of_folder(plain, row.path.parent / folder)
+    if told.lower() == NONE:
+        return plain
+    return replace(plain, index_percent=row.number("index_percent", 0, 100), withheld="")
 
 
-def _of_folder(folder: Path) -> tuple[float | None, str, str]:
-    """Index of a case, why it has none, and what made it."""
+def _of_folder(plain: ValidationCase, folder: Path) -> ValidationCase:
+    """Add the index of a case, or why it has none, and what made it."""
     case = read_case(folder)
     versions = sorted({stage.versions.get("ki67", "of unknown version") for stage in case.stages.values()})
     models = [f"{name} {sha256[:12]}" for name, sha256 in sorted(case.record.models.items())]
     program = ", ".join([f"ki67 {' and '.join(versions)}", *models])
+    made = replace(plain, program=program, cells_model=case.record.models.get("cells", ""))
     if case.record.state == "failed":
-        return None, case.record.error or "refused", program
+        return replace(made, withheld=case.record.error or "refused")
     case.require_finished()
-    index = case.score.index_percent
-    return index, "" if index is not None else "counted, but no index given: see its report", program
+    score = case.score
+    if score.index_percent is None:
+        return replace(made, withheld="counted, but no index given: see its report")
+    return replace(made, index_percent=score.index_percent, withheld="", cells=score.cells)
 
 
 def programs_of(cases: Sequence[ValidationCase]) -> list[str]:

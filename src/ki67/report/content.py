@@ -153,7 +153,7 @@ def _number(data: ReportData, words: Words) -> Number | None:
         note=(words("note.what"), rests),
         counts=_counts(score, words),
         glance=_glance(score, words),
-        causes=facts.cause_rows(score.get("intervals"), words),
+        causes=facts.cause_rows(score.get("intervals"), words, score.get("own_validation")),
     )
 
 

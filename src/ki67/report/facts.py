@@ -243,14 +243,19 @@ def text_of(value: Any, words: Words = _RECORDED) -> str:
 _CAUSES: Final = ("wilson", "clustered", "registration", "outline", "model")
 
 
-def cause_rows(intervals: Mapping[str, Any] | None, words: Words) -> list[tuple[str, str, str]]:
+def cause_rows(
+    intervals: Mapping[str, Any] | None, words: Words, own_validation: Mapping[str, Any] | None = None
+) -> list[tuple[str, str, str]]:
     """What the interval of the index is made of: cause, its 95 % interval alone, how it is known."""
     known = intervals or {}
+    how = {key: words(f"cause.{key}.how") for key in _CAUSES}
+    if own_validation is not None:
+        how["model"] = words("cause.model.how_validated", **own_validation)
     return [
         (
             words(f"cause.{key}"),
             words("causes.unknown") if known[key] is None else interval(known[key], words),
-            words(f"cause.{key}.how"),
+            how[key],
         )
         for key in _CAUSES
         if key in known and (known[key] is not None or key not in {"registration", "outline"})

@@ -14,8 +14,11 @@ import numpy as np
 
 from ki67 import __version__
 from ki67.evaluation.index_figure import agreement_svg
+from ki67.evaluation.validation import HAND_CELLS
 from ki67.files import write_text
 from ki67.report.templating import DISCLAIMER, environment, told_time
+from ki67.scoring.intervals import corrected_share
+from ki67.scoring.own_laboratory import FILE_NAME, OwnLaboratory
 
 PAGE: Final = "validation.html"
 TABLE: Final = "validation.csv"
@@ -26,12 +29,15 @@ TABLE_COLUMNS: Final = (
 
 _NUMBERS: Final = ("manual_percent", "index_percent", "difference_points")
 
+_EXAMPLES, _EXAMPLE_CELLS = (5, 10, 20, 30, 50), 5000
+"""Indices in percent whose intervals stand on the page, and the cells that they are taken to rest on."""
+
 _CASES_LISTED: Final = 100
 """Cases on the page, those farthest apart; the table has them all."""
 
 
 def write_validation(folder: str | Path, result: Mapping[str, Any], laboratory: str = "") -> dict[str, str]:
-    """Write :data:`PAGE` and :data:`TABLE` into a folder.
+    """Write :data:`PAGE` and :data:`TABLE` into a folder, and what intervals of this laboratory may rest on.
 
     Parameters
     ----------
@@ -45,7 +51,8 @@ def write_validation(folder: str | Path, result: Mapping[str, Any], laboratory: 
     Returns
     -------
     dict
-        ``report`` and ``table``: the files.
+        ``report`` and ``table``: the files; ``laboratory``, the one for ``ki67 score --validation``, where it is
+        known how far the index is off.
 
     Raises
     ------
@@ -55,7 +62,13 @@ def write_validation(folder: str | Path, result: Mapping[str, Any], laboratory: 
     page, table = Path(folder) / PAGE, Path(folder) / TABLE
     write_text(table, _table(result))
     write_text(page, render_validation(result, laboratory))
-    return {"report": str(page), "table": str(table)}
+    written, own = {"report": str(page), "table": str(table)}, Path(folder) / FILE_NAME
+    if result["deviation"] is None:
+        # Of an earlier validation: it speaks of other cases.
+        own.unlink(missing_ok=True)
+        return written
+    OwnLaboratory(**{**result["deviation"], "laboratory": laboratory}).write(own)
+    return written | {"laboratory": str(own)}
 
 
 def render_validation(result: Mapping[str, Any], laboratory: str = "", now: datetime | None = None) -> str:
@@ -67,6 +80,10 @@ def render_validation(result: Mapping[str, Any], laboratory: str = "", now: date
         .render(
             laboratory=laboratory,
             result=result,
+            examples=_examples(result),
+            example_cells=f"{_EXAMPLE_CELLS:,}",
+            hand_cells=HAND_CELLS,
+            file_name=FILE_NAME,
             cases=rows[:_CASES_LISTED],
             left_out=len(rows[_CASES_LISTED:]),
             figure=_figure(result),
@@ -95,3 +112,15 @@ def _table(result: Mapping[str, Any]) -> str:
         rows.writerow({**row, **said, "other_class_at": " ".join(row["other_class_at"])})
     rows.writerows(result["without_index"])
     return text.getvalue()
+
+
+def _examples(result: Mapping[str, Any]) -> list[tuple[int, float, tuple[float, float]]]:
+    """Indices, what they are without the laboratory's bias, and their intervals, in percent."""
+    if result["deviation"] is None:
+        return []
+    own = OwnLaboratory(**result["deviation"]).deviation
+    rows = []
+    for percent in _EXAMPLES:
+        share, limits = corrected_share(percent * _EXAMPLE_CELLS // 100, _EXAMPLE_CELLS, own)
+        rows.append((percent, 100 * share, (100 * limits[0], 100 * limits[1])))
+    return rows

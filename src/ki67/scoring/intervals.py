@@ -103,13 +103,15 @@ class ModelDeviation:
     """How far a model's index is off on patients it has not seen, on the scale of the logit.
 
     The variance of the error is ``between² + per_cell / (n p (1 − p))`` (n cells, share p), its mean ``bias``; known
-    from ``patients`` patients, whose number gives Student's t. From the model's card, where the fit is described.
+    from ``patients`` patients, whose number gives Student's t. From the model's card, where the fit is described, or
+    from the validation of the ``laboratory`` (:mod:`ki67.scoring.own_laboratory`).
     """
 
     bias: float
     between: float
     per_cell: float
     patients: int
+    laboratory: str | None = None
 
 
 def corrected_share(

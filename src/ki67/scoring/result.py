@@ -20,6 +20,7 @@ from ki67.scoring.heterogeneity import Heterogeneity
 from ki67.scoring.hot_spots import HotSpot
 from ki67.scoring.intervals import ModelDeviation, combined_interval, corrected_share
 from ki67.scoring.local import LOCAL_COLUMNS
+from ki67.scoring.own_laboratory import OwnValidation
 from ki67.scoring.score import SCORE_COLUMNS, AverageScore, score_cells
 from ki67.scoring.section import GuidelineScores, InvasiveEdge, cut_off_classes, section_scores
 from ki67.scoring.spread import SPREAD_COLUMNS, widened
@@ -102,6 +103,8 @@ class Score(AverageScore):
     intensity: IntensityCounts | None = None
     """How brown the cells are."""
     intervals: Intervals | None
+    own_validation: OwnValidation | None = None
+    """Whose validation the model's part of the interval rests on; None for the model's card."""
     cut_offs: tuple[CutOffClass, ...] | None
     domain: Domain
 
@@ -130,7 +133,7 @@ class Score(AverageScore):
         regions = tuple(region.model_copy(update=nothing) for region in self.regions)
         places = (
             *("guideline", "hot_spots", "invasive_edge", "heterogeneity", "fewer_cells", "intensity"),
-            *("index_corrected_percent", "intervals", "cut_offs"),
+            *("index_corrected_percent", "intervals", "own_validation", "cut_offs"),
         )
         spread = {name: None for name in ("registration_spread_percent",) if name in self.model_fields_set}
         return self.model_copy(update={**nothing, **dict.fromkeys(places), **spread, "regions": regions})
@@ -239,6 +242,8 @@ def score_section(
         model=model,
     )
     facts["index_corrected_percent"] = corrected
+    if deviation is not None and deviation.laboratory is not None:
+        facts["own_validation"] = OwnValidation(deviation.laboratory, deviation.patients)
     facts["ci95_percent"] = _combined(average, intervals, corrected)
     known = (*(getattr(intervals, name) for name in Intervals.model_fields), facts["ci95_percent"])
     facts["cut_offs"] = cut_off_classes(average.index_percent, known)

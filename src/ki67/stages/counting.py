@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -110,7 +111,7 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
     unknown_share = carried["unregistered_share"] if carried else 0.0
     checks = checks_so_far(case, options)
     engine = cells.load_engine(options.engine, options.cell_model)
-    deviation = model_deviation(engine, options.dab_threshold, checks)
+    deviation = model_deviation(engine, options.dab_threshold, checks, options.validation)
     warnings = list(dict.fromkeys([*doubts(checks), *warnings_of(case)]))
     drawn = None
     if carried and IDC in case.used:
@@ -151,21 +152,30 @@ def score(case: Case, ki67: CaseSlide, options: Options, *, zero_cells_allowed: 
         "warnings": warnings,
         "domain": domain_part(checks),
     }
-    case.run_stage(Stage(SCORED, 10, (SCORE,), result=True), parameters, reads, work)
+    case.run_stage(Stage(SCORED, 11, (SCORE,), result=True), parameters, reads, work)
 
 
 def model_deviation(
-    engine: cells.Engine, dab_threshold: float | None, checks: Iterable[Check]
+    engine: cells.Engine, dab_threshold: float | None, checks: Iterable[Check], validation: Path | None = None
 ) -> scoring.ModelDeviation | None:
-    """How far the model's index is off on patients it had not seen; more where the slide is new to it by the checks.
+    """How far the model's index is off, by a laboratory's own validation or on patients that the model had not seen.
 
-    None where that is not known, as where a threshold overrules the model.
+    More where the slide is new to it by the checks; None where that is not known, as where a threshold overrules the
+    model.
+
+    Raises
+    ------
+    DataSetError
+        Where the validation's file is none, or tells of another model.
     """
-    found = engine.card.deviation
-    if found is None or dab_threshold is not None:
+    if dab_threshold is not None:
         return None
-    between = max(found.between, cells.least_between(checks))
-    return scoring.ModelDeviation(found.bias, between, found.per_cell, found.patients)
+    found: scoring.ModelDeviation | None = None
+    if validation is not None:
+        found = scoring.read_laboratory(validation, engine.card.sha256)
+    elif (known := engine.card.deviation) is not None:
+        found = scoring.ModelDeviation(known.bias, known.between, known.per_cell, known.patients)
+    return found and replace(found, between=max(found.between, cells.least_between(checks)))
 
 
 def _counted_region(case: Case, ki67: CaseSlide, *, has_region: bool) -> BaseGeometry:
