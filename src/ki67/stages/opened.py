@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from ki67.annotations import Regions, judge_on_tissue, read_regions
 from ki67.domain import Check, Verdict
 from ki67.errors import NoTissueError, RegionError, StainError, TissueError
 from ki67.files import printable, sha256_of
+from ki67.jobs import Pool
 from ki67.progress import message
 from ki67.slides import READING_VERSION, Slide, TissueMask, same_picture
 from ki67.slides.frame import CORNER
@@ -86,12 +87,17 @@ def judge_slides(ki67: CaseSlide | None, he: CaseSlide | None = None) -> tuple[C
     TissueError
         Where one shows no tissue.
     """
-    checks: tuple[Check, ...] = ()
-    if ki67:
-        checks += cells.judge_ki67(ki67.slide, None if cells.is_field(ki67.slide) else ki67.tissue)
-    if he:
-        checks += cells.judge_he(he.slide, None if cells.is_field(he.slide) else he.tissue)
+    ways = [(cells.judge_ki67, ki67), (cells.judge_he, he)]
+    with Pool("judging") as pool:
+        at_work = [pool.submit(_judge_alone, judge, section) for judge, section in ways if section]
+        checks = tuple(check for one in at_work for check in one.result())
     return (_judge_pair(ki67, he, checks), *checks) if ki67 and he else checks
+
+
+def _judge_alone(
+    judge: Callable[[Slide, TissueMask | None], tuple[Check, ...]], section: CaseSlide
+) -> tuple[Check, ...]:
+    return judge(section.slide, None if cells.is_field(section.slide) else section.tissue)
 
 
 def _judge_pair(ki67: CaseSlide, he: CaseSlide, checks: tuple[Check, ...]) -> Check:
