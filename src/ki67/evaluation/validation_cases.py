@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ki67.case import read_case
+from ki67.case.artefacts import COUNTED
 from ki67.csv_rows import Row, read_rows
 from ki67.errors import DataSetError
 
@@ -24,8 +25,8 @@ class ValidationCase:
     """One case: indices in percent, by hand and by the program.
 
     ``index_percent`` is None where the program gave none, for the reason in ``withheld``. ``program`` names its
-    version and models, ``cells_model`` is the SHA-256 of that of the cells, and ``cells`` how many tumour cells were
-    counted, where they are known.
+    version and models, ``cells_model`` is the SHA-256 of that of the cells (nothing where a threshold overruled it),
+    and ``cells`` how many tumour cells were counted, where they are known.
     """
 
     name: str
@@ -80,7 +81,9 @@ def _of_folder(plain: ValidationCase, folder: Path) -> ValidationCase:
     versions = sorted({stage.versions.get("ki67", "of unknown version") for stage in case.stages.values()})
     models = [f"{name} {sha256[:12]}" for name, sha256 in sorted(case.record.models.items())]
     program = ", ".join([f"ki67 {' and '.join(versions)}", *models])
-    made = replace(plain, program=program, cells_model=case.record.models.get("cells", ""))
+    counted = case.stages.get(COUNTED)
+    overruled = counted is not None and counted.parameters.get("dab_threshold") is not None
+    made = replace(plain, program=program, cells_model="" if overruled else case.record.models.get("cells", ""))
     if case.record.state == "failed":
         return replace(made, withheld=case.record.error or "refused")
     case.require_finished()
