@@ -62,7 +62,14 @@ def test_where_there_are_no_steps_none_are_claimed(made: str) -> None:
 
 @pytest.mark.parametrize(
     ("quality", "mpp", "verdict"),
-    [(8, 0.25, "unusable"), (8, 0.5, "unusable"), (15, 0.25, "unusual"), (30, 0.25, "usual"), (30, 0.5, "unusual")],
+    [
+        (8, 0.25, "unusable"),
+        (8, 0.5, "unusable"),
+        (15, 0.25, "unusual"),
+        (30, 0.25, "usual"),
+        (30, 0.5, "unusual"),
+        (40, 0.5, "usual"),
+    ],
 )
 def test_how_coarse_it_may_be_depends_on_the_pixel_size(quality: int, mpp: float, verdict: str) -> None:
     check = judge_compression([compressed(field(), quality)], mpp)

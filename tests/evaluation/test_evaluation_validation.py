@@ -230,7 +230,7 @@ def in_one_laboratory(
     rng = np.random.default_rng(8)
     true = rng.uniform(0.03, 0.6, number)
     found = expit(logit(true) + bias + rng.normal(0, between, number))
-    facts = {"cells_model": "ab" * 32, "cells": 5000} | same
+    facts = {"cells_model": "ab" * 32} | same
     by_hand = rng.binomial(500, true) / 5
     return [
         ValidationCase(f"c{n}", float(hand), float(100 * own), **facts)
@@ -247,12 +247,30 @@ def test_how_far_the_index_is_off_in_a_laboratory_is_found_again():
     assert 0.15 < own.between < 0.4
 
 
+def test_cases_that_say_nothing_on_the_logit_move_no_interval():
+    own = in_one_laboratory()
+    nothing = [
+        ValidationCase(f"n{n}", manual, manual, cells_model="ab" * 32) for n, manual in enumerate([0.0, 100.0] * 20)
+    ]
+    assert laboratory_deviation(nothing) is None
+    assert laboratory_deviation([*own, *nothing]) == laboratory_deviation(own)
+    alike = [ValidationCase(f"a{n}", 20.0, 22.0, cells_model="ab" * 32) for n in range(30)]
+    assert laboratory_deviation(alike).between >= 0.1
+
+
+def test_a_folder_stands_for_one_case_only(tmp_path, counted):
+    shutil.copytree(counted, tmp_path / "a")
+    (tmp_path / "cases.csv").write_text("case,manual_percent,folder\nx,10,a\ny,12,./a\n")
+    with pytest.raises(DataSetError, match="line 3 names the folder"):
+        validate(tmp_path / "cases.csv")
+
+
 @pytest.mark.parametrize("less", ["few", "two models", "no folder"])
 def test_nothing_is_claimed_of_a_laboratory_by_few_cases_or_other_models(less):
     given = {
         "few": in_one_laboratory(29),
         "two models": [*in_one_laboratory(20), *in_one_laboratory(20, cells_model="cd" * 32)],
-        "no folder": in_one_laboratory(cells_model="", cells=None),
+        "no folder": in_one_laboratory(cells_model=""),
     }
     assert laboratory_deviation(given[less]) is None
 

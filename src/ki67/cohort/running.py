@@ -159,7 +159,8 @@ def case_key(case: CohortCase, score_words: Sequence[str], away: set[str] | None
     a hyphen, with nothing there where one does not.
     """
     files = [case.he, case.ki67, *([case.regions] if case.regions else [])]
-    files += [path for word in score_words if (path := Path(word)).is_file()]
+    told = [part for word in score_words for part in (word, word.partition("=")[2]) if part]
+    files += [path for part in told if (path := Path(part)).is_file()]
     facts = [None if isinstance(path, SlideUrl) else _file_facts(path, away) for path in files]
     key = _digest([case.to_dict(), [*score_words], facts, __version__])
     served = [_file_facts(path, away) for path in files if isinstance(path, SlideUrl)]

@@ -20,13 +20,20 @@ from ki67.evaluation.rules import ICC_SOURCE, OURS, ValidationLimits
 from ki67.evaluation.validation_cases import CASES_LAYOUT, ValidationCase, programs_of, read_validation_cases
 from ki67.scoring import wilson_interval
 from ki67.scoring.cut_offs import CUT_OFFS, CutOff
-from ki67.scoring.own_laboratory import OwnLaboratory
+from ki67.scoring.own_laboratory import FILE_NAME, OwnLaboratory
 
 LEAST_CASES: Final = 30
 """Cases with both indices below which nothing is passed; our own choice, as are the limits marked so."""
 
 HAND_CELLS: Final = 500
-"""Cells that an index by hand is taken to rest on: the least that the International Ki67 Working Group counts."""
+"""Cells that an index is taken to rest on where a laboratory is fitted: the least that the International Ki67 Working
+Group counts."""
+
+LEAST_BETWEEN: Final = 0.1
+"""Least standard deviation between cases on the logit that is believed of a laboratory; our own choice."""
+
+EVERY: Final = 100.0
+"""Per cent."""
 
 LEAST_GROUP: Final = 5
 """Cases of one scanner or antibody clone below which its bias is told but not judged; our own choice."""
@@ -144,43 +151,46 @@ def validate(
         "deviation": None if deviation is None else deviation.model_dump(),
         "programs": programs_of(cases),
         "per_case": _per_case(compared, manual, found, cut_offs),
-        "warnings": _warnings(cases, compared, groups, len(cut_offs)),
+        "warnings": _warnings(cases, compared, groups, len(cut_offs)) + _not_fitted(compared, deviation),
     }
 
 
 def laboratory_deviation(cases: Sequence[ValidationCase]) -> OwnLaboratory | None:
     """How far the index is off in the laboratory that the cases are of, on the scale of the logit.
 
-    An index by hand counts as one of :data:`HAND_CELLS` cells. Cut-offs, limits and what passes have no say in it.
+    Both indices count as of :data:`HAND_CELLS` cells. Cases whose index is given by number, or that are 0 or 100 % by
+    hand, say nothing here. Cut-offs, limits and what passes have no say in it.
 
     Returns
     -------
     OwnLaboratory or None
-        None with fewer than :data:`LEAST_CASES` cases that one model counted, or where others counted some.
+        None with fewer than :data:`LEAST_CASES` such cases, or where not one model counted them all.
     """
-    models = {case.cells_model for case in cases}
-    if len(cases) < LEAST_CASES or len(models) != 1 or "" in models:
+    known = [case for case in cases if case.cells_model and 0 < case.manual_percent < EVERY]
+    models = {case.cells_model for case in known}
+    if len(known) < LEAST_CASES or len(models) != 1:
         return None
-    patients = [
-        PatientIndex("", case.name, _counts(case.index_percent, case.cells), _counts(case.manual_percent, HAND_CELLS))
-        for case in cases
-        if case.index_percent is not None and case.cells is not None
-    ]
-    found = fit_index_deviation(patients)
+    found = fit_index_deviation(
+        [
+            PatientIndex("", case.name, _counts(case.index_percent), _counts(case.manual_percent))
+            for case in known
+            if case.index_percent is not None
+        ]
+    )
     if found is None:
         return None
     return OwnLaboratory(
         cells_model=models.pop(),
         cases=found.patients,
         bias=round(found.bias, 4),
-        between=round(found.between, 4),
+        between=round(max(found.between, LEAST_BETWEEN), 4),
         per_cell=round(found.per_cell, 4),
     )
 
 
-def _counts(percent: float, cells: int) -> tuple[int, int]:
-    positive = round(percent / 100 * cells)
-    return positive, cells - positive
+def _counts(percent: float) -> tuple[int, int]:
+    positive = round(percent / EVERY * HAND_CELLS)
+    return positive, HAND_CELLS - positive
 
 
 def _bias(agreement: dict[str, Any]) -> float:
@@ -274,6 +284,17 @@ def _per_case(
         }
         for number in order
     ]
+
+
+def _not_fitted(compared: Sequence[ValidationCase], deviation: OwnLaboratory | None) -> list[str]:
+    """Why intervals cannot rest on cases that were given by their folders."""
+    if deviation is not None or not any(case.cells_model for case in compared):
+        return []
+    told = (
+        f"no {FILE_NAME}, so intervals cannot rest on these cases: that needs {LEAST_CASES} given by their folders, "
+        "all counted by one model without --dab-threshold, and neither 0 nor 100 % by hand"
+    )
+    return [told]
 
 
 def _warnings(

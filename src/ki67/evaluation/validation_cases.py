@@ -26,7 +26,7 @@ class ValidationCase:
 
     ``index_percent`` is None where the program gave none, for the reason in ``withheld``. ``program`` names its
     version and models, ``cells_model`` is the SHA-256 of that of the cells (nothing where a threshold overruled it),
-    and ``cells`` how many tumour cells were counted, where they are known.
+    where they are known.
     """
 
     name: str
@@ -37,7 +37,6 @@ class ValidationCase:
     antibody: str = ""
     program: str = ""
     cells_model: str = ""
-    cells: int | None = None
 
 
 def read_validation_cases(path: Path) -> list[ValidationCase]:
@@ -51,10 +50,16 @@ def read_validation_cases(path: Path) -> list[ValidationCase]:
         Where a case's folder holds no result that can be read.
     """
     cases: dict[str, ValidationCase] = {}
+    folders: set[Path] = set()
     for row in read_rows(path, ("case", "manual_percent"), CASES_LAYOUT):
         name = row.text("case")
         if name in cases:
             raise row.error(f"names the case {name!r} again")
+        if row.values.get("folder", ""):
+            folder = (path.parent / row.values["folder"]).resolve()
+            if folder in folders:
+                raise row.error(f"names the folder {row.values['folder']!r} again")
+            folders.add(folder)
         cases[name] = _case(row, name)
     if not cases:
         raise DataSetError(path, "holds no case", CASES_LAYOUT)
@@ -90,7 +95,7 @@ def _of_folder(plain: ValidationCase, folder: Path) -> ValidationCase:
     score = case.score
     if score.index_percent is None:
         return replace(made, withheld="counted, but no index given: see its report")
-    return replace(made, index_percent=score.index_percent, withheld="", cells=score.cells)
+    return replace(made, index_percent=score.index_percent, withheld="")
 
 
 def programs_of(cases: Sequence[ValidationCase]) -> list[str]:

@@ -27,7 +27,7 @@ SEED = 1984
 # elastix recommends 250 to 2,000 iterations; with 4,000 samples the stochastic descent settles within 400.
 ITERATIONS = 400
 SAMPLES = 4000
-# A B-spline costs four times as much for each, and comes no nearer with more (docs/decisions/009).
+# A B-spline costs four times as much for each, and comes hardly nearer with more (docs/decisions/004).
 SPLINE_ITERATIONS, SPLINE_SAMPLES = 250, 2000
 RESOLUTIONS = 4
 # Elastix's default pull against bending; on pixels as unit, weak enough to follow a section's stretch.

@@ -250,7 +250,8 @@ def cause_rows(
     known = intervals or {}
     how = {key: words(f"cause.{key}.how") for key in _CAUSES}
     if own_validation is not None:
-        how["model"] = words("cause.model.how_validated", **own_validation)
+        name = own_validation["laboratory"] or words("cause.unnamed")
+        how["model"] = words("cause.model.how_validated", cases=own_validation["cases"], laboratory=name)
     return [
         (
             words(f"cause.{key}"),

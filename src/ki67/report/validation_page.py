@@ -65,7 +65,8 @@ def write_validation(folder: str | Path, result: Mapping[str, Any], laboratory: 
     written, own = {"report": str(page), "table": str(table)}, Path(folder) / FILE_NAME
     if result["deviation"] is None:
         # Of an earlier validation: it speaks of other cases.
-        own.unlink(missing_ok=True)
+        if own.is_file():
+            own.unlink()
         return written
     OwnLaboratory(**{**result["deviation"], "laboratory": laboratory}).write(own)
     return written | {"laboratory": str(own)}

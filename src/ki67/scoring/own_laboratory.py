@@ -18,6 +18,8 @@ from ki67.scoring.intervals import ModelDeviation
 FILE_NAME: Final = "laboratory.json"
 _WAY_OUT: Final = f"Give the {FILE_NAME} that 'ki67 validate CASES.csv --out DIR' writes."
 
+# On the logit: from 1 to 99 % is 9.2.
+_FARTHEST: Final = 10.0
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -33,14 +35,14 @@ class OwnLaboratory(BaseModel):
     laboratory: str = ""
     cells_model: str
     cases: Annotated[int, Field(ge=2)]
-    bias: Finite
-    between: Annotated[Finite, Field(ge=0)]
-    per_cell: Annotated[Finite, Field(ge=0)]
+    bias: Annotated[Finite, Field(ge=-_FARTHEST, le=_FARTHEST)]
+    between: Annotated[Finite, Field(ge=0, le=_FARTHEST)]
+    per_cell: Annotated[Finite, Field(ge=0, le=_FARTHEST)]
 
     @property
     def deviation(self) -> ModelDeviation:
         """The same, as an interval is made of it."""
-        return ModelDeviation(self.bias, self.between, self.per_cell, self.cases, self.laboratory or UNNAMED)
+        return ModelDeviation(self.bias, self.between, self.per_cell, self.cases, self.laboratory)
 
     def write(self, path: Path) -> None:
         """Write it.
@@ -53,13 +55,9 @@ class OwnLaboratory(BaseModel):
         write_json(path, self.model_dump())
 
 
-UNNAMED: Final = "a laboratory without a name"
-"""What a laboratory is called that gave no name."""
-
-
 @dataclass(frozen=True)
 class OwnValidation:
-    """Whose validation an interval rests on, and on how many cases."""
+    """Whose validation an interval rests on (empty where it gave no name), and on how many cases."""
 
     laboratory: str
     cases: int

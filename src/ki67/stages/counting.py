@@ -169,6 +169,8 @@ def model_deviation(
         Where the validation's file is none, or tells of another model.
     """
     if dab_threshold is not None:
+        if validation is not None:
+            raise ValueError("a validation tells of the model's own calls, which a DAB threshold overrules")
         return None
     found: scoring.ModelDeviation | None = None
     if validation is not None:

@@ -88,6 +88,10 @@ def judge_slides(ki67: CaseSlide | None, he: CaseSlide | None = None) -> tuple[C
         Where one shows no tissue.
     """
     ways = [(cells.judge_ki67, ki67), (cells.judge_he, he)]
+    for section in (ki67, he):
+        if section and not cells.is_field(section.slide):
+            # Here, where progress is told.
+            _ = section.tissue
     with Pool("judging") as pool:
         at_work = [pool.submit(_judge_alone, judge, section) for judge, section in ways if section]
         checks = tuple(check for one in at_work for check in one.result())

@@ -22,7 +22,7 @@ NAME: Final = "compression"
 LEAST_QUALITY, COARSE_LEAST_QUALITY, COARSE_MPP = 20.0, 40.0, 0.35
 """Quality from which nothing is said, and that of slides with larger pixels (µm). At 0.5 µm per pixel a quality of 40
 moves the index of BCData's fields by 2.5 points and one of 20 by 5; at 0.25 µm, where four pixels lie in one that is
-looked at, one of 20 by 0.8 and one of 10 by 2.4 (docs/decisions/035)."""
+looked at, one of 20 by 0.8 and one of 10 by 2.4 (docs/decisions/038)."""
 
 LOST_QUALITY: Final = 10.0
 """Below it nothing is made of a picture: F1 falls by up to 0.3, and a simulated slide that is counted as 55 % is
@@ -88,7 +88,7 @@ def judge_compression(blocks: Sequence[NDArray[np.uint8]], mpp: float) -> Check:
     usual = (COARSE_LEAST_QUALITY if mpp > COARSE_MPP else LEAST_QUALITY, None)
     if quality is None:
         return Check(NAME, Verdict.usual, "not measured: no compression is seen", usual=usual)
-    if quality >= usual[0]:
+    if round(quality) >= usual[0]:
         return Check(NAME, Verdict.usual, value=quality, usual=usual)
     told = (
         f"the picture was compressed too hard (JPEG quality about {quality:.0f}, expected at least {usual[0]:.0f} at "
