@@ -32,9 +32,6 @@ Group counts."""
 LEAST_BETWEEN: Final = 0.1
 """Least standard deviation between cases on the logit that is believed of a laboratory; our own choice."""
 
-EVERY: Final = 100.0
-"""Per cent."""
-
 LEAST_GROUP: Final = 5
 """Cases of one scanner or antibody clone below which its bias is told but not judged; our own choice."""
 
@@ -166,7 +163,7 @@ def laboratory_deviation(cases: Sequence[ValidationCase]) -> OwnLaboratory | Non
     OwnLaboratory or None
         None with fewer than :data:`LEAST_CASES` such cases, or where not one model counted them all.
     """
-    known = [case for case in cases if case.cells_model and 0 < case.manual_percent < EVERY]
+    known = [case for case in cases if case.cells_model and 0 < case.manual_percent < 100]
     models = {case.cells_model for case in known}
     if len(known) < LEAST_CASES or len(models) != 1:
         return None
@@ -189,7 +186,7 @@ def laboratory_deviation(cases: Sequence[ValidationCase]) -> OwnLaboratory | Non
 
 
 def _counts(percent: float) -> tuple[int, int]:
-    positive = round(percent / EVERY * HAND_CELLS)
+    positive = round(percent / 100 * HAND_CELLS)
     return positive, HAND_CELLS - positive
 
 

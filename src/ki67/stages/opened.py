@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -88,20 +88,12 @@ def judge_slides(ki67: CaseSlide | None, he: CaseSlide | None = None) -> tuple[C
         Where one shows no tissue.
     """
     ways = [(cells.judge_ki67, ki67), (cells.judge_he, he)]
-    for section in (ki67, he):
-        if section and not cells.is_field(section.slide):
-            # Here, where progress is told.
-            _ = section.tissue
+    # The tissue is found here, where progress is told.
+    given = [(judge, one.slide, None if cells.is_field(one.slide) else one.tissue) for judge, one in ways if one]
     with Pool("judging") as pool:
-        at_work = [pool.submit(_judge_alone, judge, section) for judge, section in ways if section]
+        at_work = [pool.submit(judge, slide, tissue) for judge, slide, tissue in given]
         checks = tuple(check for one in at_work for check in one.result())
     return (_judge_pair(ki67, he, checks), *checks) if ki67 and he else checks
-
-
-def _judge_alone(
-    judge: Callable[[Slide, TissueMask | None], tuple[Check, ...]], section: CaseSlide
-) -> tuple[Check, ...]:
-    return judge(section.slide, None if cells.is_field(section.slide) else section.tissue)
 
 
 def _judge_pair(ki67: CaseSlide, he: CaseSlide, checks: tuple[Check, ...]) -> Check:
