@@ -54,6 +54,8 @@ from ki67.learning.cells.recipe import (
     train_in_two_steps,
 )
 from ki67.learning.cells.thresholds import choose_thresholds
+from ki67.learning.quantisation import add_int8, fields_light
+from ki67.model_files import INT8_SUFFIX
 from ki67.progress import configure, message
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
@@ -212,7 +214,7 @@ def go_on(start: Path, out: Path, fields: Sequence[NetworkField]) -> None:
         "options": asdict(options),
         "start": {"sha256": origin.sha256, "share": 1 - ONWARD_SHARE, "options": origin.details["options"]},
     }
-    write_judged(out, card | described, [*origin.details["fields"], *names_in(fields)])
+    write_judged(out, card | described, [*origin.details["fields"], *names_in(fields)], fields)
 
 
 def pair_with_lite(unet: Path, out: Path, fields: Sequence[NetworkField]) -> None:
@@ -232,7 +234,7 @@ def pair_with_lite(unet: Path, out: Path, fields: Sequence[NetworkField]) -> Non
             "lite": {"options": asdict(options), "refining": asdict(refining(options))},
         },
     }
-    write_judged(out, card | described, [*half.details["fields"], *names_in(fields)])
+    write_judged(out, card | described, [*half.details["fields"], *names_in(fields)], fields)
 
 
 def names_in(fields: Sequence[NetworkField]) -> list[str]:
@@ -240,9 +242,11 @@ def names_in(fields: Sequence[NetworkField]) -> list[str]:
     return [f"{field.group}/{field.field.name}" for field in fields]
 
 
-def write_judged(out: Path, card: dict[str, Any], learnt: Sequence[str]) -> None:
-    """Write a network's card with thresholds and curves of the validation fields."""
-    session = InferenceSession(str(out), providers=["CPUExecutionProvider"])
+def write_judged(out: Path, card: dict[str, Any], learnt: Sequence[str], fields: Sequence[NetworkField]) -> None:
+    """Write a network's card and its graph in whole numbers, with that one's thresholds and curves."""
+    write_json(out.with_suffix(".json"), card)
+    card = add_int8(out, fields_light(field.light for field in fields))
+    session = InferenceSession(str(out.with_suffix(INT8_SUFFIX)), providers=["CPUExecutionProvider"])
 
     def run(light: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(session.run(None, {INPUT_NAME: light})[0])

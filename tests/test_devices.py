@@ -49,9 +49,11 @@ def test_a_runtime_that_falls_back_to_the_processor_is_no_card(monkeypatch: pyte
 
 
 def test_what_ran_a_model_decides_the_count_where_it_is_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert provider_part(CPU_PROVIDER) == {}
-    assert provider_part(CUDA_PROVIDER) == {"provider": CUDA_PROVIDER}
     engine = load_engine(device=Device.auto)
+    assert engine.card.int8 is not None
+    assert provider_part(engine.card, CPU_PROVIDER) == {"int8": engine.card.int8}
+    assert provider_part(load_engine(EngineName.forest).card, CPU_PROVIDER) == {}
+    assert provider_part(engine.card, CUDA_PROVIDER) == {"provider": CUDA_PROVIDER}
     assert isinstance(engine.model, NetworkModel)  # type: ignore[attr-defined]
     monkeypatch.setattr(type(engine.model.runner), "provider", CUDA_PROVIDER)  # type: ignore[attr-defined]
     assert engine.provider == CUDA_PROVIDER

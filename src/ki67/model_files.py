@@ -36,6 +36,10 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 ROUNDING = 1e-3
 """By so much a probability may lie beside 0 or 1: sums of single-precision numbers do."""
 
+INT8, INT8_SUFFIX = "int8", ".int8.onnx"
+"""Field of a card, ``{"sha256": ...}``, and end of a file's name: the same network in whole numbers of eight bits,
+which runs on a processor where it is there, in half of the time (docs/decisions/039)."""
+
 _MATRIX = 2
 """Axes of a second output."""
 
@@ -49,6 +53,11 @@ class Card(Protocol):
     @property
     def sha256(self) -> str:
         """SHA-256 of its graph."""
+        ...
+
+    @property
+    def int8(self) -> str | None:
+        """SHA-256 of the same network in whole numbers; None where there is none."""
         ...
 
 
@@ -128,6 +137,10 @@ class CardFields:
             return value
         raise self._fault(name, f"a whole number from {low:,} to {high:,}")
 
+    def sha256_in(self, name: str) -> str | None:
+        """The SHA-256 that an object tells; None where there is no such object."""
+        return self.part(name).text("sha256") if name in self else None
+
     def part(self, name: str, default: dict[str, Any] | None = None) -> CardFields:
         """Fields within a field."""
         value = self._value(name, default)
@@ -181,15 +194,24 @@ def checked(graph: Path, read: Callable[[Path], C], way_out: str) -> C:
     """
     content = _content(graph, way_out)
     card = read(graph.with_suffix(".json"))
+    _check(graph, content, card.sha256, way_out)
+    if card.int8 is not None:
+        whole = graph.with_suffix(INT8_SUFFIX)
+        if not whole.exists():
+            raise ModelError(whole, f"is missing; the card of {graph.name} says that it lies beside it", way_out)
+        _check(whole, _content(whole, way_out), card.int8, way_out)
+    return card
+
+
+def _check(graph: Path, content: bytes, sha256: str, way_out: str) -> None:
     found = hashlib.sha256(content).hexdigest()
-    if found != card.sha256:
+    if found != sha256:
         raise ModelError(
-            graph, f"does not belong to its card: SHA-256 {found[:12]}…, the card says {card.sha256[:12]}…", way_out
+            graph, f"does not belong to its card: SHA-256 {found[:12]}…, the card says {sha256[:12]}…", way_out
         )
     fault = fault_of(content)
     if fault:
         raise ModelError(graph, fault, way_out)
-    return card
 
 
 def _content(graph: Path, way_out: str) -> bytes:
@@ -226,9 +248,21 @@ def providers_of(device: Device) -> list[str]:
     return [CUDA_PROVIDER, CPU_PROVIDER] if card and device is not Device.cpu else [CPU_PROVIDER]
 
 
-def provider_part(provider: str) -> dict[str, str]:
-    """What a stage's key says of what ran its model: nothing of the processor, as before that was kept."""
-    return {} if provider == CPU_PROVIDER else {"provider": provider}
+def graph_on(device: Device, graph: Path, card: Card) -> tuple[Path, str]:
+    """The file of a model's graph that runs on a device, and its SHA-256: on a processor the one in whole numbers.
+
+    A graphics card is no quicker with those, and whole numbers would not be the same on it.
+    """
+    if card.int8 is None or providers_of(device) != [CPU_PROVIDER]:
+        return graph, card.sha256
+    return graph.with_suffix(INT8_SUFFIX), card.int8
+
+
+def provider_part(card: Card, provider: str) -> dict[str, str]:
+    """What a stage's key says of what ran its model; nothing of a processor without a graph in whole numbers."""
+    if provider != CPU_PROVIDER:
+        return {"provider": provider}
+    return {} if card.int8 is None else {INT8: card.int8}
 
 
 class Runner:

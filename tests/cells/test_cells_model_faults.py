@@ -30,7 +30,8 @@ def own(folder: Path, engine: str, model: onnx.ModelProto | None = None, **chang
         shutil.copy(SHIPPED[engine], graph)
     else:
         graph.write_bytes(model.SerializeToString())
-    card = json.loads(SHIPPED[engine].with_suffix(".json").read_text()) | {"sha256": sha256_of(graph)} | changes
+    card = json.loads(SHIPPED[engine].with_suffix(".json").read_text()) | {"sha256": sha256_of(graph), "int8": None}
+    card |= changes
     graph.with_suffix(".json").write_text(json.dumps(card))
     return graph
 

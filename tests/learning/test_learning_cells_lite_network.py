@@ -74,7 +74,7 @@ def test_a_map_depends_on_nothing_farther_across_a_cut_than_its_card_says(archit
 
 def test_a_card_that_says_nonsense_of_what_the_network_sees_is_refused(tmp_path):
     shutil.copy(SHIPPED_NETWORK, tmp_path / "n.onnx")
-    card = json.loads(SHIPPED_NETWORK.with_suffix(".json").read_text()) | {"seen_px": [78]}
+    card = json.loads(SHIPPED_NETWORK.with_suffix(".json").read_text()) | {"seen_px": [78], "int8": None}
     (tmp_path / "n.json").write_text(json.dumps(card))
     with pytest.raises(ModelError, match=r"n\.json: says of what the network sees '\[78\]'"):
         load_network(tmp_path / "n.onnx")
@@ -96,7 +96,7 @@ def test_a_card_of_no_known_network_cannot_be_gone_on_from(tmp_path, options):
 
     shutil.copy(SHIPPED_NETWORK, tmp_path / "n.onnx")
     card = json.loads(SHIPPED_NETWORK.with_suffix(".json").read_text())
-    (tmp_path / "n.json").write_text(json.dumps(card | {"options": options}))
+    (tmp_path / "n.json").write_text(json.dumps(card | {"options": options, "int8": None}))
     if options == "unet":
         assert options_like(tmp_path / "n.onnx", NetworkOptions()) == NetworkOptions()
         return

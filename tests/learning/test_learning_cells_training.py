@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -223,8 +224,8 @@ def test_going_on_from_the_shipped_network_starts_where_it_stands(fields):
             return torch.sigmoid(network(torch.from_numpy(light))).numpy()
 
     crop = read[0].light[:128, :128]
-    graph = maps_of(crop, shipped.run)
-    np.testing.assert_allclose(maps_of(crop, run), graph, atol=1e-4)
+    in_floats = replace(shipped, card=replace(shipped.card, int8=None))
+    np.testing.assert_allclose(maps_of(crop, run), maps_of(crop, in_floats.run), atol=1e-4)
 
 
 def test_another_architecture_cannot_be_gone_on_from(fields):
@@ -311,7 +312,8 @@ def test_going_on_from_a_model_that_has_seen_the_fields_is_told(fields, tmp_path
 
     first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
     shutil.copy(SHIPPED_NETWORK, first)
-    card = json.loads(SHIPPED_NETWORK.with_suffix(".json").read_text()) | {"name": "m", "fields": ["points/p2_1"]}
+    card = json.loads(SHIPPED_NETWORK.with_suffix(".json").read_text())
+    card |= {"name": "m", "fields": ["points/p2_1"], "int8": None}
     first.with_suffix(".json").write_text(json.dumps(card))
     options = ["--start", first, "--steps", "10", "--folds", "5", "--mpp", MPP]
     outcome = ki67("cells", "train", second, "--set", f"points={fields}", *options)

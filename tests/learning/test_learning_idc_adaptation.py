@@ -70,7 +70,7 @@ def test_the_network_comes_back_from_the_exported_graph(model: IdcModel) -> None
 
 
 def test_the_shipped_model_can_be_adapted() -> None:
-    shipped = load_model()
+    shipped = load_model().in_floats
     network = load_network(shipped)
     patches = speckled(PURPLE, 8, 50, 3)
     logits = predict_logits(network, patches) / shipped.card.details["temperature"]

@@ -13,7 +13,7 @@ import onnxruntime
 from ki67.cells.channels import WORKING_MPP
 from ki67.cells.index_deviation import LEAST_PATIENTS, IndexDeviation
 from ki67.errors import ModelError
-from ki67.model_files import CardFields, Runner, Signature, checked, read_fields
+from ki67.model_files import INT8, CardFields, Runner, Signature, checked, read_fields
 from ki67.vocabulary import CLASSES, TUMOUR_CLASSES, Device
 
 CARD_SCHEMA = 2
@@ -29,7 +29,7 @@ class CellCard:
     ``positive_threshold`` and ``negative_threshold``: least score of being a tumour nucleus at which a nucleus of
     that class is counted. ``curves`` turn a network's scores into probabilities, by class; a forest has none, its
     scores are shares of its trees. ``deviation`` is how far its index is off on patients it has not seen,
-    None where that is not known.
+    None where that is not known. ``int8`` is the SHA-256 of the same network in whole numbers, None without one.
     """
 
     name: str
@@ -41,6 +41,7 @@ class CellCard:
     curves: dict[int, tuple[float, float]]
     deviation: IndexDeviation | None
     details: dict[str, Any] = field(repr=False)
+    int8: str | None = None
 
 
 def learnt_from(card: CellCard, names: Sequence[str]) -> list[str]:
@@ -84,6 +85,7 @@ def _read(path: Path) -> CellCard:
         curves={CLASSES.index(label): _curve(curves, label) for label in TUMOUR_CLASSES if label in curves},
         deviation=_deviation(fields.part("index_deviation", {})),
         details=fields.fields,
+        int8=fields.sha256_in(INT8),
     )
     # Later they are taken as they are.
     fields.texts("fields", ())

@@ -153,10 +153,9 @@ def detect_cells(
         exclusion = Exclusion(kinds.result(), focus_limit(sample, stains)) if kinds else None
     job = _Job(engine, stains, counted, brown, dab_threshold, exclusion)
     tiles = plan_tiles(slide.bounds_um, counted.kept, max(engine.halo_px, FOCUS_HALO_PX), core_px)
-    tops = [tile.top_px + tile.core.top for tile in tiles]
     # Closed before the slide is: where the table cannot be written no tile goes on reading.
     with closing(_in_parallel(slide, tiles, job)) as tables:
-        found = zip(tops, track(tables, "Counting cells", len(tiles)), strict=True)
+        found = zip((tile.row_px for tile in tiles), track(tables, "Counting cells", len(tiles)), strict=True)
         if path is None:
             table: Path | pa.Table = gather_cells(found)
         else:

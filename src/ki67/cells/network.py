@@ -15,7 +15,7 @@ from ki67.cells.card import REINSTALL, CellCard, checked_card, run_graph
 from ki67.cells.tiling import GRID_PX
 from ki67.errors import ModelError
 from ki67.jobs import current
-from ki67.model_files import Runner, Signature, try_once
+from ki67.model_files import Runner, Signature, graph_on, try_once
 from ki67.vocabulary import CLASSES, NEGATIVE, POSITIVE, Device
 
 SHIPPED_NETWORK = Path(__file__).parent.parent / "weights" / "cells_network.onnx"
@@ -56,7 +56,7 @@ class NetworkModel:
         """The graph in ONNX Runtime."""
         takes, gives = (1, 3, None, None), (1, len(CLASSES), None, None)
         signature = Signature(INPUT_NAME, OUTPUT_NAME, "tensor(float)", takes, gives)
-        return run_graph(self.path, self.card.sha256, signature, self.device)
+        return run_graph(*graph_on(self.device, self.path, self.card), signature, self.device)
 
     def run(self, light: NDArray[np.float32]) -> NDArray[np.float32]:
         """Proximity maps (1, 3, H/2, W/2) of light (1, 3, H, W) of a size that the network takes."""
@@ -115,7 +115,7 @@ def load_network(path: str | Path | None = None, device: Device | None = None) -
         raise ModelError(graph.with_suffix(".json"), "lacks the calibration of both classes", REINSTALL)
     device = device or current().device
     model = NetworkModel(graph, card, _seen(graph, card), device)
-    try_once(("network", card.sha256, device), model.try_out)
+    try_once(("network", card.sha256, card.int8, device), model.try_out)
     return model
 
 

@@ -129,8 +129,8 @@ def write_cells(path: Path, tables: Iterable[tuple[int, pa.Table]]) -> None:
     path
         The file.
     tables
-        For each tile the top of its core, in pixels of the slide, and its table; cores in different rows of tiles
-        have nothing in common from top to bottom.
+        For each tile the top of its row of tiles, in pixels of the slide, and its table; rows of tiles have nothing
+        in common from top to bottom.
     """
     rows: defaultdict[int, list[int]] = defaultdict(list)
     with tempfile.TemporaryFile(dir=path.parent) as aside:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,14 @@ CORE_PX = 1024
 
 GRID_PX = 16
 """Tiles begin at multiples of this, so that every engine's coarsest grid falls alike in each of them."""
-
+GRID_UM = GRID_PX * WORKING_MPP
 
 STRIP_TILES = 4
 """Tiles side by side in a strip: what two rows share is then still decoded when the second one is read."""
+
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels of the working resolution; right and bottom not included."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +44,23 @@ class Core:
 
 @dataclass(frozen=True)
 class Tile:
-    """What is read, (``rect``), its first pixel on the slide's working grid, and the core within it."""
+    """What is read, (``rect``), its first pixel on the slide's working grid, and the core within it.
+
+    ``row_px`` is where the row of tiles begins that it belongs to: what no tile of another row has cells above of.
+    """
 
     rect: RectUm
     left_px: int
     top_px: int
     core: Core
+    row_px: int
 
 
 def plan_tiles(bounds_um: RectUm, wanted: BaseGeometry | None, halo_px: int, core_px: int = CORE_PX) -> list[Tile]:
     """Tiles whose cores cover what is wanted of a slide, row by row in strips.
 
-    Cores lie on a fixed grid from the slide's origin and do not overlap; a tile reaches ``halo_px`` beyond its core,
-    but not beyond the slide.
+    Cores lie within the cells of a fixed grid from the slide's origin, each as large as what is wanted of its cell
+    asks for; a tile reaches ``halo_px`` beyond its core, but not beyond the slide.
 
     Parameters
     ----------
@@ -62,7 +71,7 @@ def plan_tiles(bounds_um: RectUm, wanted: BaseGeometry | None, halo_px: int, cor
     halo_px
         Overlap in pixels of the working resolution, a multiple of :data:`GRID_PX`.
     core_px
-        Edge of a core, a multiple of :data:`GRID_PX`.
+        Edge of the grid's cells, a multiple of :data:`GRID_PX`.
     """
     if halo_px % GRID_PX or core_px % GRID_PX:
         msg = f"halo and core must be multiples of {GRID_PX} px, got {halo_px} and {core_px}"
@@ -76,13 +85,23 @@ def plan_tiles(bounds_um: RectUm, wanted: BaseGeometry | None, halo_px: int, cor
         for top in range(0, height, core_px)
         for left in range(first, min(first + strip_px, width), core_px)
     ]
-    if wanted is not None:
-        edges = np.array(corners, np.float64) * WORKING_MPP
-        size_um = core_px * WORKING_MPP
-        boxes = shapely.box(edges[:, 0], edges[:, 1], edges[:, 0] + size_um, edges[:, 1] + size_um)
-        shapely.prepare(wanted)
-        corners = [corner for corner, hit in zip(corners, shapely.intersects(wanted, boxes), strict=True) if hit]
-    return [_tile(left, top, width, height, halo_px, core_px) for left, top in corners]
+    cells = [(left, top, min(left + core_px, width), min(top + core_px, height)) for left, top in corners]
+    cores = [(cell, cell) for cell in cells] if wanted is None else _cut(cells, wanted)
+    return [_tile(core, cell[1], width, height, halo_px) for cell, core in cores]
+
+
+def _cut(cells: Sequence[Box], wanted: BaseGeometry) -> list[tuple[Box, Box]]:
+    """Cells of the grid that hold something of what is wanted in µm, and the least box in steps around that."""
+    edges = np.array(cells, np.float64) * WORKING_MPP
+    shapely.prepare(wanted)
+    hit = np.flatnonzero(shapely.intersects(wanted, shapely.box(*edges.T)))
+    found = []
+    for cell, edge in ((cells[number], edges[number].tolist()) for number in hit.tolist()):
+        bounds = np.array(shapely.bounds(shapely.intersection(wanted, shapely.box(*edge))))
+        # The outermost points belong to it, hence the box that begins after them.
+        left, top, right, bottom = (np.floor(bounds / GRID_UM + (0, 0, 1, 1)) * GRID_PX).astype(int).tolist()
+        found.append((cell, (max(cell[0], left), max(cell[1], top), min(cell[2], right), min(cell[3], bottom))))
+    return [(cell, core) for cell, core in found if core[0] < core[2] and core[1] < core[3]]
 
 
 def _whole_cells(length_um: float) -> int:
@@ -90,9 +109,9 @@ def _whole_cells(length_um: float) -> int:
     return max(1, int(np.ceil(round(length_um / WORKING_MPP / CONTEXT_STEP, 6)))) * CONTEXT_STEP
 
 
-def _tile(left: int, top: int, width: int, height: int, halo_px: int, core_px: int) -> Tile:
-    right, bottom = min(left + core_px, width), min(top + core_px, height)
+def _tile(core: Box, row_px: int, width: int, height: int, halo_px: int) -> Tile:
+    left, top, right, bottom = core
     x0, y0 = max(left - halo_px, 0), max(top - halo_px, 0)
     x1, y1 = min(right + halo_px, width), min(bottom + halo_px, height)
     rect = RectUm(x0 * WORKING_MPP, y0 * WORKING_MPP, (x1 - x0) * WORKING_MPP, (y1 - y0) * WORKING_MPP)
-    return Tile(rect, x0, y0, Core(left - x0, top - y0, right - x0, bottom - y0))
+    return Tile(rect, x0, y0, Core(left - x0, top - y0, right - x0, bottom - y0), row_px)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from ki67.errors import ModelError
 from ki67.idc.appearance import Appearance
 from ki67.idc.surroundings import Surroundings
 from ki67.jobs import Pool, current
-from ki67.model_files import CardFields, Runner, Signature, checked, read_fields, try_once
+from ki67.model_files import INT8, CardFields, Runner, Signature, checked, graph_on, read_fields, try_once
 from ki67.vocabulary import Device, IdcArchitecture
 
 _WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -41,8 +41,8 @@ TUMOUR_CLASS = "IDC"
 AREA_THRESHOLDS = "area_thresholds"
 """Field of a card: thresholds at which as much is called as is labelled, one of each validation patient."""
 
-MEASURED = ("validation", "appearance", AREA_THRESHOLDS)
-"""Fields of a card that were measured on the weights it belongs to, and hold for no others."""
+MEASURED = ("validation", "appearance", AREA_THRESHOLDS, INT8)
+"""Fields of a card that were measured on the weights it belongs to, or made of them, and hold for no others."""
 
 MARKS_BEFORE = "patient_marks_before"
 """Field of a card: marks of the patients that a model it was made from had been trained on."""
@@ -93,6 +93,8 @@ class ModelCard:
         Of the graph.
     details
         The whole card: data, split, figures, training command.
+    int8
+        SHA-256 of the same network in whole numbers; None without one.
     """
 
     name: str
@@ -108,6 +110,7 @@ class ModelCard:
     appearance: Appearance | None
     sha256: str
     details: dict[str, Any]
+    int8: str | None = None
 
     @property
     def patch_um(self) -> float:
@@ -155,7 +158,12 @@ class IdcModel:
         signature = Signature(
             INPUT_NAME, OUTPUT_NAME, "tensor(uint8)", (None, edge, edge, 3), (None, classes), FEATURES_NAME
         )
-        return Runner(self.path, self.sha256, signature, options, self.device, REINSTALL)
+        return Runner(*graph_on(self.device, self.path, self.card), signature, options, self.device, REINSTALL)
+
+    @property
+    def in_floats(self) -> IdcModel:
+        """The same model without its graph in whole numbers: what it says is then what its weights say."""
+        return replace(self, card=replace(self.card, int8=None))
 
     @property
     def provider(self) -> str:
@@ -271,7 +279,7 @@ def load_model(path: str | Path | None = None, *, device: Device | None = None) 
     device = device or current().device
     model = IdcModel(graph, card, device)
     told = card.appearance and card.appearance.lengths
-    try_once(("idc", card.sha256, card.patch_px, card.classes, told, device), model.try_out)
+    try_once(("idc", card.sha256, card.int8, card.patch_px, card.classes, told, device), model.try_out)
     return model
 
 
@@ -299,6 +307,7 @@ def read_card(path: str | Path) -> ModelCard:
         appearance=_appearance(fields.part("appearance")) if "appearance" in fields else None,
         sha256=fields.text("sha256"),
         details=fields.fields,
+        int8=fields.sha256_in(INT8),
     )
     if TUMOUR_CLASS not in card.classes or len(set(card.classes)) < max(2, len(card.classes)):
         found = (

@@ -84,7 +84,7 @@ def count(case: Case, ki67: CaseSlide, region_file: str | None, options: Options
         "keep_artefacts": options.keep_artefacts,
         "region": region_file,
         "nests": nests,
-        **provider_part(engine.provider),
+        **provider_part(engine.card, engine.provider),
     }
     outputs = (CELLS, EXCLUDED, *((REGIONS_KI67,) if nests else ()))
     reads = (region_file,) if region_file else ()

@@ -130,7 +130,7 @@ def predict_idc(
     parameters = {"he": he.identity, "model": model.sha256, "threshold": card.threshold, "surroundings": around}
     parameters |= {"stride_px": stride_px} if stride_px else {}
     parameters |= {"outline": asdict(outline)} if outline != idc.DEFAULT_OUTLINE else {}
-    parameters |= provider_part(model.provider)
+    parameters |= provider_part(card, model.provider)
     return case.run_stage(Stage(IDC, 4, (HEATMAP, REGIONS_HE)), parameters, (), work, model.provider)
 
 
@@ -186,7 +186,7 @@ def judge_region_density(case: Case, ki67: CaseSlide, region_file: str, options:
         return {"checks": checks_part((check,)), "warnings": []}
 
     parameters = {"ki67": ki67.identity, "model": engine.card.sha256, "area_mm2": counted_mm2}
-    parameters |= provider_part(engine.provider)
+    parameters |= provider_part(engine.card, engine.provider)
     case.run_stage(Stage(REGION_JUDGED, 1, ()), parameters, (CELLS, region_file), work, engine.provider)
     require_fitting_region(case, ki67, options)
 

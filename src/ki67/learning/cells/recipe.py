@@ -40,6 +40,7 @@ from ki67.learning.cells.network_start import options_like, start_from
 from ki67.learning.cells.network_training import NetworkOptions, crops_of, read_network_field, train_network
 from ki67.learning.cells.thresholds import Counts, choose_thresholds
 from ki67.learning.cells.unseen import count_unseen, describe_unseen
+from ki67.learning.quantisation import add_int8, fields_light
 from ki67.progress import message, track
 from ki67.vocabulary import CLASSES, NEGATIVE, OTHER, POSITIVE, TUMOUR_CLASSES, EngineName, Layout
 
@@ -218,7 +219,7 @@ def _train_network(
     }
     unseen = describe_unseen(count_unseen(read, part_of, networks, card | judged))
     network = learn(read, folder / "all", options, start)
-    return export_network(
+    export_network(
         network,
         out,
         card
@@ -233,6 +234,7 @@ def _train_network(
             "fields": _fields_seen(read, start),
         },
     )
+    return add_int8(out, fields_light(field.light for field in read))
 
 
 def _fields_seen(fields: Sequence[NetworkField], start: str | Path | None) -> list[str]:

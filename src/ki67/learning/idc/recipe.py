@@ -35,6 +35,7 @@ from ki67.learning.idc.checkpoint import TrainingOptions
 from ki67.learning.idc.network import NetworkOptions, PatchNetwork
 from ki67.learning.idc.network_export import export
 from ki67.learning.idc.training import PatchSet, margins_of, predict_logits, train
+from ki67.learning.quantisation import add_int8, patches_pixels
 from ki67.progress import message
 from ki67.vocabulary import IdcArchitecture
 
@@ -103,6 +104,8 @@ def train_model(
     card = make_card(training, validation, options, data, from_scratch=start is None)
     card[MARKS_BEFORE] = sorted(marks_before)
     finish(network, patches, target, card, options, mpp=mpp)
+    # What is measured from here on is what runs.
+    add_int8(target, patches_pixels(known.pixels))
     add_appearance(target, known, patches)
     add_surroundings(target, validation, patches)
     return target

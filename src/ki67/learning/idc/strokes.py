@@ -269,6 +269,7 @@ def adapt_by_strokes(
     ModelError
         Where the graph cannot be changed, or then says something else than was fitted.
     """
+    model = model.in_floats
     strokes = read_strokes(slides, files, model, seed)
     message(f"fitting the last layer to {len(np.unique(strokes.stroke))} strokes, {len(strokes.stroke)} patches")
     figures = measure(strokes)
