@@ -300,7 +300,8 @@ class CountedCells:
     checks, warnings
         What was thought of the slides and the region, and what else was said.
     deviation
-        How far the model's index is off on patients it had not seen; None where that is not known.
+        How far the model's index is off where it had not seen the patient or the laboratory, or by a laboratory's own
+        validation; None where that is not known.
     mapped
         The region as a registration carried it over; None for one that was drawn, and for all tissue.
     """

@@ -38,7 +38,8 @@ class Intervals(BaseModel):
     ``wilson`` is chance in counting, ``clustered`` knows that neighbouring cells are alike, ``registration`` is where
     the indices lie when the region is carried over as far off as the registration may be, ``outline`` where they lie
     when the carcinoma is outlined as tightly as would be right for patients whose labels are known, ``model`` where
-    the truth lies when the model is as far off as on patients it had not seen (around ``index_corrected_percent``).
+    the truth lies when the model is as far off as on patients and laboratories it had not seen, or as in a
+    laboratory's own validation (around ``index_corrected_percent``).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -90,8 +91,8 @@ class Score(AverageScore):
     """
 
     index_corrected_percent: float | None = None
-    """The index without what the model found too much or too little on patients it had not seen; None where that is
-    not known."""
+    """The index without what the model found too much or too little on patients it had not seen, or in a laboratory's
+    own validation; None where that is not known."""
     registration_spread_percent: Interval = None
     """95 % of the indices when the region is carried over as far off as the registration may be."""
     guideline: GuidelineScores | None
@@ -203,7 +204,8 @@ def score_section(
     carried
         Where a registration carried the region over: how well.
     deviation
-        How far the model's index is off on patients it had not seen; None where that is not known.
+        How far the model's index is off where it had not seen the patient or the laboratory, or by a laboratory's own
+        validation; None where that is not known.
     intensity_cuts_od
         Mean DAB density from which a positive cell is 2+ and 3+.
 
