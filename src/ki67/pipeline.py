@@ -62,7 +62,7 @@ def run_score(
         section(ki67_path, ki67_mpp, overrides_file=mpp_overrides_file) as ki67,
     ):
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
-        models = _model_hashes(options, with_idc=options.regions is None)
+        models = model_hashes(options, with_idc=options.regions is None)
         with _case(out, "score", {"he": he, "ki67": ki67}, models) as case:
             if options.regions is not None:
                 stages.take_regions(case, he, options, REGIONS_HE)
@@ -103,7 +103,7 @@ def run_count(
     options = options or Options()
     with section(ki67_path, mpp, overrides_file=mpp_overrides_file) as ki67:
         cells.check_resolution(ki67.slide.path, ki67.slide.mpp)
-        with _case(out, "count", {"ki67": ki67}, _model_hashes(options)) as case:
+        with _case(out, "count", {"ki67": ki67}, model_hashes(options)) as case:
             return _count(case, ki67, options)
 
 
@@ -268,7 +268,16 @@ def _case(
     return open_case(out, command, {name: one.facts for name, one in slides.items()}, models, files)
 
 
-def _model_hashes(options: Options, *, with_idc: bool = False) -> dict[str, str]:
+def model_hashes(options: Options, *, with_idc: bool = False) -> dict[str, str]:
+    """SHA-256 of the models that a run needs, by what they are for.
+
+    Raises
+    ------
+    ModelError
+        Where one cannot be used.
+    DataSetError
+        Where the laboratory's validation is none, or of another model.
+    """
     hashes = {"idc": idc.load_model(options.idc_model).sha256} if with_idc else {}
     counting = cells.load_engine(options.engine, options.cell_model).card.sha256
     if options.validation is not None:

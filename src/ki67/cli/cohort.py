@@ -77,7 +77,7 @@ def run(
     begin(quiet=quiet)
     if scheduler is not None and workers != 1:
         raise typer.BadParameter("a scheduler has its own workers", param_hint="--workers")
-    words = _score_words(score_options or [])
+    words = _score_words(score_options or [], here=scheduler is None)
     options = CohortOptions(workers, scheduler, Shard.parse(shard), attempts, words, case_minutes or None)
     if dry_run:
         plan = plan_cohort(cases, out, options)
@@ -119,8 +119,8 @@ def compare(
     emit(result, as_json=as_json, lines=_compared(result))
 
 
-def _score_words(words: Sequence[str]) -> tuple[str, ...]:
-    """Options for every case, looked at before the first one is run."""
+def _score_words(words: Sequence[str], *, here: bool) -> tuple[str, ...]:
+    """Options for every case, looked at before the first one is run; with their files where cases run here."""
     if not words:
         return ()
     if not words[0].startswith("-"):
@@ -130,9 +130,15 @@ def _score_words(words: Sequence[str]) -> tuple[str, ...]:
     if own:
         raise UsageError(f"{own[0]} is the cohort's to give; the table has columns for regions and pixel sizes")
     from ki67.cli import app as whole
+    from ki67.options import Options
+    from ki67.pipeline import model_hashes
 
     score: Any = typer.main.get_command(whole).commands["score"]  # type: ignore[attr-defined]
-    score.make_context("ki67 score", ["he", "ki67", "--out", "case", *words])
+    given = score.make_context("ki67 score", ["he", "ki67", "--out", "case", *words]).params
+    if here:
+        validation = given["validation"] and Path(given["validation"])
+        named = {name: given[name] for name in ("engine", "cell_model", "idc_model", "device") if given[name]}
+        model_hashes(Options(**named, validation=validation), with_idc=True)
     return tuple(words)
 
 
