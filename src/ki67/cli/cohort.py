@@ -137,8 +137,8 @@ def _score_words(words: Sequence[str], *, here: bool) -> tuple[str, ...]:
     given = score.make_context("ki67 score", ["he", "ki67", "--out", "case", *words]).params
     if here:
         validation = given["validation"] and Path(given["validation"])
-        named = {name: given[name] for name in ("engine", "cell_model", "idc_model", "device") if given[name]}
-        model_hashes(Options(**named, validation=validation), with_idc=True)
+        models = {name: given[name] for name in ("engine", "cell_model", "idc_model", "device") if given[name]}
+        model_hashes(Options(**models, validation=validation), with_idc=True)
     return tuple(words)
 
 
