@@ -1,9 +1,9 @@
-"""Shipped networks in whole numbers: ``python recipes/int8_graphs.py cells|idc GRAPH.onnx SECTIONS``.
+"""Shipped networks in whole numbers: ``recipes/int8_graphs.py cells GRAPH.onnx SECTIONS``, ``… idc GRAPH.onnx``.
 
-Writes the graph of eight bits beside a network that is there already, and its SHA-256 into the card; trainings do so
-themselves. Ranges are taken from what the network learnt from: of a cell network the labelled training fields, of
-other organs too, and the simulated sections, which are drawn into the folder SECTIONS; of an IDC network patches of
-training patients.
+Writes the graph of eight bits beside a network that is there already, and into the card its SHA-256 and what it does
+on patients that it has not seen; trainings do so themselves. Ranges are taken from what the network learnt from: of a
+cell network the labelled training fields, of other organs too, and the simulated sections, which are drawn into the
+folder SECTIONS; of an IDC network patches of training patients.
 """
 
 from __future__ import annotations
@@ -11,21 +11,26 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cells_network import data_root, draw_sections, patient, teaching_sets, training_sets
+import cells_network_deviation
+from cells_network import data_root, draw_sections, patient, teaching_sets, training_sets, write_judged
+from ki67.errors import ModelError
 from ki67.fields.patches import INDEX_FILE, read_patches
+from ki67.files import read_json
 from ki67.idc import load_model
 from ki67.learning.cells.recipe import read_labels, read_pixels
 from ki67.learning.idc.recipe import add_appearance, add_surroundings, split_rows
 from ki67.learning.idc.training import PatchSet
-from ki67.learning.quantisation import add_int8, fields_light, patches_pixels
+from ki67.learning.quantisation import add_int8, patches_pixels
 from ki67.progress import configure
 
 
 def cells(graph: Path, sections: Path) -> None:
     """A cell network."""
     draw_sections(sections)
+    card = read_json(graph.with_suffix(".json"), ModelError, "")
     fields = read_pixels(read_labels([*training_sets(sections), *teaching_sets()], patient))
-    add_int8(graph, fields_light(field.light for field in fields))
+    write_judged(graph, card, card["fields"], fields)
+    cells_network_deviation.main(graph, write=True)
 
 
 def idc(graph: Path) -> None:

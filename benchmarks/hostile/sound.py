@@ -275,7 +275,7 @@ GRAPHS: Final = {"network": network_graph, "forest": forest_graph, "idc": idc_gr
 def card_of(kind: str, graph: bytes) -> bytes:
     """Return the shipped card of a kind of model, made out to this graph."""
     card = json.loads((WEIGHTS / f"{SHIPPED[kind]}.json").read_text(encoding="utf-8"))
-    card["sha256"] = hashlib.sha256(graph).hexdigest()
+    card |= {"sha256": hashlib.sha256(graph).hexdigest(), "int8": None}
     return json.dumps(card).encode()
 
 

@@ -248,16 +248,6 @@ def providers_of(device: Device) -> list[str]:
     return [CUDA_PROVIDER, CPU_PROVIDER] if card and device is not Device.cpu else [CPU_PROVIDER]
 
 
-def graph_on(device: Device, graph: Path, card: Card) -> tuple[Path, str]:
-    """The file of a model's graph that runs on a device, and its SHA-256: on a processor the one in whole numbers.
-
-    A graphics card is no quicker with those, and whole numbers would not be the same on it.
-    """
-    if card.int8 is None or providers_of(device) != [CPU_PROVIDER]:
-        return graph, card.sha256
-    return graph.with_suffix(INT8_SUFFIX), card.int8
-
-
 def provider_part(card: Card, provider: str) -> dict[str, str]:
     """What a stage's key says of what ran its model; nothing of a processor without a graph in whole numbers."""
     if provider != CPU_PROVIDER:
@@ -387,6 +377,25 @@ class Runner:
             if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
                 raise MemoryError(reason) from error
             raise ModelError(self._graph, f"{what} ({reason})", self._way_out) from error
+
+
+def run_on(device: Device, graph: Path, card: Card, run: Callable[[Path, str, Device], Runner]) -> Runner:
+    """Run a model's graph on a device: on a processor in whole numbers, where there is such a graph.
+
+    A graphics card is no quicker with those. One that is only listed is none: then the processor's graph runs too.
+
+    Parameters
+    ----------
+    run
+        Makes a :class:`Runner` of a graph, its SHA-256 and a device.
+    """
+    if card.int8 is None or device is Device.cuda:
+        return run(graph, card.sha256, device)
+    if providers_of(device) != [CPU_PROVIDER]:
+        runner = run(graph, card.sha256, device)
+        if runner.provider != CPU_PROVIDER:
+            return runner
+    return run(graph.with_suffix(INT8_SUFFIX), card.int8, Device.cpu)
 
 
 def _fits(found: int | str | None, expected: int | None) -> bool:

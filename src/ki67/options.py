@@ -73,7 +73,7 @@ class Options:
     cell_model
         Another model of that engine (``ki67 cells train``); None takes the shipped one.
     device
-        Where the models run, None for where the job says; results of a graphics card differ in the last digits.
+        Where the models run, None for where the job says; a graphics card finds a few other cells (039).
     dab_threshold
         Mean DAB density of a tumour nucleus from which it is positive; None leaves that to the engine.
     use_doubtful_region

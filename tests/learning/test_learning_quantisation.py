@@ -6,6 +6,8 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import onnx
@@ -17,7 +19,7 @@ from ki67.cells.network import SHIPPED_NETWORK, load_network
 from ki67.errors import ModelError
 from ki67.files import sha256_of
 from ki67.learning.quantisation import CROP_PX, CROPS_PER_FIELD, add_int8, fields_light, patches_pixels
-from ki67.model_files import CPU_PROVIDER, CUDA_PROVIDER, INT8_SUFFIX, graph_on
+from ki67.model_files import CPU_PROVIDER, CUDA_PROVIDER, INT8_SUFFIX, Runner, run_on
 from ki67.vocabulary import Device
 
 
@@ -66,7 +68,9 @@ def test_what_lies_between_the_convolutions_becomes_whole_numbers_each_weight_on
     pictures = np.random.default_rng(4).random((6, 1, 3, 32, 32), np.float32)
     card = add_int8(graph, pictures)
     whole = graph.with_suffix(INT8_SUFFIX)
-    assert card == {"name": "views", "int8": {"sha256": sha256_of(whole)}}
+    assert card["name"] == "views"
+    assert card["int8"]["sha256"] == sha256_of(whole)
+    assert 0 < card["int8"]["apart"] < 0.01
     assert json.loads(graph.with_suffix(".json").read_text()) == card
     written = onnx.load(str(whole)).graph
     kernels = [numpy_helper.to_array(tensor) for tensor in written.initializer if len(tensor.dims) == 4]
@@ -119,20 +123,47 @@ def test_whole_numbers_are_the_same_to_the_bit_wherever_the_pixels_end() -> None
     np.testing.assert_array_equal(model.probabilities(patches), alone)
 
 
-def test_a_card_runs_the_weights_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("listed", "used", "device", "runs"),
+    [
+        ([CPU_PROVIDER], CPU_PROVIDER, Device.cpu, SHIPPED_NETWORK.with_suffix(INT8_SUFFIX)),
+        ([CPU_PROVIDER], CPU_PROVIDER, Device.auto, SHIPPED_NETWORK.with_suffix(INT8_SUFFIX)),
+        ([CUDA_PROVIDER, CPU_PROVIDER], CPU_PROVIDER, Device.cpu, SHIPPED_NETWORK.with_suffix(INT8_SUFFIX)),
+        ([CUDA_PROVIDER, CPU_PROVIDER], CUDA_PROVIDER, Device.auto, SHIPPED_NETWORK),
+        ([CUDA_PROVIDER, CPU_PROVIDER], CUDA_PROVIDER, Device.cuda, SHIPPED_NETWORK),
+        # Listed, and not there: the processor runs what a processor runs.
+        ([CUDA_PROVIDER, CPU_PROVIDER], CPU_PROVIDER, Device.auto, SHIPPED_NETWORK.with_suffix(INT8_SUFFIX)),
+    ],
+)
+def test_a_card_runs_the_weights_themselves(
+    monkeypatch: pytest.MonkeyPatch, listed: list[str], used: str, device: Device, runs: Path
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: listed)
+    started: list[tuple[Path, str, Device]] = []
+
+    def run(graph: Path, sha256: str, device: Device) -> Runner:
+        started.append((graph, sha256, device))
+        return cast(Runner, SimpleNamespace(provider=CPU_PROVIDER if device is Device.cpu else used))
+
     card = load_network().card
-    for available, device, expected in (
-        ([CPU_PROVIDER], Device.cpu, SHIPPED_NETWORK.with_suffix(INT8_SUFFIX)),
-        ([CPU_PROVIDER], Device.auto, SHIPPED_NETWORK.with_suffix(INT8_SUFFIX)),
-        ([CUDA_PROVIDER, CPU_PROVIDER], Device.cpu, SHIPPED_NETWORK.with_suffix(INT8_SUFFIX)),
-        ([CUDA_PROVIDER, CPU_PROVIDER], Device.auto, SHIPPED_NETWORK),
-        ([CUDA_PROVIDER, CPU_PROVIDER], Device.cuda, SHIPPED_NETWORK),
-    ):
-        monkeypatch.setattr("onnxruntime.get_available_providers", lambda available=available: available)
-        path, sha256 = graph_on(device, SHIPPED_NETWORK, card)
-        assert path == expected
-        assert sha256 == sha256_of(expected)
-        assert graph_on(device, SHIPPED_NETWORK, replace(card, int8=None)) == (SHIPPED_NETWORK, card.sha256)
+    run_on(device, SHIPPED_NETWORK, card, run)
+    assert started[-1][:2] == (runs, sha256_of(runs))
+    run_on(device, SHIPPED_NETWORK, replace(card, int8=None), run)
+    assert started[-1] == (SHIPPED_NETWORK, card.sha256, device)
+
+
+def test_no_version_of_the_runtime_makes_maps_larger_in_whole_numbers() -> None:
+    # Those up to 1.23 did where the numbers before and after have one scale, and rounded otherwise than later ones.
+    graph = onnx.load(str(SHIPPED_NETWORK.with_suffix(INT8_SUFFIX))).graph
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    larger = [node for node in graph.node if node.op_type == "Resize"]
+    assert len(larger) == 3
+    for node in larger:
+        before = makers[node.input[0]]
+        (after,) = (other for other in graph.node if node.output[0] in other.input)
+        assert (before.op_type, after.op_type) == ("DequantizeLinear", "QuantizeLinear")
+        assert values[before.input[1]] != values[after.input[1]]
 
 
 def test_a_model_whose_whole_numbers_are_missing_or_anothers_is_refused(tmp_path: Path) -> None:
@@ -196,3 +227,16 @@ def test_a_network_that_begins_at_every_pixel_begins_by_blocks_and_says_the_same
     found, expected = (np.concatenate([one.run(None, {"light": x})[0] for x in pictures]) for one in sessions)
     # Edges are where blocks could go wrong; whole numbers alone are off by a hundredth.
     np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_what_would_say_something_else_is_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("ki67.learning.quantisation.message", told.append)
+    graph = twice_looked(tmp_path / "views.onnx")
+    pictures = np.random.default_rng(4).random((2, 1, 3, 32, 32), np.float32)
+    assert "int8" in add_int8(graph, pictures)
+    assert add_int8(graph, []) == json.loads(graph.with_suffix(".json").read_text()) == {"name": "views"}
+    monkeypatch.setattr("ki67.learning.quantisation.MOST_APART", 0.0)
+    assert add_int8(graph, pictures) == {"name": "views"}
+    assert told[0].startswith("the model runs in single precision: there are no pictures")
+    assert told[1].startswith("the model runs in single precision: in whole numbers it is 0.0")

@@ -113,7 +113,7 @@ def _curve(curves: CardFields, label: str) -> tuple[float, float]:
     return each.number("slope", -math.inf, math.inf), each.number("intercept", -math.inf, math.inf)
 
 
-def run_graph(graph: Path, sha256: str, signature: Signature, device: Device = Device.cpu) -> Runner:
+def run_graph(signature: Signature, graph: Path, sha256: str, device: Device = Device.cpu) -> Runner:
     """Load a graph into ONNX Runtime, on one thread, because tiles are what runs side by side.
 
     Raises

@@ -61,7 +61,7 @@ class Engine(Protocol):
 
     @property
     def provider(self) -> str:
-        """What runs its model, by ONNX Runtime's name: the same on a graphics card differs in the last digits."""
+        """What runs its model, by ONNX Runtime's name: a processor runs whole numbers where it can."""
         ...
 
     @property

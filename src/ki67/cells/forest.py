@@ -45,7 +45,7 @@ class ForestModel:
     def runner(self) -> Runner:
         """The graph in ONNX Runtime."""
         signature = Signature(INPUT_NAME, OUTPUT_NAME, "tensor(float)", (None, len(FEATURE_NAMES)), (None, 2))
-        return run_graph(self.path, self.card.sha256, signature)
+        return run_graph(signature, self.path, self.card.sha256)
 
     def try_out(self) -> None:
         """Run it once on candidates without any feature."""

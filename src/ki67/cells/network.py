@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,7 @@ from ki67.cells.card import REINSTALL, CellCard, checked_card, run_graph
 from ki67.cells.tiling import GRID_PX
 from ki67.errors import ModelError
 from ki67.jobs import current
-from ki67.model_files import Runner, Signature, graph_on, try_once
+from ki67.model_files import Runner, Signature, run_on, try_once
 from ki67.vocabulary import CLASSES, NEGATIVE, POSITIVE, Device
 
 SHIPPED_NETWORK = Path(__file__).parent.parent / "weights" / "cells_network.onnx"
@@ -56,7 +56,7 @@ class NetworkModel:
         """The graph in ONNX Runtime."""
         takes, gives = (1, 3, None, None), (1, len(CLASSES), None, None)
         signature = Signature(INPUT_NAME, OUTPUT_NAME, "tensor(float)", takes, gives)
-        return run_graph(*graph_on(self.device, self.path, self.card), signature, self.device)
+        return run_on(self.device, self.path, self.card, partial(run_graph, signature))
 
     def run(self, light: NDArray[np.float32]) -> NDArray[np.float32]:
         """Proximity maps (1, 3, H/2, W/2) of light (1, 3, H, W) of a size that the network takes."""

@@ -95,9 +95,14 @@ def _cut(cells: Sequence[Box], wanted: BaseGeometry) -> list[tuple[Box, Box]]:
     edges = np.array(cells, np.float64) * WORKING_MPP
     shapely.prepare(wanted)
     hit = np.flatnonzero(shapely.intersects(wanted, shapely.box(*edges.T)))
+    # Cut into rows first: what is wanted may have a million corners, and a row has few of them.
+    rows = {
+        (top, bottom): shapely.intersection(wanted, shapely.box(edges[:, 0].min(), top, edges[:, 2].max(), bottom))
+        for top, bottom in np.unique(edges[hit][:, [1, 3]], axis=0).tolist()
+    }
     found = []
     for cell, edge in ((cells[number], edges[number].tolist()) for number in hit.tolist()):
-        bounds = np.array(shapely.bounds(shapely.intersection(wanted, shapely.box(*edge))))
+        bounds = np.array(shapely.bounds(shapely.intersection(rows[edge[1], edge[3]], shapely.box(*edge))))
         # The outermost points belong to it, hence the box that begins after them.
         left, top, right, bottom = (np.floor(bounds / GRID_UM + (0, 0, 1, 1)) * GRID_PX).astype(int).tolist()
         found.append((cell, (max(cell[0], left), max(cell[1], top), min(cell[2], right), min(cell[3], bottom))))

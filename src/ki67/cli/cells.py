@@ -45,7 +45,7 @@ def cells() -> None:
 
 @app.command()
 def train(
-    out: Annotated[Path, typer.Argument(help="The model to write, .onnx; its card goes beside it.")],
+    out: Annotated[Path, typer.Argument(help="The model to write, .onnx; its card and NAME.int8.onnx go beside it.")],
     sets: Annotated[
         list[str],
         typer.Option(

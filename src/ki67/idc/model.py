@@ -18,7 +18,7 @@ from ki67.errors import ModelError
 from ki67.idc.appearance import Appearance
 from ki67.idc.surroundings import Surroundings
 from ki67.jobs import Pool, current
-from ki67.model_files import INT8, CardFields, Runner, Signature, checked, graph_on, read_fields, try_once
+from ki67.model_files import INT8, CardFields, Runner, Signature, checked, read_fields, run_on, try_once
 from ki67.vocabulary import Device, IdcArchitecture
 
 _WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -158,7 +158,11 @@ class IdcModel:
         signature = Signature(
             INPUT_NAME, OUTPUT_NAME, "tensor(uint8)", (None, edge, edge, 3), (None, classes), FEATURES_NAME
         )
-        return Runner(*graph_on(self.device, self.path, self.card), signature, options, self.device, REINSTALL)
+
+        def run(graph: Path, sha256: str, device: Device) -> Runner:
+            return Runner(graph, sha256, signature, options, device, REINSTALL)
+
+        return run_on(self.device, self.path, self.card, run)
 
     @property
     def in_floats(self) -> IdcModel:
@@ -167,7 +171,7 @@ class IdcModel:
 
     @property
     def provider(self) -> str:
-        """What runs it, by ONNX Runtime's name: the same on a graphics card differs in the last digits."""
+        """What runs it, by ONNX Runtime's name: a processor runs whole numbers where it can."""
         return self.runner.provider
 
     @property
