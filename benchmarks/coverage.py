@@ -114,6 +114,7 @@ def score(one: Drawn, deviation: IndexDeviation, random: np.random.Generator) ->
             "x_um": points[:, 0],
             "y_um": points[:, 1],
             "label": label,
+            "dab_od_mean": np.where(label == "positive", 0.4, 0.02),
             "region_id": ["r"] * len(points),
             "in_region": shapely.contains_xy(carried, points),
             "excluded": [""] * len(points),
