@@ -14,7 +14,7 @@ def held(rows: list[dict[str, Any]], name: str) -> int:
 
 
 def test_the_combined_interval_holds_a_drawn_sections_own_index() -> None:
-    rows = runpy.run_path(str(SCRIPT))["drawn_rows"](12)
+    rows = runpy.run_path(str(SCRIPT))["drawn_rows"](30)
     assert {row["kind"] for row in rows} == {"even", "clumped"}
-    assert held(rows, "combined") >= 10
-    assert held(rows, "wilson") <= 8
+    assert held(rows, "combined") >= 26
+    assert held(rows, "wilson") <= 18
