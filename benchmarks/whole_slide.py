@@ -3,7 +3,8 @@
 Simulated pairs at 0.25 µm/px, one for each area of glass (25, 50, 100, 200 and 400 mm² unless ``--areas-mm2`` says
 otherwise; 192 is 16 x 12 mm, 300 is 20 x 15 mm), are made once and kept. Each is scored by ``ki67 score`` in a
 process of its own, in a new folder. Right after it comes the floor, on the same threads: both bare networks on as
-many patches and tiles as that case took, ready in memory, and each compressed tile that they need decoded once.
+many patches and tiles as that case took, ready in memory, and each compressed tile that they need decoded once. That
+is done with the networks in single precision too, by which the chain was measured before they ran in whole numbers.
 Other work on the machine only slows down, so of several ``--rounds`` the best counts; processor seconds are given
 beside the clock's.
 
@@ -20,6 +21,7 @@ import os
 import resource
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,16 +96,22 @@ def compressed_in(path: Path, mpp: float, rects: Sequence[RectUm]) -> list[bytes
 
 
 class Floor:
-    """What no chain can do without: the networks on what this case showed them, and its tiles decoded once."""
+    """What no chain can do without: the networks on what this case showed them, and its tiles decoded once.
 
-    def __init__(self, pair: Path, case: Path, threads: int) -> None:
+    ``in_floats`` takes the networks in single precision, as they were before decision 039.
+    """
+
+    def __init__(self, pair: Path, case: Path, threads: int, *, in_floats: bool = False) -> None:
         view = read_case(case)
         self._threads = threads
         with job(threads=threads):
             self._idc = load_model()
             engine = load_engine("network")
-            _ = self._idc.runner, engine.model.runner  # type: ignore[union-attr]
-        assert isinstance(engine, NetworkEngine)
+            assert isinstance(engine, NetworkEngine)
+            if in_floats:
+                self._idc = self._idc.in_floats
+                engine = replace(engine, model=engine.model.in_floats)
+            _ = self._idc.runner, engine.model.runner
         with view.open_slide("he") as he:
             self._patches, of_he = patches_of(he, self._idc)
         with view.open_slide("ki67") as ki67:
@@ -147,6 +155,7 @@ def measure(out: Path, area_mm2: float, rounds: int, threads: int) -> dict[str, 
         peaks.append(peak_mb)
         floor = floor or Floor(pair, case, threads)
         floors.append(floor())
+    before = Floor(pair, case, threads, in_floats=True)()
     view = read_case(case)
     lowest = {name: best([one[name] for one in floors]) for name in floors[0]}
     whole = best(runs)
@@ -162,6 +171,7 @@ def measure(out: Path, area_mm2: float, rounds: int, threads: int) -> dict[str, 
         "floor_seconds": wall,
         "floor_processor_seconds": cpu,
         "floor": {name: taken.wall for name, taken in lowest.items()},
+        "floor_in_single_precision": {name: taken.wall for name, taken in before.items()},
         "ratio": whole.wall / wall,
         "processor_ratio": whole.cpu / cpu,
         "peak_memory_mb": min(peaks),
@@ -176,7 +186,12 @@ def measure(out: Path, area_mm2: float, rounds: int, threads: int) -> dict[str, 
         f"{whole.cpu:.1f} against {cpu:.1f}, {row['processor_ratio']:.2f} times; {row['peak_memory_mb']:.0f} MB"
     )
     print("  " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in row["stages"].items() if seconds >= 0.1))
-    print("  floor: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in row["floor"].items()), flush=True)
+    for name, told in (
+        ("floor", "floor"),
+        ("floor_in_single_precision", "the same with networks in single precision"),
+    ):
+        parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in row[name].items())
+        print(f"  {told}: {parts}, together {sum(row[name].values()):.1f} s", flush=True)
     return row
 
 

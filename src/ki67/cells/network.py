@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -50,6 +50,11 @@ class NetworkModel:
     card: CellCard
     seen_px: tuple[int, int]
     device: Device = Device.cpu
+
+    @property
+    def in_floats(self) -> NetworkModel:
+        """The same model without its graph in whole numbers: what it says is then what its weights say."""
+        return replace(self, card=replace(self.card, int8=None))
 
     @cached_property
     def runner(self) -> Runner:
