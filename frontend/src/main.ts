@@ -32,6 +32,8 @@ class App {
   private shown: Route | null = null;
   private turn = 0;
   private readonly views = new Map<string, URLSearchParams>();
+  // The address as it was last read or written here. While it is another, somebody has just asked for something else.
+  private read = "";
 
   start(root: Element): void {
     root.append(h("a", { class: "skip", href: "#main", onclick: (event: Event) => (event.preventDefault(), this.main.focus()) }, "To the content"), this.header, this.main);
@@ -51,7 +53,8 @@ class App {
   }
 
   private async follow(): Promise<void> {
-    const route = parse(window.location.hash);
+    this.read = window.location.hash;
+    const route = parse(this.read);
     const turn = ++this.turn;
     this.close();
     this.shown = route;
@@ -86,7 +89,9 @@ class App {
 
   private keepView(id: string, view: URLSearchParams): void {
     this.views.set(id, view);
-    if (this.shown?.caseId === id && this.shown.page === "view") window.history.replaceState(null, "", address(id, "view", view));
+    if (this.shown?.caseId !== id || this.shown.page !== "view" || window.location.hash !== this.read) return;
+    window.history.replaceState(null, "", address(id, "view", view));
+    this.read = window.location.hash;
   }
 
   private paintHeader(route: Route): void {

@@ -148,6 +148,28 @@ def name_me(page: Page) -> None:
     page.locator("input[name=by]").blur()
 
 
+HEARS_LATE = """window.addEventListener("hashchange", (event) => {
+  if (!event.isTrusted) return;
+  event.stopImmediatePropagation();
+  setTimeout(() => window.dispatchEvent(new HashChangeEvent("hashchange")), 1500);
+}, true)"""
+
+
+def test_a_view_that_is_asked_for_while_another_moves_is_shown(page: Page, served: Served) -> None:
+    # As on a busy machine: the pane writes its own place into the address before the page hears of a new one.
+    page.add_init_script(HEARS_LATE)
+    page.goto(view(served, "x=300&y=300&s=1.2&r=0&m=side"))
+    page.reload()
+    settled(page)
+    page.keyboard.press("+")
+    page.wait_for_timeout(100)
+    asked = view(served, "x=220&y=310&s=0.8&r=0&m=side").partition("#")[2]
+    page.evaluate("hash => { window.location.hash = hash }", asked)
+    page.wait_for_timeout(2000)
+    now = settled(page)
+    assert (now["x"], now["y"], now["umPerPx"]) == pytest.approx((220, 310, 0.8), abs=0.01)
+
+
 def test_a_cell_is_switched_and_the_index_follows_and_comes_back(page: Page, served: Served) -> None:
     page.goto(served.base)
     page.get_by_role("searchbox").fill(served.name)

@@ -52,6 +52,8 @@ export class LabellingApp implements Surroundings {
   private page: ViewPage | null = null;
   private stop = new AbortController();
   private turn = 0;
+  // The address as it was last read or written here. While it is another, somebody has just asked for something else.
+  private read = "";
   private asking = false;
 
   private constructor(
@@ -112,11 +114,14 @@ export class LabellingApp implements Surroundings {
   keep(query: URLSearchParams): void {
     const [path = ""] = window.location.hash.split("?");
     query.delete("m");
-    if (path.startsWith("#/task/")) window.history.replaceState(null, "", `${path}?${query.toString()}`);
+    if (!path.startsWith("#/task/") || window.location.hash !== this.read) return;
+    window.history.replaceState(null, "", `${path}?${query.toString()}`);
+    this.read = window.location.hash;
   }
 
   private async follow(): Promise<void> {
-    const asked = where(window.location.hash);
+    this.read = window.location.hash;
+    const asked = where(this.read);
     const turn = ++this.turn;
     this.page?.close();
     this.page = null;
