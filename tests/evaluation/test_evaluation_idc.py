@@ -125,8 +125,8 @@ def test_labels_go_by_the_names_that_lie_beside_the_patches(folder: Path, tmp_pa
     (turned / "patches.json").write_text(json.dumps(facts))
     rates = ("auc", "sensitivity", "specificity")
     found, expected = (evaluate_idc(where)["pooled"] for where in (turned, folder))
-    # Patches come in another order, by which the last digit of a sum over neighbours may change, and with it a rank.
-    assert [found[name] for name in rates] == pytest.approx([expected[name] for name in rates], abs=0.05)
+    # Patches come in another order.
+    assert [found[name] for name in rates] == pytest.approx([expected[name] for name in rates], abs=0.02)
     (turned / "patches.json").write_text(json.dumps(facts | {"mpp": 2.0}))
     with pytest.raises(DataSetError, match="at 2 µm, the model takes"):
         evaluate_idc(turned)

@@ -89,6 +89,15 @@ class Surroundings:
         self, probability: NDArray[np.float64], xy_um: NDArray[np.float64], patch_um: float
     ) -> NDArray[np.float64]:
         """Judge patches at places (N, 2) of one section, ``patch_um`` wide, in the light of those around, (N,)."""
+        # In the order of their places: which of several that are equally far is heard must not hang on the files'.
+        order = np.lexsort(xy_um.T)
+        result = np.empty(len(order))
+        result[order] = self._in_order(probability[order], xy_um[order], patch_um)
+        return result
+
+    def _in_order(
+        self, probability: NDArray[np.float64], xy_um: NDArray[np.float64], patch_um: float
+    ) -> NDArray[np.float64]:
         alone = _log_odds(probability)
         total, count = np.zeros(len(alone)), np.zeros(len(alone))
         asked = min(len(alone), OVERLAPPING * self.neighbours + 1)

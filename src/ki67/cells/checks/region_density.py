@@ -15,9 +15,11 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from ki67.annotations import Regions, likely_scale, on_tissue, places_in
+from ki67.cells.channels import WORKING_MPP
 from ki67.cells.counted_region import counted_region
 from ki67.cells.detect import MARGIN_UM, detect_cells
 from ki67.cells.engine import Engine
+from ki67.cells.tiling import CORE_PX
 from ki67.domain import Check, Verdict
 from ki67.geometry import UM2_PER_MM2, RectUm, as_multipolygon, polygons_of
 from ki67.slides import Slide, TissueMask
@@ -42,7 +44,6 @@ UNUSABLE_RATIO: Final = 0.5
 """The same; the least of 550 right regions is 0.56, four fifths of those at half their size have less."""
 
 _MOST_TILES: Final = 16
-_TILE_UM: Final = 512.0
 _LEAST_TISSUE: Final = 0.25
 _LEAST_OUTSIDE_MM2: Final = 0.05
 
@@ -131,7 +132,7 @@ def _squares_of(places: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def tiles_outside(bounds_um: RectUm, kept: BaseGeometry, tissue: TissueMask | None) -> MultiPolygon:
     """Up to 16 tiles on tissue, evenly spread, less a region and its margin, in µm."""
-    side = _TILE_UM
+    side = CORE_PX * WORKING_MPP
     shapely.prepare(kept)
     free: list[BaseGeometry] = []
     for top in np.arange(0.0, bounds_um.height_um, side):
