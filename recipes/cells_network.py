@@ -55,7 +55,7 @@ from ki67.learning.cells.recipe import (
 )
 from ki67.learning.cells.thresholds import choose_thresholds
 from ki67.learning.quantisation import add_int8, fields_light
-from ki67.model_files import INT8_SUFFIX
+from ki67.model_files import INT8, INT8_SUFFIX
 from ki67.progress import configure, message
 from ki67.simulate.options import SimulationOptions
 from ki67.simulate.pair import simulate_pair
@@ -243,10 +243,11 @@ def names_in(fields: Sequence[NetworkField]) -> list[str]:
 
 
 def write_judged(out: Path, card: dict[str, Any], learnt: Sequence[str], fields: Sequence[NetworkField]) -> None:
-    """Write a network's card and its graph in whole numbers, with that one's thresholds and curves."""
+    """Write a network's card and its graph in whole numbers, with thresholds and curves of what runs."""
     write_json(out.with_suffix(".json"), card)
     card = add_int8(out, fields_light(field.light for field in fields))
-    session = InferenceSession(str(out.with_suffix(INT8_SUFFIX)), providers=["CPUExecutionProvider"])
+    runs = out.with_suffix(INT8_SUFFIX) if INT8 in card else out
+    session = InferenceSession(str(runs), providers=["CPUExecutionProvider"])
 
     def run(light: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(session.run(None, {INPUT_NAME: light})[0])

@@ -18,7 +18,7 @@ CORE_PX = 1024
 
 GRID_PX = 16
 """Tiles begin at multiples of this, so that every engine's coarsest grid falls alike in each of them."""
-GRID_UM = GRID_PX * WORKING_MPP
+
 
 STRIP_TILES = 4
 """Tiles side by side in a strip: what two rows share is then still decoded when the second one is read."""
@@ -46,7 +46,8 @@ class Core:
 class Tile:
     """What is read, (``rect``), its first pixel on the slide's working grid, and the core within it.
 
-    ``row_px`` is where the row of tiles begins that it belongs to: what no tile of another row has cells above of.
+    ``row_px`` is the top of its row of the grid, in pixels of the slide; rows have nothing in common from top to
+    bottom.
     """
 
     rect: RectUm
@@ -104,7 +105,9 @@ def _cut(cells: Sequence[Box], wanted: BaseGeometry) -> list[tuple[Box, Box]]:
     for cell, edge in ((cells[number], edges[number].tolist()) for number in hit.tolist()):
         bounds = np.array(shapely.bounds(shapely.intersection(rows[edge[1], edge[3]], shapely.box(*edge))))
         # The outermost points belong to it, hence the box that begins after them.
-        left, top, right, bottom = (np.floor(bounds / GRID_UM + (0, 0, 1, 1)) * GRID_PX).astype(int).tolist()
+        left, top, right, bottom = (
+            (np.floor(bounds / WORKING_MPP / GRID_PX + (0, 0, 1, 1)) * GRID_PX).astype(int).tolist()
+        )
         found.append((cell, (max(cell[0], left), max(cell[1], top), min(cell[2], right), min(cell[3], bottom))))
     return [(cell, core) for cell, core in found if core[0] < core[2] and core[1] < core[3]]
 

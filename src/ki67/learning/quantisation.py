@@ -170,7 +170,9 @@ def _begin_by_blocks(graph: onnx.GraphProto) -> None:
         return
     weights = {tensor.name: tensor for tensor in graph.initializer}
     kernels = [onnx.numpy_helper.to_array(weights[node.input[1]]) for node in (first, second)]
-    if any(kernel.shape[2:] != (3, 3) for kernel in kernels):
+    own = [*first.input[1:], second.input[1]]
+    # Weights that other layers have too stay as they are.
+    if any(kernel.shape[2:] != (3, 3) for kernel in kernels) or any(_takers(graph, name) != 1 for name in own):
         return
     blocks = onnx.helper.make_node("SpaceToDepth", [first.input[0]], ["blocks"], "blocks", blocksize=2)
     graph.node.insert(list(graph.node).index(first), blocks)
@@ -204,19 +206,27 @@ def _begin_by_blocks(graph: onnx.GraphProto) -> None:
 
 def _is(node: onnx.NodeProto, strides: list[int]) -> bool:
     """Whether a node is a convolution with a bias, one pixel wider at each side, of such strides."""
-    told = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    # What is not told is as ONNX says.
+    told: dict[str, Any] = {"strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1], "group": 1}
+    told |= {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
     expected = {"strides": strides, "pads": [1] * 4, "dilations": [1, 1], "group": 1}
     return (
         node.op_type == _CONVOLUTION
         and len(node.input) == 3
-        and all(told.get(name, value) == value for name, value in expected.items())
+        and all(told[name] == value for name, value in expected.items())
     )
 
 
 def _after(graph: onnx.GraphProto, node: onnx.NodeProto) -> onnx.NodeProto | None:
     """The node that takes what a node gives; None where there is not just one."""
-    takers = [other for other in graph.node if node.output[0] in other.input]
-    return takers[0] if len(takers) == 1 else None
+    if _takers(graph, node.output[0]) != 1:
+        return None
+    return next(other for other in graph.node if node.output[0] in other.input)
+
+
+def _takers(graph: onnx.GraphProto, name: str) -> int:
+    """How many nodes take what has a name."""
+    return sum(name in node.input for node in graph.node)
 
 
 def _between_convolutions(graph: onnx.GraphProto) -> list[str]:
