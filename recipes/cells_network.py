@@ -1,15 +1,15 @@
-"""Make the cell network that ships: ``cells_network.py OUT.onnx [unet | START.onnx | pair [UNET.onnx]]``.
+"""Make the cell network that ships: ``cells_network.py OUT.onnx [base | unet [BASE.onnx] | pair [UNET.onnx]]``.
 
-Two parts and a measurement, one after the other; what was cut short goes on where it was. First ``OUT.base.onnx``
-from scratch on BCData, SHIDC and simulated sections: two hours on one core, minutes on a graphics card. Then on from
-there with crops as other laboratories would make them, half of them wroclaw's, DeepLIIF's tiles and the glioma fields
-besides, an hour on one core. What is written has the mean of both networks' weights, which keeps what the first knew
-(Wortsman et al., CVPR 2022). No validation field has a say in the weights; they choose thresholds and curves. Last
-``cells_network_deviation.py`` counts what it has not seen and tells the card.
+Three parts and a measurement, one after the other; what was cut short goes on where it was. First ``OUT.base.onnx``,
+a U-Net from scratch on BCData, SHIDC and simulated sections: two hours on one core, minutes on a graphics card. Then
+on from there with crops as other laboratories would make them, half of them wroclaw's, DeepLIIF's tiles and the
+glioma fields besides, an hour on one core; ``OUT.unet.onnx`` has the mean of both networks' weights, which keeps what
+the first knew (Wortsman et al., CVPR 2022). Third a network whose encoder knows ImageNet, on the same fields, an hour
+and a half; ``OUT.onnx`` is both as one graph that gives their mean map. No validation field has a say in the weights;
+they choose thresholds and curves. Last ``cells_network_deviation.py`` counts what it has not seen and tells the card.
 
-``unet`` is the first part alone, the name of a network the second from there. ``pair`` trains a network whose encoder
-knows ImageNet on the same fields, an hour and a half, and writes it together with a U-Net (without a name: the one
-that ships) as one graph that gives their mean map: more often right, at 2.3 times the time (decision 018).
+``base``, ``unet`` and ``pair`` are one part alone, written to ``OUT.onnx``: ``unet`` from the network that is named
+or else made first, ``pair`` beside the U-Net that is named or else the one within the network that ships.
 
 Reads ``$KI67_DATA/ki67_cells`` (default ``../shared/data``): BCData fields 0-12 and the SHIDC fields p1_0299*,
 p1_0300*, p1_0317* (which overlap, and stay together), 19 of the 24 wroclaw cases where their labelling is complete,
@@ -35,10 +35,11 @@ from onnxruntime import InferenceSession
 
 from ki67.cells.network import INPUT_NAME, SHIPPED_NETWORK, load_network, maps_of
 from ki67.cells.peaks import find_peaks
+from ki67.errors import ModelError
 from ki67.files import atomic_path, sha256_of, write_json
 from ki67.learning.cells.crops import NetworkField
 from ki67.learning.cells.network_export import export_network
-from ki67.learning.cells.network_start import start_from
+from ki67.learning.cells.network_start import options_like, start_from
 from ki67.learning.cells.network_training import NetworkOptions, crops_of, train_network
 from ki67.learning.cells.pair import PairNetwork
 from ki67.learning.cells.recipe import (
@@ -86,14 +87,15 @@ CARD = {
     },
     "limits": "Pixel sizes of the training fields are estimates (0.25 µm). SHIDC labels no stroma.",
 }
+COMMAND = "python recipes/cells_network.py OUT.onnx"
 UNET = {
     "architecture": "U-Net of 0.4 M parameters at 0.5 µm/px, proximity maps of three classes at 1 µm/px",
-    "command": "python recipes/cells_network.py OUT.onnx",
+    "command": f"{COMMAND} unet",
 }
 PAIR = {
     "architecture": "Mean map of a U-Net of 0.4 M parameters and one of 0.5 M on nine blocks of EfficientNet-Lite0 "
     "(ImageNet, Apache-2.0) at 0.5 µm/px, proximity maps of three classes at 1 µm/px",
-    "command": "python recipes/cells_network.py OUT.onnx pair",
+    "command": COMMAND,
 }
 # Half of a step is of the set with most patients; of the others what they have to tell.
 SHARES = (("bcdata", 1.5), ("deepliif", 0.25), ("glioma", 0.25), ("points", 4.0), ("shidc", 1.5), ("simulated", 1.0))
@@ -217,20 +219,27 @@ def go_on(start: Path, out: Path, fields: Sequence[NetworkField]) -> None:
     write_judged(out, card | described, [*origin.details["fields"], *names_in(fields)], fields)
 
 
-def pair_with_lite(unet: Path, out: Path, fields: Sequence[NetworkField]) -> None:
-    """Train the network whose encoder knows ImageNet, and write both with their mean map."""
+def pair_with_lite(unet: Path | None, out: Path, fields: Sequence[NetworkField]) -> None:
+    """Train the network whose encoder knows ImageNet, and write it and a U-Net with their mean map.
+
+    ``unet`` None takes the U-Net within the network that ships.
+    """
     options = travelling(FULL_STEPS)
     crops = crops_of(fields, options)
-    network = PairNetwork(onward_options().widths)
-    network.lite.load_state_dict(train_in_two_steps(crops, out.with_suffix(".training"), options).state_dict())
-    network.unet.load_state_dict(start_from(unet, crops, onward_options()).state_dict())
     half = load_network(unet).card
+    known = options_like(SHIPPED_NETWORK if unet is None else unet, onward_options())
+    network = PairNetwork(known.widths)
+    network.lite.load_state_dict(train_in_two_steps(crops, out.with_suffix(".training"), options).state_dict())
+    begun = start_from(unet, crops, known)
+    network.unet.load_state_dict((begun.unet if isinstance(begun, PairNetwork) else begun).state_dict())
+    told = {"sha256": half.sha256, **{name: half.details.get(name) for name in ("options", "start")}}
+    origin = half.details.get("parts", {}).get("unet", told)
     card = export_network(network, out, {})
     described = {
         **PAIR,
-        "options": asdict(replace(onward_options(), architecture="pair")),
+        "options": asdict(replace(known, architecture="pair")),
         "parts": {
-            "unet": {"sha256": half.sha256, **{name: half.details.get(name) for name in ("options", "start")}},
+            "unet": origin,
             "lite": {"options": asdict(options), "refining": asdict(refining(options))},
         },
     }
@@ -284,29 +293,54 @@ def mean_of_weights(start: Path, trained: Path, share: float) -> onnx.ModelProto
     return second
 
 
-def main(out: Path, way: str | None = None, unet: str | Path = SHIPPED_NETWORK) -> None:
+def is_made(out: Path) -> bool:
+    """Whether a part was finished: its card, which is written last, belongs to its graph."""
+    try:
+        load_network(out)
+    except ModelError:
+        return False
+    return True
+
+
+def begin_from_scratch(sections: Path, out: Path) -> None:
+    """Train the first part, unless it is there."""
+    if is_made(out):
+        return
+    train_cells(
+        training_sets(sections),
+        out,
+        "network",
+        CARD | UNET | {"command": f"{COMMAND} base"},
+        patient=patient,
+        network=NetworkOptions(),
+        fold_steps=FROM_SCRATCH_FOLD_STEPS,
+    )
+
+
+def main(out: Path, way: str | None = None, start: str | Path | None = None) -> None:
     """Draw, train, write graph and card; without a word all that makes the shipped network."""
+    if way not in (None, "base", "unet", "pair") or (start is not None and way not in ("unet", "pair")):
+        raise SystemExit(__doc__)
     configure(quiet=False)
     sections = out.with_suffix(".sections")
     draw_sections(sections)
-    base = out if way == "unet" else out.with_suffix(".base.onnx")
-    if way == "unet" or (way is None and not base.exists()):
-        train_cells(
-            training_sets(sections),
-            base,
-            "network",
-            CARD | UNET,
-            patient=patient,
-            network=NetworkOptions(),
-            fold_steps=FROM_SCRATCH_FOLD_STEPS,
-        )
-    if way == "unet":
+    if way == "base":
+        begin_from_scratch(sections, out)
         return
+    begun = None if start is None else Path(start)
+    if way != "pair" and begun is None:
+        begun = out.with_suffix(".base.onnx")
+        begin_from_scratch(sections, begun)
     fields = read_pixels(read_labels([*training_sets(sections), *teaching_sets()], patient))
-    if way == "pair":
-        pair_with_lite(Path(unet), out, fields)
+    if way is None:
+        unet = out.with_suffix(".unet.onnx")
+        if not is_made(unet):
+            go_on(begun, unet, fields)
+        begun = unet
+    if way == "unet":
+        go_on(begun, out, fields)
     else:
-        go_on(base if way is None else Path(way), out, fields)
+        pair_with_lite(begun, out, fields)
     import cells_network_deviation
 
     cells_network_deviation.main(out, write=True)

@@ -49,15 +49,15 @@ def test_the_network_is_made_measured_and_told_by_one_command(
         monkeypatch.setattr(cells_network_deviation, name, changes[name])
 
     cells_network.main(tmp_path / "made.onnx")
-    cells_network.main(tmp_path / "pair.onnx", "pair", tmp_path / "made.onnx")
 
-    card, pair = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("made", "pair"))
-    base = json.loads((tmp_path / "made.base.json").read_text())
-    assert card["start"]["sha256"] == base["sha256"] != card["sha256"]
-    assert pair["parts"]["unet"]["sha256"] == card["sha256"] != pair["sha256"]
-    assert pair["parts"]["lite"]["options"]["architecture"] == "lite"
-    assert pair["options"]["architecture"] == "pair"
-    assert pair["fields"] == card["fields"]
+    base, unet, card = (
+        json.loads((tmp_path / f"{name}.json").read_text()) for name in ("made.base", "made.unet", "made")
+    )
+    assert unet["start"]["sha256"] == base["sha256"] != unet["sha256"]
+    assert card["parts"]["unet"]["sha256"] == unet["sha256"] != card["sha256"]
+    assert card["parts"]["lite"]["options"]["architecture"] == "lite"
+    assert card["options"]["architecture"] == "pair"
+    assert card["fields"] == unet["fields"]
     assert card["command"] == "python recipes/cells_network.py OUT.onnx"
     assert card["fields"] == ["points/p1_1", "points/p2_1"]
     assert card["unseen"]["as_counted"]["points"]["patients"] == 1

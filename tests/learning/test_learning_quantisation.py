@@ -157,7 +157,7 @@ def test_no_version_of_the_runtime_makes_maps_larger_in_whole_numbers() -> None:
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
     larger = [node for node in graph.node if node.op_type == "Resize"]
-    assert len(larger) == 3
+    assert len(larger) == 6
     for node in larger:
         before = makers[node.input[0]]
         (after,) = (other for other in graph.node if node.output[0] in other.input)
