@@ -23,9 +23,10 @@ from idc_adaptation import by_patient, compare, load, macenko, select
 from ki67.fields.patches import INDEX_FILE, read_patches
 from ki67.files import write_json
 from ki67.idc import load_model
-from ki67.learning.idc.checkpoint import TrainingOptions
+from ki67.learning.idc.checkpoint import options_for
 from ki67.learning.idc.recipe import finish, make_card
 from ki67.learning.idc.training import PatchSet, train
+from ki67.vocabulary import IdcArchitecture
 
 SEED = 2020
 PATCHES_FOR_STAIN = 60
@@ -66,12 +67,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--epochs", type=int, default=5)
+    shipped = IdcArchitecture.efficientnet_lite0
+    parser.add_argument("--architecture", type=IdcArchitecture, default=shipped, choices=list(IdcArchitecture))
     parser.add_argument("--groups", type=int, default=3)
     parser.add_argument("--turned-round", action="store_true", help="hold out the largest group, train on the others")
     parser.add_argument("--dann-steps", type=int, default=300)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    options = TrainingOptions(epochs=chosen.epochs)
+    options = options_for(chosen.architecture, epochs=chosen.epochs)
     root = Path(os.environ.get("KI67_DATA", "../shared/data")) / "idc_patches"
     rows = read_patches(root, root / INDEX_FILE)
     patches = load(rows, options.patch_px)

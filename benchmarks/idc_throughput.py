@@ -50,10 +50,10 @@ class Counting:
     def __init__(self, model: IdcModel) -> None:
         self.model, self.card, self.count = model, model.card, 0
 
-    def probabilities(self, patches: np.ndarray) -> np.ndarray:
+    def all_probabilities(self, patches: np.ndarray) -> np.ndarray:
         """Pass patches on."""
         self.count += len(patches)
-        return self.model.probabilities(patches)
+        return self.model.all_probabilities(patches)
 
 
 def main() -> None:

@@ -57,6 +57,42 @@ def write_green_model(folder: Path, *, threshold: float = 0.5, **changes: object
     return path
 
 
+def write_colour_model(folder: Path) -> Path:
+    """A model of three classes whose probabilities are the shares of red, green and blue in a patch."""
+    nodes = [
+        helper.make_node("Cast", ["patches"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Add", ["mean", "little"], ["level"]),
+        helper.make_node("ReduceSum", ["level", "across"], ["sum"], keepdims=1),
+        helper.make_node("Div", ["level", "sum"], ["probabilities"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "colour",
+        [helper.make_tensor_value_info("patches", TensorProto.UINT8, ["n", PATCH_PX, PATCH_PX, 3])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 3])],
+        [
+            helper.make_tensor("little", TensorProto.FLOAT, [1], [1e-3]),
+            helper.make_tensor("across", TensorProto.INT64, [1], [1]),
+        ],
+    )
+    path = folder / "colour.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    card = {
+        "schema": 1,
+        "name": "colour",
+        "architecture": "mean colour",
+        "licence": "none",
+        "patch_px": PATCH_PX,
+        "mpp": MPP,
+        "classes": ["Normal", "DCIS", "IDC"],
+        "threshold": 0.5,
+        "sha256": sha256_of(path),
+    }
+    write_json(path.with_suffix(".json"), card)
+    return path
+
+
 def speckled(color: tuple[int, int, int], count: int, size: int, seed: int) -> NDArray[np.uint8]:
     """Noisy patches of one colour."""
     generator = np.random.default_rng(seed)

@@ -14,6 +14,7 @@ from ki67.case import Case, Summary, open_case, read_case, reopen_case
 from ki67.case.artefacts import (
     FILES,
     HEATMAP,
+    OTHER_CLASSES,
     QUALITY,
     REGIONS_HE,
     REGIONS_KI67,
@@ -178,7 +179,9 @@ def run_idc(
     -------
     dict
         ``area_mm2``, ``tissue_mm2``, ``polygons``, ``regions``, ``heatmap``, ``domain`` (what was thought of the
-        slide: a heat map is written of any), ``warnings``.
+        slide: a heat map is written of any), ``warnings``; where the model tells more than two classes apart,
+        ``other_classes``, the ``name`` of each but IDC and the ``area_mm2`` of tissue outside the outline that is
+        taken for it, and ``other_classes_file``, their heat maps.
     """
     models = {"idc": idc.load_model(model).sha256}
     with (
@@ -189,6 +192,8 @@ def run_idc(
         summary = stages.predict_idc(case, he, model, stride_px, outline, device)
         checks = stages.checks_so_far(case, Options())
         summary |= {"domain": domain_part(checks), "warnings": [*doubts(checks), *stages.warnings_of(case)]}
+        if "other_classes" in summary:
+            summary["other_classes_file"] = str(case.path(OTHER_CLASSES))
         return summary | {"regions": str(case.path(REGIONS_HE)), "heatmap": str(case.path(HEATMAP))}
 
 

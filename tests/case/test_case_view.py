@@ -153,9 +153,9 @@ def test_a_heat_map_of_another_processor_is_made_anew(
 ) -> None:
     calls = []
 
-    def predict(*_arguments: object, **_options: object) -> idc.HeatMap:
+    def predict(*_arguments: object, **_options: object) -> dict[str, idc.HeatMap]:
         calls.append(1)
-        return idc.HeatMap(np.zeros((4, 4), np.float32), 100.0)
+        return {idc.TUMOUR_CLASS: idc.HeatMap(np.zeros((4, 4), np.float32), 100.0)}
 
     def run() -> None:
         with (
@@ -164,7 +164,7 @@ def test_a_heat_map_of_another_processor_is_made_anew(
         ):
             predict_idc(case, he)
 
-    monkeypatch.setattr(idc, "predict", predict)
+    monkeypatch.setattr(idc, "predict_classes", predict)
     run()
     run()
     assert calls == [1]

@@ -9,6 +9,8 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 from ki67.evaluation.calibration import calibration_error
 from ki67.evaluation.idc import RATE_ROWS, bootstrap_over_patients, summarise, table2
 from ki67.fields.metrics import (
+    AS_GOOD,
+    alike,
     area_thresholds,
     best_threshold,
     cross_fitted_balanced_accuracy,
@@ -38,6 +40,31 @@ def test_the_threshold_has_the_highest_balanced_accuracy_of_all() -> None:
     assert balanced_accuracy_score(labels, scores >= best_threshold(labels, scores)) == pytest.approx(best)
     with pytest.raises(ValueError, match="both classes"):
         best_threshold([1, 1], [0.2, 0.3])
+
+
+def test_a_rare_class_weighs_as_much_as_a_common_one_in_the_threshold() -> None:
+    # A hundred of common tissue far off, ten of a rare class that looks like carcinoma.
+    classes = np.repeat([0, 1, 2], [100, 10, 20])
+    scores = np.concatenate([np.linspace(0, 0.2, 100), np.linspace(0.58, 0.65, 10), np.linspace(0.6, 1, 20)])
+    truth = classes == 2
+    assert best_threshold(truth, scores) < 0.62
+    apart = best_threshold(truth, scores, alike(classes))
+    assert np.mean(scores[classes == 1] < apart) > 0.5
+    two = np.where(classes == 2, 1, 0)
+    assert best_threshold(truth, scores, alike(two)) == best_threshold(truth, scores)
+
+
+def test_of_thresholds_as_good_the_one_nearest_to_even_odds_can_be_taken() -> None:
+    truth = np.arange(400) >= 200
+    scores = np.concatenate([np.linspace(0, 0.1, 199), [0.44], [0.3], np.linspace(0.8, 1, 199)])
+    # Both cuts that leave one patch wrong are best; half a point less between them is as good.
+    assert best_threshold(truth, scores) == pytest.approx(0.2)
+    assert best_threshold(truth, scores, near=0.5) == pytest.approx(0.62)
+    overlapping = np.concatenate([np.linspace(0, 0.4, 200), np.linspace(0.3, 1, 200)])
+    apart = best_threshold(truth, overlapping, near=0.5)
+    best = balanced_accuracy_score(truth, overlapping >= best_threshold(truth, overlapping))
+    assert balanced_accuracy_score(truth, overlapping >= apart) >= best - AS_GOOD - 1e-9
+    assert apart >= best_threshold(truth, overlapping)
 
 
 def test_table_2_from_its_four_counts() -> None:

@@ -65,6 +65,24 @@ def test_a_patch_takes_the_class_that_covers_it(entry: Callable[..., SlideEntry]
     assert (places.corners_um + edge <= [1600, 1200]).all()
 
 
+def test_a_patch_larger_than_a_duct_takes_the_class_of_its_core(
+    entry: Callable[..., SlideEntry], tmp_path: Path
+) -> None:
+    # The duct is 100 px wide.
+    wide = replace(OPTIONS, classes=("DCIS", "IDC"), patch_px=128, stride_px=8)
+    with pytest.raises(DataSetError, match="no slide gave a patch of DCIS"):
+        sample([entry()], tmp_path / "whole", wide)
+    sample([entry()], tmp_path / "core", replace(wide, core_px=16))
+    facts = read_facts(tmp_path / "core")
+    assert facts is not None
+    assert (facts.patch_px, facts.core_px) == (128, 16)
+    corners = np.array([row.place[1:] for row in read_patches(tmp_path / "core") if row.label == 1 and row.place])
+    middle_um = (corners + 64) * MPP
+    assert len(corners) > 20
+    left, top, right, bottom = DCIS_BOX.buffer(16 / 4 * MPP + MPP).bounds
+    assert ((middle_um >= [left, top]) & (middle_um <= [right, bottom])).all()
+
+
 def test_the_files_follow_the_published_layout_and_hold_the_slides_pixels(
     entry: Callable[..., SlideEntry], tmp_path: Path
 ) -> None:
@@ -81,7 +99,7 @@ def test_the_files_follow_the_published_layout_and_hold_the_slides_pixels(
     np.testing.assert_allclose(pixels.mean(axis=(0, 1)), PURPLE, atol=12)
     facts = read_facts(tmp_path / "out")
     assert facts is not None
-    assert (facts.patch_px, facts.mpp, facts.classes) == (16, MPP, ("other", "IDC"))
+    assert (facts.patch_px, facts.core_px, facts.mpp, facts.classes) == (16, 16, MPP, ("other", "IDC"))
     chosen = read_patches(tmp_path / "out", tmp_path / "out" / "index-val.csv")
     assert {row.patient for row in chosen} == {"p2"}
 
@@ -284,13 +302,16 @@ def test_a_class_name_may_hold_a_comma(entry: Callable[..., SlideEntry], tmp_pat
     [
         {"classes": ("DCIS",)},
         {"rest": "idc"},
+        {"rest": " "},
+        {"classes": ("IDC", "a\x1b[2J")},
         {"cover": 0.4},
         {"patch_px": 0},
+        *({"core_px": core_px} for core_px in (0, 7, 18)),
         *({"mpp": mpp} for mpp in (math.nan, math.inf, -1.0)),
     ],
 )
 def test_options_that_make_no_sense_are_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"expected IDC|numbers above"):
+    with pytest.raises(ValueError, match=r"expected IDC|numbers above|a core must be|that can be shown"):
         replace(OPTIONS, **changes)
 
 

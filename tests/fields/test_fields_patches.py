@@ -90,8 +90,11 @@ def test_patches_that_are_all_too_small_are_refused(patch_folder: Path) -> None:
         load_pixels(read_patches(patch_folder), 50)
 
 
-def write_facts(folder: Path, classes: tuple[str, ...], patch_px: int = PATCH_PX, mpp: float = MPP) -> None:
+def write_facts(
+    folder: Path, classes: tuple[str, ...], patch_px: int = PATCH_PX, mpp: float = MPP, core_px: int | None = None
+) -> None:
     facts = {"schema": FACTS_SCHEMA, "classes": classes, "patch_px": patch_px, "mpp": mpp}
+    facts |= {} if core_px is None else {"core_px": core_px}
     (folder / "patches.json").write_text(json.dumps(facts))
 
 
@@ -110,6 +113,7 @@ def test_labels_are_numbered_as_the_model_does(patch_folder: Path, green_model: 
     [
         ((("other", "IDC"), 48), "48 px at 4 µm, the model takes 20 px at 4 µm"),
         ((("other", "IDC"), PATCH_PX, 2.0), "20 px at 2 µm, the model takes 20 px at 4 µm"),
+        ((("other", "IDC"), PATCH_PX, 4.0, 8), "labelled by the 8 px in their middle, the model judges 20 px"),
         ((("other", "DCIS", "IDC"),), "holds the class DCIS, the model knows other, IDC"),
     ],
 )

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idc_scene import MPP, PATCH_PX, PINK
+from idc_scene import MPP, PATCH_PX, PINK, write_colour_model
+from ki67.case import read_case
 from ki67.fields.patches import FACTS_SCHEMA
+from ki67.idc import IdcModel, read_heatmaps
 
 WriteSlide = Callable[..., Path]
 Run = Callable[..., object]
@@ -91,6 +93,25 @@ def test_predict_takes_a_stride_that_divides_the_patch(ki67: Run, tmp_path: Path
     assert "must divide" in wrong.stderr
     missing = ki67("idc", "predict", slide, "--out", tmp_path / "c", "--model", tmp_path / "none.onnx")
     assert "none.onnx: is missing" in one_line(missing)
+
+
+def test_predict_tells_of_every_class_the_model_knows_and_keeps_their_maps(
+    ki67: Run, tmp_path: Path, slide: Path, green_model: IdcModel
+) -> None:
+    words = ("idc", "predict", slide, "--out", tmp_path / "case", "--model", write_colour_model(tmp_path))
+    outcome = ki67(*words, "--quiet")
+    assert outcome.code == 0, outcome.stderr
+    assert "Normal: 0." in outcome.stdout
+    assert "DCIS: 0 mm²" in outcome.stdout
+    again = ki67(*words, "--quiet", "--json")
+    assert [other["name"] for other in again.json["other_classes"]] == ["Normal", "DCIS"]
+    assert again.json["other_classes"][0]["area_mm2"] == pytest.approx(again.json["tissue_mm2"], rel=0.01)
+    assert list(read_heatmaps(again.json["other_classes_file"])) == ["Normal", "DCIS"]
+    assert list(read_case(tmp_path / "case").other_classes) == ["Normal", "DCIS"]
+    # A model of two classes leaves nothing of the other's behind.
+    plain = ki67(*words[:-1], green_model.path, "--quiet", "--json")
+    assert "other_classes" not in plain.json
+    assert not (tmp_path / "case" / "idc" / "other_classes.tif").exists()
 
 
 def test_adapt_names_a_slide_that_cannot_be_read(ki67: Run, tmp_path: Path, slide: Path) -> None:

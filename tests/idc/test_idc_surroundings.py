@@ -49,6 +49,16 @@ def test_overlapping_patches_are_not_heard() -> None:
     assert judged[0] == pytest.approx(0.5)
 
 
+def test_of_densely_drawn_patches_those_that_share_no_pixel_are_found() -> None:
+    # Eight patches to the edge: 225 overlap each, far more than the nearest that are asked for first.
+    four = Surroundings(neighbours=4, reach_um=1600.0, weight=1.0, prior=1.0, scale=1.0)
+    probability = np.random.default_rng(3).uniform(0.05, 0.95, (30, 30)).astype(np.float32)
+    on_grid = four.on_grid(probability, PATCH_UM / 8, 8)
+    places = grid_places(30, 30) / 8
+    scattered = four.at_places(probability.ravel().astype(float), places, PATCH_UM).reshape(30, 30)
+    np.testing.assert_allclose(on_grid[8:-8, 8:-8], scattered[8:-8, 8:-8], atol=1e-5)
+
+
 def test_what_lies_beyond_the_reach_is_not_heard() -> None:
     places = np.array([[0.0, 0.0], [1500.0, 0.0], [4000.0, 0.0]])
     judged = EIGHT.at_places(np.array([0.5, 0.9, 0.99]), places, PATCH_UM)

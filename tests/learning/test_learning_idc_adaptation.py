@@ -86,7 +86,8 @@ def test_a_model_without_its_weights_by_name_is_refused(green_model: IdcModel) -
 def test_new_statistics_win_back_what_another_stain_cost(model: IdcModel, tmp_path: Path) -> None:
     assert balanced(model, VALIDATION) > 0.95
     before = balanced(model, THEIRS)
-    knowing = replace(model, card=replace(model.card, details=model.card.details | {"appearance": {"usual": 1.0}}))
+    details = model.card.details | {"appearance": {"usual": 1.0}}
+    knowing = replace(model, card=replace(model.card, core_px=10, details=details))
     target = adapt_model(
         knowing, THEIRS.pixels, tmp_path / "new.onnx", AdaptOptions(mix=1.0), slides=[{"slide": "a.svs"}]
     )
@@ -95,6 +96,7 @@ def test_new_statistics_win_back_what_another_stain_cost(model: IdcModel, tmp_pa
     card = adapted.card.details["adaptation"]
     assert (card["method"], card["patches"], card["from_sha256"]) == ("adabn", 80, model.sha256)
     assert adapted.card.threshold == model.card.threshold
+    assert adapted.card.core_px == 10
     assert "validation" not in adapted.card.details
     assert "appearance" not in adapted.card.details
     assert card["measured_before"]["validation"] == model.card.details["validation"]

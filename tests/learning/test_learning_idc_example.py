@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import tifffile
 import torch
 
 from ki67.idc import load_model, read_heatmap
@@ -27,11 +28,14 @@ def test_from_outlines_to_a_model_a_map_and_figures(
         result = runpy.run_path(str(EXAMPLE))["main"]([str(tmp_path), "--small"])
     finally:
         torch.set_num_threads(threads)
-    model = load_model(tmp_path / "training" / "idc_inception_v1.onnx")
+    model = load_model(tmp_path / "training" / "idc_efficientnet_lite0.onnx")
     assert model.card.classes == ("other", "Normal", "DCIS", "IDC")
-    assert model.card.patch_um == pytest.approx(48)
+    assert (model.card.patch_px, model.card.core_px, model.card.mpp) == (96, 24, 2.0)
     assert result["validation_auc"] > 0.6
-    assert read_heatmap(tmp_path / "case" / "idc" / "heatmap.tif").mpp == pytest.approx(24)
+    idc = tmp_path / "case13" / "idc"
+    assert read_heatmap(idc / "heatmap.tif").mpp == pytest.approx(24)
+    with tifffile.TiffFile(idc / "other_classes.tif") as file:
+        assert [page.description for page in file.pages] == ["other", "Normal", "DCIS"]
     shown = capsys.readouterr().out
     assert "labelled, called" in shown
     for name in ("roc", "calibration", "confusion"):

@@ -16,10 +16,11 @@ from ki67.errors import DataSetError, ModelError, WriteError
 from ki67.fields.patches import read_patches
 from ki67.idc import load_model
 from ki67.learning.idc.augment import AugmentOptions
-from ki67.learning.idc.checkpoint import TrainingOptions
+from ki67.learning.idc.checkpoint import TrainingOptions, options_for
 from ki67.learning.idc.network import InceptionV1, NetworkOptions
 from ki67.learning.idc.recipe import finish, make_card, split_rows, train_model
 from ki67.learning.idc.training import PatchSet, draw_weights, predict_margins, rate_at, train
+from ki67.vocabulary import IdcArchitecture
 
 TINY = TrainingOptions(
     epochs=3,
@@ -87,6 +88,19 @@ def test_a_folder_with_a_training_of_other_options_is_refused(tmp_path: Path) ->
     train(TRAINING, VALIDATION, tmp_path, replace(TINY, epochs=1))
     with pytest.raises(DataSetError, match="other options"):
         train(TRAINING, VALIDATION, tmp_path, replace(TINY, epochs=1, mixup=0.5))
+
+
+def test_a_training_of_before_options_had_a_core_goes_on(tmp_path: Path) -> None:
+    options = options_for(IdcArchitecture.inception_v1, 20, core_px=20, width=0.125)
+    options = replace(options, epochs=1, patches_per_epoch=32, batch=16)
+    train(TRAINING, VALIDATION, tmp_path, options)
+    stored = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del stored["options"]["core_px"]
+    torch.save(stored, tmp_path / "checkpoint.pt")
+    train(TRAINING, VALIDATION, tmp_path, replace(options, epochs=1))
+    cored = options_for(IdcArchitecture.inception_v1, 20, core_px=10, width=0.125)
+    with pytest.raises(DataSetError, match="other options"):
+        train(TRAINING, VALIDATION, tmp_path, replace(cored, epochs=1, patches_per_epoch=32, batch=16))
 
 
 def test_a_folder_with_a_training_on_other_patches_is_refused(tmp_path: Path) -> None:
@@ -188,9 +202,10 @@ def test_turning_a_patch_does_not_change_what_eight_views_see() -> None:
 
 
 def test_the_recipe_ends_in_a_model_that_predicts_as_its_card_says(patch_folder: Path, tmp_path: Path) -> None:
-    options = replace(TINY, epochs=6, learning_rate=5e-3)
+    options = replace(TINY, epochs=6, learning_rate=5e-3, core_px=TINY.patch_px - 4)
     target = train_model(patch_folder, tmp_path / "out", options, mpp=2.0, data="drawn")
     model = load_model(target)
+    assert model.card.core_px == TINY.patch_px - 4
     card = json.loads(target.with_suffix(".json").read_text())
     assert model.card.mpp == 2.0
     seen = card["split"]["training"]

@@ -18,6 +18,7 @@ from shapely.geometry import Point
 from ki67.annotations import Region, Regions
 from ki67.errors import RegistrationError
 from ki67.report import ReportData, render_report, write_reports
+from ki67.vocabulary import Language
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 VOID = {"meta", "img", "br", "circle", "link", "input"}
@@ -140,6 +141,16 @@ def test_a_prediction_alone_has_slide_and_heat_map(data: ReportData) -> None:
 
     assert len(page.images) == 2
     assert "Ki-67 index" not in page.text
+
+
+def test_a_model_of_several_classes_tells_what_was_not_counted(data: ReportData) -> None:
+    told = [{"name": "DCIS", "area_mm2": 0.31}, {"name": "<i>", "area_mm2": 1.5}]
+    stages = data.run["stages"] | {"idc": {"state": "done", "summary": {"other_classes": told}}}
+    several = replace(data, run={**data.run, "stages": stages})
+
+    assert "not counted: DCIS 0.31 mm²; <i> 1.5 mm²" in Page(render_report(several, NOW)).text
+    german = Page(render_report(replace(several, language=Language.de), NOW)).text
+    assert "nicht gezählt: DCIS 0,31 mm²" in german
 
 
 def test_an_empty_report_still_says_what_it_is_not() -> None:

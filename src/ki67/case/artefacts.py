@@ -7,6 +7,7 @@ from typing import Final
 from ki67 import registration
 
 HEATMAP: Final = "idc/heatmap.tif"
+OTHER_CLASSES: Final = "idc/other_classes.tif"
 REGIONS_HE: Final = "idc/regions.geojson"
 TRANSFORM: Final = "registration/transform.json"
 DISPLACEMENTS: Final = tuple(f"registration/{name}" for name in registration.FIELD_NAMES)
@@ -21,6 +22,7 @@ REPORT_PDF: Final = "report.pdf"
 
 FILES: Final = (
     HEATMAP,
+    OTHER_CLASSES,
     REGIONS_HE,
     TRANSFORM,
     *DISPLACEMENTS,

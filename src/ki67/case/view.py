@@ -21,6 +21,7 @@ from ki67.case.artefacts import (
     COUNTED,
     EXCLUDED,
     HEATMAP,
+    OTHER_CLASSES,
     QUALITY,
     REGION_CARRIED,
     REGIONS_HE,
@@ -140,6 +141,12 @@ class CaseView:
         """Probability of invasive carcinoma on the H&E slide."""
         path = self.file(HEATMAP)
         return None if path is None else idc.read_heatmap(path)
+
+    @cached_property
+    def other_classes(self) -> dict[str, idc.HeatMap] | None:
+        """Probability of each other class by its name; None where the model knows but one."""
+        path = self.file(OTHER_CLASSES)
+        return None if path is None else idc.read_heatmaps(path)
 
     @cached_property
     def regions_he(self) -> Regions | None:

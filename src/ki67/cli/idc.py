@@ -55,7 +55,9 @@ def predict(
     device: DeviceOption = Device.cpu,
     stride_px: Annotated[
         int | None,
-        typer.Option("--stride-px", help="Distance of patches in pixels of the model's resolution; default: half."),
+        typer.Option(
+            "--stride-px", help="Distance of patches in pixels of the model's resolution; default: half of a core."
+        ),
     ] = None,
     outline_threshold: OutlineThreshold = None,
     outline_smoothing: OutlineSmoothing = None,
@@ -69,9 +71,11 @@ def predict(
     from ki67.pipeline import run_idc
 
     begin(quiet=quiet)
-    edge = load_model(model).card.patch_px
+    edge = load_model(model).card.core_px
     if stride_px is not None and (stride_px < 1 or edge % stride_px):
-        raise typer.BadParameter(f"--stride-px must divide the patch's edge of {edge} px, found {stride_px}")
+        raise typer.BadParameter(
+            f"--stride-px must divide the edge of what a patch is judged for, {edge} px, found {stride_px}"
+        )
     outline = outline_of(outline_threshold, outline_smoothing, outline_least_area, outline_least_hole)
     result = run_idc(
         he,
@@ -85,10 +89,12 @@ def predict(
     )
     lines = [
         f"invasive carcinoma: {result['area_mm2']:.3g} mm² in {result['polygons']} region(s)",
+        *(f"{other['name']}: {other['area_mm2']:.3g} mm²" for other in result.get("other_classes", ())),
         f"tissue: {result['tissue_mm2']:.3g} mm²",
         *warning_lines(result),
         f"regions: {result['regions']}",
         f"heat map: {result['heatmap']}",
+        *(f"heat maps of the other classes: {result[key]}" for key in ("other_classes_file",) if key in result),
     ]
     emit(result, as_json=as_json, lines=lines)
 
@@ -108,12 +114,23 @@ def sample(
     patch_px: Annotated[int, typer.Option("--patch-px", min=1, help="Edge of a patch in pixels.")] = 128,
     mpp: Annotated[float, typer.Option("--mpp", help="Resolution of the patches in µm per pixel.")] = 2.0,
     stride_px: Annotated[
-        int | None, typer.Option("--stride-px", help="Distance of neighbouring patches; default: their edge.")
+        int | None,
+        typer.Option("--stride-px", help="Distance of neighbouring patches; default: the edge of their core."),
     ] = None,
     per_class: Annotated[int, typer.Option("--per-class", help="Most patches per class and slide.")] = 2000,
     cover: Annotated[
-        float, typer.Option("--cover", help="Share of a patch that its class, or the rest, must cover.")
+        float,
+        typer.Option("--cover", help="Share of a patch, or of its core, that its class, or the rest, must cover."),
     ] = 0.75,
+    core_px: Annotated[
+        int | None,
+        typer.Option(
+            "--core-px",
+            min=1,
+            help="Edge of the square in the middle of a patch that its class is of, so that more than what is "
+            "labelled can be looked at; default: the whole patch.",
+        ),
+    ] = None,
     mpp_overrides_file: MppOverridesFile = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")] = 2020,
     as_json: Json = False,
@@ -127,7 +144,9 @@ def sample(
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     entries = read_slide_list(slides, overrides_file=mpp_overrides_file)
     try:
-        options = SampleOptions(names, rest.strip() or None, patch_px, mpp, stride_px, per_class, cover, seed)
+        options = SampleOptions(
+            names, rest.strip() or None, patch_px, mpp, stride_px, per_class, cover, seed, core_px
+        )
         entries = split_by_patient(entries, seed=seed)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -221,7 +240,7 @@ def train(
     if facts is None:
         if mpp is None:
             raise typer.BadParameter("the patches do not say their resolution; give it with --mpp")
-        facts = PatchFacts(patch_px or 50, mpp, PUBLIC_CLASSES)
+        facts = PatchFacts(patch_px or 50, mpp, PUBLIC_CLASSES, patch_px or 50)
     elif mpp not in (None, facts.mpp) or patch_px not in (None, facts.patch_px):
         raise typer.BadParameter(
             f"{patches} holds patches of {facts.patch_px} px at {facts.mpp:g} µm; leave --patch-px and --mpp out"
@@ -232,6 +251,7 @@ def train(
         architecture,
         facts.patch_px,
         facts.classes,
+        core_px=facts.core_px,
         width=width,
         learning_rate=learning_rate,
         epochs=epochs,

@@ -13,6 +13,7 @@ from ki67.evaluation.calibration import calibration_error
 from ki67.fields.metrics import rank_auc
 from ki67.fields.patches import load_pixels, read_patches, rows_for_model
 from ki67.idc import IdcModel, load_model
+from ki67.idc.classes import with_tumour
 from ki67.idc.model import patient_mark
 
 REPLICATES = 2000
@@ -121,7 +122,9 @@ def evaluate_idc(
     result |= {
         "with_surroundings": informed is not None,
         "patch_alone": {name: by_itself[name] for name in ("pooled", "intervals")},
-        "confusion": confusion(numbers, called_classes(_with(alone, tumour, scores), tumour, threshold), classes),
+        "confusion": confusion(
+            numbers, called_classes(with_tumour(alone, tumour, scores), tumour, threshold), classes
+        ),
         "model": used.card.name,
         "model_sha256": used.sha256,
     }
@@ -132,14 +135,6 @@ def evaluate_idc(
     )
     if figures is not None:
         draw_figures(figures, labels, scores, result)
-    return result
-
-
-def _with(probabilities: NDArray[np.float64], tumour: int, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities of all classes, (N, classes), with another one of IDC; the others keep their proportions."""
-    rest = np.maximum(1.0 - probabilities[:, tumour], np.finfo(np.float64).tiny)
-    result = probabilities * ((1.0 - scores) / rest)[:, None]
-    result[:, tumour] = scores
     return result
 
 

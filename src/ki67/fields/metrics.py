@@ -32,7 +32,19 @@ def rank_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     return float((ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
+AS_GOOD = 0.005
+"""Balanced accuracies this close are one: with some thousands of patches chance makes as much."""
+
+
+def alike(classes: ArrayLike) -> NDArray[np.float64]:
+    """Weights that let every class weigh the same, however many there are of each, (N,)."""
+    _, member, counts = np.unique(np.asarray(classes), return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / counts[member], np.float64)
+
+
+def best_threshold(
+    labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None, *, near: float | None = None
+) -> float:
     """Threshold with the highest balanced accuracy (Youden's index), midway between two scores.
 
     Parameters
@@ -41,6 +53,10 @@ def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
         0 or 1, (N,), both present.
     scores
         Larger means class 1, (N,).
+    weights
+        How much each counts for the specificity (:func:`alike`, of several other classes); None lets all count alike.
+    near
+        Of the thresholds that are as good but for :data:`AS_GOOD`, the one nearest to this; None takes the best.
 
     Returns
     -------
@@ -59,12 +75,18 @@ def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
         raise ValueError("a threshold needs patches of both classes")
     # Cutting before place i calls scores[i:] positive.
     sensitivity = 1.0 - np.concatenate([[0], np.cumsum(truth)]) / truth.sum()
-    specificity = np.concatenate([[0], np.cumsum(~truth)]) / (~truth).sum()
+    others = np.where(truth, 0.0, 1.0 if weights is None else np.asarray(weights, dtype=np.float64)[order])
+    others /= others.max()
+    specificity = np.concatenate([[0], np.cumsum(others)]) / others.sum()
     cuts = np.flatnonzero(np.diff(sorted_scores) > 0) + 1
     if len(cuts) == 0:
         return float(sorted_scores[0])
-    best = cuts[int(np.argmax((sensitivity + specificity)[cuts]))]
-    return float((sorted_scores[best - 1] + sorted_scores[best]) / 2)
+    right = (sensitivity + specificity)[cuts] / 2
+    between = (sorted_scores[cuts - 1] + sorted_scores[cuts]) / 2
+    if near is None:
+        return float(between[int(np.argmax(right))])
+    as_good = between[right >= right.max() - AS_GOOD]
+    return float(as_good[int(np.argmin(np.abs(as_good - near)))])
 
 
 def fit_temperature(labels: ArrayLike, logits: ArrayLike) -> float:
@@ -102,7 +124,13 @@ def fit_temperature(labels: ArrayLike, logits: ArrayLike) -> float:
 
 
 def cross_fitted_balanced_accuracy(
-    labels: ArrayLike, scores: ArrayLike, patients: ArrayLike, *, folds: int = 5, seed: int = 0
+    labels: ArrayLike,
+    scores: ArrayLike,
+    patients: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    folds: int = 5,
+    seed: int = 0,
 ) -> float | None:
     """Balanced accuracy where each patient is called at a threshold chosen on other patients.
 
@@ -112,6 +140,8 @@ def cross_fitted_balanced_accuracy(
     ----------
     labels, scores, patients
         0 or 1, score and patient of each patch, (N,).
+    weights
+        By which thresholds are chosen (:func:`best_threshold`).
     folds
         Groups of patients.
     seed
@@ -130,7 +160,8 @@ def cross_fitted_balanced_accuracy(
         held_out = fold == number
         if len(np.unique(truth[~held_out])) < 2:
             return None
-        called[held_out] = values[held_out] >= best_threshold(truth[~held_out], values[~held_out])
+        rest = None if weights is None else np.asarray(weights)[~held_out]
+        called[held_out] = values[held_out] >= best_threshold(truth[~held_out], values[~held_out], rest)
     return float((np.mean(called[truth]) + np.mean(~called[~truth])) / 2)
 
 

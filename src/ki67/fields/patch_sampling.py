@@ -1,8 +1,8 @@
 """From slides and outlines to labelled patches, split by patient.
 
-A grid of patches is laid over a slide with a drawn offset. A patch takes the class whose regions cover enough of it;
-what no class covers enough, or two do, is left out. At most so many patches per class and slide are kept (Feng et al.
-2020 take 2,000, so that no slide dominates), drawn evenly over the regions.
+A grid of patches is laid over a slide with a drawn offset. A patch takes the class whose regions cover enough of
+its core; what no class covers enough, or two do, is left out. At most so many patches per class and slide are kept
+(Feng et al. 2020 take 2,000, so that no slide dominates), drawn evenly over the regions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ki67.fields.patch_folder import SAMPLED_COLUMNS, earlier_files, finish_fold
 from ki67.fields.patches import FACTS_SCHEMA
 from ki67.fields.slide_list import SlideEntry
 from ki67.geometry import RectUm, as_multipolygon
-from ki67.idc.model import TUMOUR_CLASS
+from ki67.idc.model import TUMOUR_CLASS, is_core
 from ki67.idc.prediction import FINEST_SHARE
 from ki67.progress import message, track
 from ki67.slides import Slide, TissueMask, open_slide, read_ahead, tissue_mask
@@ -54,7 +54,7 @@ class SampleOptions:
     patch_px, mpp
         Edge of a patch in pixels (128 in the paper) and µm per pixel (the paper does not say).
     stride_px
-        Distance of neighbouring patches; None takes the patch's edge. A shorter one gives more, overlapping patches
+        Distance of neighbouring patches; None takes the core's edge. A shorter one gives more, overlapping patches
         of what is rare.
     per_class
         Most patches per class and slide.
@@ -63,6 +63,9 @@ class SampleOptions:
         tumour than there is rest in a patch of tumour, so that a model's border runs where half a patch is tumour.
     seed
         Of the grid's offset and of the draw.
+    core_px
+        Edge of the square in the middle of a patch that its class is of; what lies around it is only looked at. None
+        takes the whole patch.
     """
 
     classes: tuple[str, ...] = (TUMOUR_CLASS,)
@@ -73,17 +76,26 @@ class SampleOptions:
     per_class: int = 2000
     cover: float = 0.75
     seed: int = 2020
+    core_px: int | None = None
 
     def __post_init__(self) -> None:
         names = [name.casefold() for name in self.names]
         if TUMOUR_CLASS not in self.classes or len(names) < 2 or len(set(names)) < len(names):
             msg = f"expected {TUMOUR_CLASS} and at least one other class, each once, found {', '.join(self.names)}"
             raise ValueError(msg)
+        if not all(name.strip() and name.isprintable() for name in self.names):
+            raise ValueError("a class needs a name that can be shown")
         sizes = (self.patch_px, self.mpp, self.per_class, self.stride_um)
         if not all(0 < size < math.inf for size in sizes) or not 0.5 < self.cover <= 1:
             raise ValueError(
                 "patch size, µm/px, stride and patches per class must be numbers above 0, the share in (0.5, 1]"
             )
+        if not is_core(self.core, self.patch_px):
+            msg = (
+                f"a core must be as wide as the patch of {self.patch_px} px or narrower by an even number, "
+                f"found {self.core}"
+            )
+            raise ValueError(msg)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,9 +108,19 @@ class SampleOptions:
         return self.patch_px * self.mpp
 
     @property
+    def core(self) -> int:
+        """Edge in pixels of what a patch's class is of."""
+        return self.patch_px if self.core_px is None else self.core_px
+
+    @property
+    def core_um(self) -> float:
+        """The same in µm."""
+        return self.core * self.mpp
+
+    @property
     def stride_um(self) -> float:
         """Distance of neighbouring patches."""
-        return (self.patch_px if self.stride_px is None else self.stride_px) * self.mpp
+        return (self.core if self.stride_px is None else self.stride_px) * self.mpp
 
 
 @dataclass(frozen=True)
@@ -163,7 +185,8 @@ def sample(slides: Sequence[SlideEntry], out: str | Path, options: SampleOptions
             "Check the regions' labels, or take smaller patches or a smaller share (--cover).",
         )
     facts = {"schema": FACTS_SCHEMA, "classes": list(options.names), "options": asdict(options)}
-    start_folder(folder, facts | {"patch_px": options.patch_px, "mpp": options.mpp}, lines)
+    sizes = {"patch_px": options.patch_px, "core_px": options.core, "mpp": options.mpp}
+    start_folder(folder, facts | sizes, lines)
     for plan, own in zip(plans, lines_of, strict=True):
         _write_patches(folder, plan, own, options)
     index = finish_folder(folder, lines)
@@ -314,8 +337,13 @@ def _labels(
     tissue: TissueMask,
     options: SampleOptions,
 ) -> NDArray[np.int16]:
-    """Label of each place of some rows of the grid, -1 where there is none or too little tissue, (rows, columns)."""
-    edge = options.patch_um
+    """Label of each place of some rows of the grid, -1 where there is none or too little tissue, (rows, columns).
+
+    Looked at is the core of each patch.
+    """
+    edge = options.core_um
+    margin = (options.patch_um - edge) / 2
+    x_um, y_um = x_um + margin, y_um + margin
     labels = np.full((len(y_um), len(x_um)), -1, dtype=np.int16)
     held = tissue.fractions(x_um, y_um, edge) >= MINIMUM_TISSUE
     row, column = np.nonzero(held)

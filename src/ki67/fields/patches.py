@@ -23,7 +23,7 @@ from PIL import Image
 
 from ki67.errors import DataSetError
 from ki67.files import read_json, read_text
-from ki67.idc.model import ModelCard
+from ki67.idc.model import ModelCard, is_core
 from ki67.progress import track
 
 INDEX_FILE, FACTS_FILE = "index.csv", "patches.json"
@@ -90,11 +90,22 @@ class PatchRow:
 
 @dataclass(frozen=True, slots=True)
 class PatchFacts:
-    """What ``patches.json`` says: edge in pixels, µm per pixel, classes in the order of their labels."""
+    """What ``patches.json`` says.
+
+    Parameters
+    ----------
+    patch_px, mpp
+        Edge in pixels, and µm per pixel.
+    classes
+        Names in the order of their labels.
+    core_px
+        Edge of the square in the middle that a patch's class is of.
+    """
 
     patch_px: int
     mpp: float
     classes: tuple[str, ...]
+    core_px: int
 
 
 def read_facts(directory: str | Path) -> PatchFacts | None:
@@ -116,7 +127,10 @@ def read_facts(directory: str | Path) -> PatchFacts | None:
         fields = read_json(path, DataSetError, "Sample the patches again.", "patches.json")
         if fields["schema"] != FACTS_SCHEMA:
             raise ValueError(f"schema {fields['schema']}, expected {FACTS_SCHEMA}")
-        return PatchFacts(int(fields["patch_px"]), float(fields["mpp"]), tuple(map(str, fields["classes"])))
+        patch_px, core_px = int(fields["patch_px"]), int(fields.get("core_px", fields["patch_px"]))
+        if not is_core(core_px, patch_px):
+            raise ValueError(f"a core of {core_px} px in a patch of {patch_px} px")
+        return PatchFacts(patch_px, float(fields["mpp"]), tuple(map(str, fields["classes"])), core_px)
     except (ArithmeticError, ValueError, TypeError, KeyError) as error:
         raise DataSetError(path, f"cannot be read ({error})", "Sample the patches again.") from error
 
@@ -185,6 +199,12 @@ def rows_for_model(rows: Sequence[PatchRow], directory: str | Path, card: ModelC
             f"holds patches of {facts.patch_px} px at {facts.mpp:g} µm, the model takes {card.patch_px} px at "
             f"{card.mpp:g} µm",
             "Sample the patches at the model's size and resolution, or take the model that was trained on them.",
+        )
+    if facts and facts.core_px != card.core_px:
+        raise DataSetError(
+            directory,
+            f"holds patches labelled by the {facts.core_px} px in their middle, the model judges {card.core_px} px",
+            f"Sample the patches with --core-px {card.core_px}, or take the model that was trained on them.",
         )
     unknown = [name for name in classes if name not in card.classes]
     unknown += [f"number {row.label}" for row in rows if row.label >= len(classes)][:1]

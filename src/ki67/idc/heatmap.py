@@ -1,9 +1,9 @@
-"""Probability of invasive carcinoma over a slide's tissue, and its file."""
+"""Probability of invasive carcinoma, and of what else a model knows, over a slide's tissue, and its files."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from ki67.errors import CaseError
+from ki67.files import atomic_path
 from ki67.slides import write_pyramid
 
 UM_PER_CM = 1e4
@@ -62,6 +63,28 @@ def write_heatmap(path: str | Path, heatmap: HeatMap) -> None:
     )
 
 
+def write_heatmaps(path: str | Path, heatmaps: Mapping[str, HeatMap]) -> None:
+    """Write heat maps as the pages of one float32 TIFF, each with its pixel size and its name as the description.
+
+    Raises
+    ------
+    WriteError
+        Where the disk is full or the folder cannot be written to.
+    """
+    with atomic_path(path) as temporary, tifffile.TiffWriter(temporary) as writer:
+        for name, heatmap in heatmaps.items():
+            per_cm = UM_PER_CM / heatmap.mpp
+            writer.write(
+                heatmap.probability,
+                tile=(TILE_PX, TILE_PX),
+                compression="deflate",
+                resolution=(per_cm, per_cm),
+                resolutionunit=CENTIMETRE,
+                description=name.encode(),
+                metadata=None,
+            )
+
+
 def _bands(pixels: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     for row in range(0, len(pixels), BAND_ROWS):
         yield pixels[row : row + BAND_ROWS]
@@ -75,17 +98,30 @@ def read_heatmap(path: str | Path) -> HeatMap:
     CaseError
         Where the file is missing, damaged or no heat map.
     """
+    return next(iter(_pages(path, 1).values()))
+
+
+def read_heatmaps(path: str | Path) -> dict[str, HeatMap]:
+    """Read heat maps written by :func:`write_heatmaps`, by their names; errors are those of :func:`read_heatmap`."""
+    return _pages(path)
+
+
+def _pages(path: str | Path, most: int | None = None) -> dict[str, HeatMap]:
+    """Heat maps of the first pages, by what describes them."""
     way_out = "Run the same command again after removing the file."
+    found = []
     try:
         with tifffile.TiffFile(path) as file:
-            page = file.pages.first
-            pixels = page.asarray()
-            horizontal = page.tags["XResolution"].value
-            unit = int(page.tags["ResolutionUnit"].value)
+            for number in range(len(file.pages) if most is None else most):
+                page = file.pages[number]
+                horizontal, unit = page.tags["XResolution"].value, int(page.tags["ResolutionUnit"].value)
+                found.append((page.description, page.asarray(), horizontal, unit))
     # A cut file can fail anywhere: in the directory (struct), in the decoder (RuntimeError) or in between.
-    except (OSError, tifffile.TiffFileError, KeyError, ValueError, RuntimeError, struct.error) as error:
+    except (OSError, tifffile.TiffFileError, IndexError, KeyError, ValueError, RuntimeError, struct.error) as error:
         raise CaseError(path, f"cannot be read as a heat map ({error})", way_out) from error
-    if pixels.ndim != 2 or pixels.dtype != np.float32 or unit != CENTIMETRE or not horizontal[0]:
-        found = f"{pixels.dtype} {pixels.shape}, resolution unit {unit}"
-        raise CaseError(path, f"is no heat map: it holds {found}, expected float32 (H, W) in pixels per cm", way_out)
-    return HeatMap(pixels, UM_PER_CM * horizontal[1] / horizontal[0])
+    for _, pixels, horizontal, unit in found:
+        if pixels.ndim != 2 or pixels.dtype != np.float32 or unit != CENTIMETRE or not horizontal[0]:
+            held = f"{pixels.dtype} {pixels.shape}, resolution unit {unit}"
+            told = f"is no heat map: it holds {held}, expected float32 (H, W) in pixels per cm"
+            raise CaseError(path, told, way_out)
+    return {name: HeatMap(pixels, UM_PER_CM * horizontal[1] / horizontal[0]) for name, pixels, horizontal, _ in found}

@@ -76,6 +76,8 @@ class ModelCard:
         As shown in reports.
     patch_px, mpp
         Edge length of the input in pixels and µm per pixel.
+    core_px
+        Edge of the square in the middle that the probabilities are of; what lies around it is only looked at.
     classes
         Names, in the order of the outputs.
     threshold
@@ -101,6 +103,7 @@ class ModelCard:
     architecture: str
     licence: str
     patch_px: int
+    core_px: int
     mpp: float
     classes: tuple[str, ...]
     threshold: float
@@ -127,6 +130,11 @@ class ModelCard:
         """Marks (:func:`patient_mark`) of the patients whose patches had a say in the weights."""
         own = self.details.get("split", {}).get("training", {}).get("patient_marks", ())
         return frozenset([*own, *self.details.get(MARKS_BEFORE, ())])
+
+
+def is_core(core_px: int, patch_px: int) -> bool:
+    """Whether a square of whole pixels lies in the middle of a patch: it leaves as much on each side."""
+    return 1 <= core_px <= patch_px and (patch_px - core_px) % 2 == 0
 
 
 def patient_mark(patient: str) -> str:
@@ -231,7 +239,7 @@ class IdcModel:
         return np.asarray(np.concatenate(found), dtype=np.float32)
 
     def features(self, patches: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probability of IDC, float32 (N,), and what the last layer sees, float32 (N, channels), for each patch.
+        """Probability of every class, float32 (N, classes), and what the last layer sees, float32 (N, channels).
 
         Raises
         ------
@@ -242,9 +250,9 @@ class IdcModel:
             raise ModelError(self.path, f"does not give its {FEATURES_NAME}", "Train or export it with this version.")
         found = _in_batches(self.runner.run_both, patches)
         if not found:
-            return np.empty(0, np.float32), np.empty((0, 0), np.float32)
+            return np.empty((0, len(self.card.classes)), np.float32), np.empty((0, 0), np.float32)
         probabilities, features = (np.concatenate(part) for part in zip(*found, strict=True))
-        return probabilities[:, self.card.tumour_output], features
+        return probabilities, features
 
 
 def _in_batches(run: Callable[[NDArray[np.uint8]], T], patches: NDArray[np.uint8]) -> list[T]:
@@ -297,11 +305,13 @@ def read_card(path: str | Path) -> ModelCard:
     """
     fields = read_fields(Path(path), REINSTALL, CARD_SCHEMA)
     threshold = fields.number("threshold", 0, 1)
+    patch_px = fields.whole("patch_px", 1, MOST_PATCH_PX)
     card = ModelCard(
         name=fields.text("name"),
         architecture=fields.text("architecture"),
         licence=fields.text("licence"),
-        patch_px=fields.whole("patch_px", 1, MOST_PATCH_PX),
+        patch_px=patch_px,
+        core_px=fields.whole("core_px", 1, patch_px) if "core_px" in fields else patch_px,
         mpp=fields.number("mpp", 0, COARSEST_MPP),
         classes=fields.texts("classes"),
         threshold=threshold,
@@ -317,6 +327,11 @@ def read_card(path: str | Path) -> ModelCard:
         found = (
             f"has the classes {', '.join(card.classes)}; expected two or more, each once, and a class {TUMOUR_CLASS}"
         )
+        raise ModelError(path, found, REINSTALL)
+    if not all(name.strip() and name.isprintable() for name in card.classes):
+        raise ModelError(path, "has a class whose name cannot be shown", REINSTALL)
+    if not is_core(card.core_px, card.patch_px):
+        found = f"has a core of {card.core_px} px, expected the patch's {card.patch_px} or less by an even number"
         raise ModelError(path, found, REINSTALL)
     # Later they are taken as they are.
     fields.number("temperature", 0, math.inf, default=1.0)

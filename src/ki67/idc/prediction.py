@@ -2,7 +2,7 @@
 
 The slide is read once, in overlapping blocks at the model's resolution; patches are cut from a block on a regular
 grid and go through the model together. Each patch is then judged in the light of those around it, where the model's
-card says how. Where patches overlap, a place takes the mean of all patches that cover it.
+card says how. Where patches overlap, a place takes the mean of all patches whose cores cover it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from ki67.errors import PixelSizeError, TissueError
 from ki67.geometry import RectUm
 from ki67.idc.appearance import FeatureMean
+from ki67.idc.classes import with_tumour
 from ki67.idc.heatmap import HeatMap
-from ki67.idc.model import IdcModel, ModelCard
+from ki67.idc.model import TUMOUR_CLASS, IdcModel, ModelCard
 from ki67.progress import track
 from ki67.slides import Slide, TissueMask, read_ahead
 
@@ -34,27 +35,36 @@ FINEST_SHARE: Final = 0.9
 CUT_PATCHES = 512
 """Patches cut at once: 4 MB at 50 px, 25 MB at 128 px."""
 
+MOST_OFTEN = (2, 3, 4)
+"""Patches over a place along each axis, the first that divides the core."""
+
 MINIMUM_TISSUE = 0.1
 """A patch with less tissue than this is not judged: the training patches hold hardly any such."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where patches lie: ``rows`` x ``columns`` of them, ``stride_px`` apart, from the slide's top left corner on.
+    """Where patches lie: ``rows`` x ``columns`` of them, ``stride_px`` apart; the first core is in a slide's corner.
 
-    The heat map has one pixel per stride; a patch covers ``cover`` x ``cover`` of them.
+    The heat map has one pixel per stride; the core of a patch covers ``cover`` x ``cover`` of them.
     """
 
     rows: int
     columns: int
     stride_px: int
     patch_px: int
+    core_px: int
     mpp: float
 
     @property
     def cover(self) -> int:
-        """Heat map pixels along a patch's edge."""
-        return self.patch_px // self.stride_px
+        """Heat map pixels along the edge of a core."""
+        return self.core_px // self.stride_px
+
+    @property
+    def apart(self) -> int:
+        """Strides from a patch to the next that shares no pixel with it."""
+        return math.ceil(self.patch_px / self.stride_px)
 
     @property
     def stride_um(self) -> float:
@@ -64,9 +74,10 @@ class Grid:
     def rect(self, row: int, column: int, rows: int, columns: int) -> RectUm:
         """Return the part of the slide that a block of patches covers."""
         edge = self.patch_px - self.stride_px
+        margin_um = (self.patch_px - self.core_px) / 2 * self.mpp
         return RectUm(
-            column * self.stride_um,
-            row * self.stride_um,
+            column * self.stride_um - margin_um,
+            row * self.stride_um - margin_um,
             (columns * self.stride_px + edge) * self.mpp,
             (rows * self.stride_px + edge) * self.mpp,
         )
@@ -80,7 +91,19 @@ def predict(
     stride_px: int | None = None,
     seen: FeatureMean | None = None,
 ) -> HeatMap:
-    """Map the probability of invasive carcinoma over the tissue.
+    """Map the probability of invasive carcinoma over the tissue; all else is as in :func:`predict_classes`."""
+    return predict_classes(slide, tissue, model, stride_px=stride_px, seen=seen)[TUMOUR_CLASS]
+
+
+def predict_classes(
+    slide: Slide,
+    tissue: TissueMask,
+    model: IdcModel,
+    *,
+    stride_px: int | None = None,
+    seen: FeatureMean | None = None,
+) -> dict[str, HeatMap]:
+    """Map the probability of each class over the tissue.
 
     Parameters
     ----------
@@ -91,15 +114,16 @@ def predict(
     model
         From :func:`ki67.idc.load_model`.
     stride_px
-        Distance of neighbouring patches in pixels of the model's resolution; a divisor of the patch's edge. None
-        takes half the edge, so that each place is judged by four patches.
+        Distance of neighbouring patches in pixels of the model's resolution; a divisor of the core's edge. None
+        takes half the edge, so that each place is judged by four patches (:func:`usual_stride`).
     seen
         Gathers what the network sees, to judge the slide by; None where the model's graph does not give it.
 
     Returns
     -------
-    HeatMap
-        One pixel per stride; NaN where the pixel holds no tissue or no patch over it held enough.
+    dict
+        By the classes' names: one pixel per stride; NaN where it holds no tissue or no core over it held enough. The
+        last of two classes is left out, which is 1 less that of IDC.
 
     Raises
     ------
@@ -108,7 +132,7 @@ def predict(
     TissueError
         Where the slide is smaller than a patch, or no patch holds enough tissue.
     ValueError
-        Where the stride does not divide the patch.
+        Where the stride does not divide the core.
     """
     check_resolution(slide.path, slide.mpp, model.card)
     grid = make_grid(slide, model, stride_px)
@@ -118,15 +142,21 @@ def predict(
     if not wanted.any():
         raise TissueError(
             slide.path,
-            f"holds no tissue that fills {MINIMUM_TISSUE:.0%} of a patch of {model.card.patch_um:.0f} µm",
+            f"holds no tissue that fills {MINIMUM_TISSUE:.0%} of a patch of {grid.core_px * grid.mpp:.0f} µm",
             "Check the slide and its pixel size (--mpp).",
         )
-    scores = np.full(wanted.shape, np.nan, dtype=np.float32)
+    card = model.card
+    scores = np.full((*wanted.shape, len(card.classes)), np.nan, dtype=np.float32)
     for rows, columns, values in _score_blocks(slide, grid, model, wanted, seen):
         scores[rows, columns] = values
-    if model.card.surroundings is not None:
-        scores = model.card.surroundings.on_grid(scores, grid.stride_um, grid.cover)
-    return HeatMap(spread(scores, share, grid.cover), grid.stride_um)
+    if card.surroundings is not None:
+        informed = card.surroundings.on_grid(scores[..., card.tumour_output], grid.stride_um, grid.apart)
+        scores[wanted] = with_tumour(scores[wanted], card.tumour_output, informed[wanted])
+    told = card.classes if len(card.classes) > 2 else (TUMOUR_CLASS,)
+    return {
+        name: HeatMap(spread(scores[..., card.classes.index(name)], share, grid.cover), grid.stride_um)
+        for name in told
+    }
 
 
 def check_resolution(path: str | Path, mpp: float, card: ModelCard) -> None:
@@ -152,12 +182,12 @@ def make_grid(slide: Slide, model: IdcModel, stride_px: int | None = None) -> Gr
     Raises
     ------
     ValueError
-        Where the stride does not divide the patch's edge.
+        Where the stride does not divide the core's edge.
     """
     card = model.card
-    stride = card.patch_px // 2 if stride_px is None else stride_px
-    if stride < 1 or card.patch_px % stride:
-        msg = f"the stride must divide the patch's edge of {card.patch_px} px, got {stride}"
+    stride = usual_stride(card.core_px) if stride_px is None else stride_px
+    if stride < 1 or card.core_px % stride:
+        msg = f"the stride must divide the edge of what a patch is judged for, {card.core_px} px, got {stride}"
         raise ValueError(msg)
     step_um = stride * card.mpp
     bounds = slide.bounds_um
@@ -166,8 +196,14 @@ def make_grid(slide: Slide, model: IdcModel, stride_px: int | None = None) -> Gr
         max(1, math.ceil(bounds.width_um / step_um - 1e-9)),
         stride,
         card.patch_px,
+        card.core_px,
         card.mpp,
     )
+
+
+def usual_stride(core_px: int) -> int:
+    """Half of a core, or the next part of it in whole pixels; a core that has none is not overlapped."""
+    return next((core_px // parts for parts in MOST_OFTEN if core_px % parts == 0), core_px)
 
 
 def tissue_share(tissue: TissueMask, grid: Grid) -> NDArray[np.float32]:
@@ -191,9 +227,9 @@ def _integrate(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArr
 
 
 def judged_patches(share: NDArray[np.float32], grid: Grid) -> NDArray[np.bool_]:
-    """Which patches hold enough tissue (``share``, of each pixel of the heat map) to be judged.
+    """Which patches hold enough tissue in their core (``share``, of each pixel of the heat map) to be judged.
 
-    Patches start up to ``cover - 1`` pixels outside the slide: bool (rows + cover - 1, columns + cover - 1).
+    Cores start up to ``cover - 1`` pixels outside the slide: bool (rows + cover - 1, columns + cover - 1).
     """
     padded = np.pad(share, grid.cover - 1)
     sums = sliding_window_view(padded, (grid.cover, grid.cover)).sum(axis=(2, 3), dtype=np.float32)
@@ -206,12 +242,12 @@ def spread(scores: NDArray[np.float32], share: NDArray[np.float32], cover: int) 
     Parameters
     ----------
     scores
-        Patch (i, j) covers heat map pixels i - cover + 1 … i; float32 (rows + cover - 1, columns + cover - 1), NaN
-        where a patch was not judged.
+        The core of patch (i, j) covers heat map pixels i - cover + 1 … i; float32 (rows + cover - 1, columns + cover
+        - 1), NaN where a patch was not judged.
     share
         Share of tissue per heat map pixel, (rows, columns).
     cover
-        Heat map pixels along a patch's edge.
+        Heat map pixels along the edge of a core.
 
     Returns
     -------
@@ -229,7 +265,7 @@ def spread(scores: NDArray[np.float32], share: NDArray[np.float32], cover: int) 
 def _score_blocks(
     slide: Slide, grid: Grid, model: IdcModel, wanted: NDArray[np.bool_], seen: FeatureMean | None
 ) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
-    blocks = _blocks(wanted, max(1, (BLOCK_PATCHES - 1) * grid.cover))
+    blocks = _blocks(wanted, max(1, (BLOCK_PATCHES - 1) * grid.apart))
     offset = grid.cover - 1
     rects = [
         grid.rect(rows.start - offset, columns.start - offset, rows.stop - rows.start, columns.stop - columns.start)
@@ -240,14 +276,14 @@ def _score_blocks(
         zip(blocks, reads, strict=True), "Finding invasive carcinoma", total=len(blocks)
     ):
         chosen = wanted[rows, columns]
-        values = np.full(chosen.shape, np.nan, dtype=np.float32)
+        values = np.full((*chosen.shape, len(model.card.classes)), np.nan, dtype=np.float32)
         values[chosen] = np.concatenate([_judged(part, model, seen) for part in cut(pixels, grid, chosen)])
         yield rows, columns, values
 
 
 def _judged(patches: NDArray[np.uint8], model: IdcModel, seen: FeatureMean | None) -> NDArray[np.float32]:
     if seen is None:
-        return model.probabilities(patches)
+        return model.all_probabilities(patches)
     probabilities, features = model.features(patches)
     seen.add(features)
     return probabilities

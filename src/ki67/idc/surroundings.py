@@ -21,7 +21,8 @@ LEAST_PROBABILITY = 1e-4
 """A patch is never surer than this, so that one cannot outweigh all around it."""
 
 OVERLAPPING = 4
-"""Of scattered patches so many times the neighbours wanted are looked at, since some may overlap the patch."""
+"""Of scattered patches so many times the neighbours wanted are looked at, since some may overlap the patch; then so
+many times more, until enough are found that do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +99,20 @@ class Surroundings:
     def _in_order(
         self, probability: NDArray[np.float64], xy_um: NDArray[np.float64], patch_um: float
     ) -> NDArray[np.float64]:
-        alone = _log_odds(probability)
+        alone, tree = _log_odds(probability), cKDTree(xy_um)
         total, count = np.zeros(len(alone)), np.zeros(len(alone))
-        asked = min(len(alone), OVERLAPPING * self.neighbours + 1)
-        distances, others = cKDTree(xy_um).query(xy_um, k=np.arange(1, asked + 1))
-        for distance, other in zip(distances.T, others.T, strict=True):
-            apart = np.abs(xy_um[other] - xy_um).max(axis=1) >= patch_um * (1 - 1e-6)
-            heard = apart & (distance <= self.reach_um) & (count < self.neighbours)
-            total += np.where(heard, alone[other], 0.0)
-            count += heard
+        places, asked = np.arange(len(alone)), OVERLAPPING * self.neighbours + 1
+        while len(places):
+            distances, others = tree.query(xy_um[places], k=np.arange(1, min(len(alone), asked) + 1))
+            found, number = np.zeros(len(places)), np.zeros(len(places))
+            for distance, other in zip(distances.T, others.T, strict=True):
+                apart = np.abs(xy_um[other] - xy_um[places]).max(axis=1) >= patch_um * (1 - 1e-6)
+                heard = apart & (distance <= self.reach_um) & (number < self.neighbours)
+                found += np.where(heard, alone[other], 0.0)
+                number += heard
+            total[places], count[places] = found, number
+            more = (number < self.neighbours) & (distances[:, -1] <= self.reach_um) & (asked < len(alone))
+            places, asked = places[more], asked * OVERLAPPING
         return self._judged(alone, total, count)
 
     def of_patches(

@@ -98,6 +98,10 @@ def heatmap_figure(data: ReportData, words: Words) -> Figure | None:
         return None
     alt = words("heatmap.alt", name=data.he.path.name)
     caption = words("heatmap.caption", mpp=words.number(data.heatmap.mpp, ".4g"))
+    others = data.run.get("stages", {}).get("idc", {}).get("summary", {}).get("other_classes")
+    if others:
+        areas = (f"{other['name']} {words.number(other['area_mm2'], '.3g')} mm²" for other in others)
+        caption += words("heatmap.others", areas="; ".join(areas))
     return _figure(heatmap_picture(data.he, data.heatmap, data.regions_he), alt, caption)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ki67.case.artefacts import (
     HEATMAP,
     IDC,
     JUDGED,
+    OTHER_CLASSES,
     QUALITY,
     REGION_CARRIED,
     REGION_JUDGED,
@@ -47,11 +48,14 @@ class FoundCarcinoma:
     ----------
     heatmap, regions
         Probability over the tissue, and the outline; empty where nothing reaches the threshold.
+    others
+        Heat maps of what else the model tells apart, by name; none where it knows but one other class.
     checks
         Whether the model knows slides that look like this one; none where nobody measured what it knows.
     """
 
     heatmap: idc.HeatMap
+    others: Mapping[str, idc.HeatMap]
     regions: Regions
     checks: tuple[Check, ...]
 
@@ -65,9 +69,10 @@ def look_for_carcinoma(
     """Look for invasive carcinoma on an H&E slide."""
     appearance = model.card.appearance
     seen = idc.FeatureMean() if model.knows_its_slides else None
-    heatmap = idc.predict(he.slide, he.tissue, model, stride_px=stride_px, seen=seen)
+    others = idc.predict_classes(he.slide, he.tissue, model, stride_px=stride_px, seen=seen)
+    heatmap = others.pop(idc.TUMOUR_CLASS)
     checks = (appearance.check(seen),) if appearance and seen else ()
-    return FoundCarcinoma(heatmap, idc.outline(heatmap, model, outline), checks)
+    return FoundCarcinoma(heatmap, others, idc.outline(heatmap, model, outline), checks)
 
 
 def require_carcinoma(path: Path, polygons: int, checks: Sequence[Check], *, insisted: bool) -> None:
@@ -108,7 +113,7 @@ def predict_idc(
     outline: idc.OutlineOptions = idc.DEFAULT_OUTLINE,
     device: Device | None = None,
 ) -> Summary:
-    """Write the heat map and the outline of the invasive carcinoma; an outline may be empty."""
+    """Write the heat maps and the outline of the invasive carcinoma; an outline may be empty."""
     model = idc.load_model(model_path, device=device)
 
     def work() -> Summary:
@@ -116,6 +121,11 @@ def predict_idc(
         with atomic_path(case.path(HEATMAP)) as path:
             idc.write_heatmap(path, found.heatmap)
         write_regions(case.path(REGIONS_HE), found.regions, he.slide.frame)
+        told: Summary = {}
+        if found.others:
+            idc.write_heatmaps(case.path(OTHER_CLASSES), found.others)
+            areas_mm2 = idc.areas_beside_mm2(found.others, found.regions, he.tissue)
+            told = {"other_classes": [{"name": name, "area_mm2": area} for name, area in areas_mm2.items()]}
         return {
             "area_mm2": found.regions.area_mm2,
             "tissue_mm2": he.tissue.area_mm2,
@@ -123,15 +133,19 @@ def predict_idc(
             "outline": asdict(outline) | {"threshold": outline.threshold or model.card.threshold},
             "checks": checks_part(found.checks),
             "warnings": list(he.tissue.warnings),
+            **told,
         }
 
     card = model.card
     around = None if card.surroundings is None else asdict(card.surroundings)
     parameters = {"he": he.identity, "model": model.sha256, "threshold": card.threshold, "surroundings": around}
+    parameters |= {"core_px": card.core_px} if card.core_px != card.patch_px else {}
+    parameters |= {"classes": list(card.classes)} if len(card.classes) > 2 else {}
     parameters |= {"stride_px": stride_px} if stride_px else {}
     parameters |= {"outline": asdict(outline)} if outline != idc.DEFAULT_OUTLINE else {}
     parameters |= provider_part(card, model.provider)
-    return case.run_stage(Stage(IDC, 4, (HEATMAP, REGIONS_HE)), parameters, (), work, model.provider)
+    files = (HEATMAP, REGIONS_HE) if len(card.classes) == 2 else (HEATMAP, REGIONS_HE, OTHER_CLASSES)
+    return case.run_stage(Stage(IDC, 4, files), parameters, (), work, model.provider)
 
 
 def take_regions(case: Case, section: CaseSlide, options: Options, target: str) -> None:

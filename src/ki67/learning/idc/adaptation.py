@@ -380,6 +380,7 @@ def adapt_model(
         target,
         details | {"name": f"{card.name}_{options.method}", "adaptation": adapted, MARKS_BEFORE: sorted(marks)},
         patch_px=card.patch_px,
+        core_px=card.core_px,
         mpp=card.mpp,
         threshold=card.threshold,
         temperature=float(card.details.get("temperature", 1.0)),

@@ -72,6 +72,8 @@ class TrainingOptions:
         Of everything random.
     patch_px
         Edge of a patch.
+    core_px
+        Edge of the square in its middle that the label is of; None for the whole.
     class_names
         Names of the labels 0, 1, …; one of them is ``IDC``.
     """
@@ -91,6 +93,7 @@ class TrainingOptions:
     precision: str = "bfloat16"
     seed: int = 2020
     patch_px: int = 50
+    core_px: int | None = None
     class_names: tuple[str, ...] = PUBLIC_CLASSES
     network: NetworkOptions = field(default_factory=NetworkOptions)
     augment: AugmentOptions = field(default_factory=AugmentOptions)
@@ -108,6 +111,11 @@ class TrainingOptions:
         return self.class_names.index(TUMOUR_CLASS)
 
     @property
+    def core(self) -> int:
+        """Edge of what the label is of."""
+        return self.patch_px if self.core_px is None else self.core_px
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches of one epoch."""
         return max(1, self.patches_per_epoch // self.batch)
@@ -118,6 +126,7 @@ def options_for(
     patch_px: int = 50,
     class_names: tuple[str, ...] = PUBLIC_CLASSES,
     *,
+    core_px: int | None = None,
     width: float = 1.0,
     learning_rate: float | None = None,
     **chosen: Any,
@@ -130,7 +139,7 @@ def options_for(
     ----------
     architecture
         Which network.
-    patch_px, class_names, width
+    patch_px, class_names, core_px, width
         As in :class:`TrainingOptions` and :class:`ki67.learning.idc.network.NetworkOptions`.
     learning_rate
         None takes that of the architecture.
@@ -148,6 +157,8 @@ def options_for(
         learning_rate=LEARNING_RATES[architecture] if learning_rate is None else learning_rate,
         precision=PRECISIONS[architecture],
         patch_px=patch_px,
+        # As options were before they had a core: a training that was begun then goes on.
+        core_px=None if core_px == patch_px else core_px,
         class_names=class_names,
         network=network,
         **chosen,

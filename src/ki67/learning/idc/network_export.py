@@ -33,6 +33,7 @@ def export(
     threshold: float,
     temperature: float = 1.0,
     classes: Sequence[str] = PUBLIC_CLASSES,
+    core_px: int | None = None,
 ) -> None:
     """Write the graph and its card.
 
@@ -55,6 +56,8 @@ def export(
         Calibration, built into the graph.
     classes
         Names of the outputs, in their order.
+    core_px
+        Edge of the square in the middle that the probabilities are of; None for the whole patch.
     """
     target = Path(path)
     classifier = PatchClassifier(network, temperature).to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
@@ -86,6 +89,7 @@ def export(
         | {
             "schema": CARD_SCHEMA,
             "patch_px": patch_px,
+            "core_px": patch_px if core_px is None else core_px,
             "mpp": mpp,
             "classes": list(classes),
             "threshold": threshold,

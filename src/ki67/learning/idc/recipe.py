@@ -19,6 +19,7 @@ from scipy.special import expit, logit, softmax
 
 from ki67.errors import DataSetError, ModelError
 from ki67.fields.metrics import (
+    alike,
     area_thresholds,
     best_threshold,
     cross_fitted_balanced_accuracy,
@@ -40,6 +41,9 @@ from ki67.progress import message
 from ki67.vocabulary import IdcArchitecture
 
 INDEX = "index.csv"
+
+EVEN = 0.5
+"""Probability at even odds."""
 
 MOST_APART = 0.01
 """Weights are stored in half precision, which moves probabilities of a full-size network by 0.0003 at most."""
@@ -185,9 +189,10 @@ def finish(
     margins = margins_of(logits, options.tumour)
     choices = {
         "chosen_on": "validation patches; temperature: cross-entropy, classes weighing the same; threshold: "
-        "highest balanced accuracy of IDC against the rest",
+        "highest balanced accuracy of IDC against the rest, of which each class weighs the same; of thresholds about "
+        "as good the one nearest to even odds, where smoothing the map leaves a border in its place",
         "balanced_accuracy_threshold_from_other_patients": cross_fitted_balanced_accuracy(
-            truth, margins, validation.patients
+            truth, margins, validation.patients, alike(validation.labels)
         ),
         "auc": rank_auc(truth, margins),
     }
@@ -197,8 +202,9 @@ def finish(
         target,
         card | {"validation": choices} | _areas(truth, scores, validation.patients),
         patch_px=options.patch_px,
+        core_px=options.core,
         mpp=mpp,
-        threshold=_inside(best_threshold(truth, scores)),
+        threshold=_inside(best_threshold(truth, scores, alike(validation.labels), near=EVEN)),
         temperature=temperature,
         classes=options.class_names,
     )
@@ -299,15 +305,17 @@ def fit_surroundings(
     margins = logit(np.clip(found, 1e-12, 1 - 1e-12))
     scale = 1.0 / fit_temperature(truth, margins)
     scores = expit(scale * margins)
-    patients = [row.patient for row in rows]
+    patients, weights = [row.patient for row in rows], alike([row.label for row in rows])
     figures = {
         "auc": rank_auc(truth, scores),
         "auc_alone": rank_auc(truth, alone),
-        "balanced_accuracy_threshold_from_other_patients": cross_fitted_balanced_accuracy(truth, scores, patients),
+        "balanced_accuracy_threshold_from_other_patients": cross_fitted_balanced_accuracy(
+            truth, scores, patients, weights
+        ),
     }
     return {
         "surroundings": asdict(replace(plain, scale=round(scale, 4))),
-        "threshold": _inside(best_threshold(truth, scores)),
+        "threshold": _inside(best_threshold(truth, scores, weights, near=EVEN)),
         "threshold_alone": card.threshold_alone,
         "validation": card.details["validation"] | {"with_surroundings": figures},
         **_areas(truth, scores, patients),

@@ -122,7 +122,8 @@ def read_strokes(slides: Sequence[Slide], files: Sequence[Path], model: IdcModel
         check_resolution(slide.path, slide.mpp, model.card)
         for tumour, rects in _rects_of(slide, read_regions(file, slide.frame), file, model, generator):
             pixels = np.stack([pixels for _, pixels in read_ahead(slide, rects, model.card.mpp)])
-            found.append((*model.features(pixels), tumour))
+            probabilities, features = model.features(pixels)
+            found.append((probabilities[:, model.card.tumour_output], features, tumour))
     for kind, name in ((True, "tumour"), (False, "not tumour")):
         count = sum(tumour is kind for *_, tumour in found)
         if count < LEAST_STROKES:
