@@ -208,13 +208,13 @@ def test_crops_are_compressed_as_jpeg_does(quality):
 
 
 def test_going_on_from_the_shipped_network_starts_where_it_stands(fields):
-    from ki67.cells.network import load_network, maps_of
-    from ki67.learning.cells.network_start import start_from
+    from ki67.cells.network import SHIPPED_NETWORK, load_network, maps_of
+    from ki67.learning.cells.network_start import options_like, start_from
     from ki67.learning.cells.network_training import crops_of
     from ki67.learning.cells.recipe import FieldSet, read_labels, read_pixels
 
     read = read_pixels(read_labels([FieldSet("points", fields, mpp=MPP)]))
-    options = small(crop_px=128)
+    options = options_like(SHIPPED_NETWORK, small(crop_px=128))
     network = start_from(None, crops_of(read, options), options)
     shipped = load_network()
 
