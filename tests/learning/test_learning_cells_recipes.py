@@ -25,6 +25,7 @@ def test_the_network_is_made_measured_and_told_by_one_command(
 ) -> None:
     import cells_network
     import cells_network_deviation
+    from ki67.cells.network import load_network
     from ki67.learning.cells.recipe import FieldSet
 
     learnt = [FieldSet("points", fields, ["p1_1", "p2_1"], MPP)]
@@ -49,7 +50,14 @@ def test_the_network_is_made_measured_and_told_by_one_command(
         monkeypatch.setattr(cells_network_deviation, name, changes[name])
 
     cells_network.main(tmp_path / "made.onnx")
+    cells_network.main(tmp_path / "again.onnx", "pair")
+    with pytest.raises(SystemExit):
+        cells_network.main(tmp_path / "odd.onnx", "base", tmp_path / "made.onnx")
 
+    # Without a name the other half is the U-Net within the network that ships.
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert again["parts"]["unet"] == load_network().card.details["parts"]["unet"]
+    assert again["options"]["widths"] == load_network().card.details["options"]["widths"]
     base, unet, card = (
         json.loads((tmp_path / f"{name}.json").read_text()) for name in ("made.base", "made.unet", "made")
     )
