@@ -94,8 +94,9 @@ def predict(
         *warning_lines(result),
         f"regions: {result['regions']}",
         f"heat map: {result['heatmap']}",
-        *(f"heat maps of the other classes: {result[key]}" for key in ("other_classes_file",) if key in result),
     ]
+    if "other_classes_file" in result:
+        lines.append(f"heat maps of the other classes: {result['other_classes_file']}")
     emit(result, as_json=as_json, lines=lines)
 
 
